@@ -1,0 +1,113 @@
+//! Every upper bound of the core. Reaching one is an answer, never a surprise.
+
+use core::time::Duration;
+
+/// Members of a cluster, voters and others together.
+pub const MEMBERS_MAX: usize = 9;
+
+/// Bytes of one log entry: what a slot may carry.
+pub const ENTRY_BYTES_MAX: usize = 1 << 20;
+/// Commands in one log entry.
+pub const ENTRY_COMMANDS_MAX: usize = 4096;
+/// Bytes of one command: a key-value set of the largest size, a holder, and room for the rest.
+pub const COMMAND_BYTES_MAX: usize = 24 << 10;
+
+/// Slots that a leader may have proposed and not yet decided.
+pub const OPEN_SLOTS_MAX: usize = 1024;
+/// Bytes that a leader may have proposed and not yet decided.
+pub const OPEN_BYTES_MAX: usize = 8 << 20;
+/// Commands that wait at the leader for a slot.
+pub const PROPOSALS_MAX: usize = 16 << 10;
+/// Requests of one server's own callers that wait for the log. Smaller than the window in which
+/// the machine knows a forwarded command again, so that a retry never falls out of it.
+pub const PENDING_MAX: usize = 16 << 10;
+/// How far behind the newest forwarded command of a server an older one is still known.
+pub const VIA_WINDOW: usize = 64 << 10;
+/// Callers of one server that wait for a ticket.
+pub const WAITING_MAX: usize = 128 << 10;
+/// Linearizable reads of one server that wait for a round.
+pub const READS_MAX: usize = 16 << 10;
+
+/// Applied entries that stay in memory for followers that lag a little.
+pub const WINDOW_SLOTS_MAX: usize = 4096;
+/// Bytes of them.
+pub const WINDOW_BYTES_MAX: usize = 16 << 20;
+/// Bytes of entries in one answer to a follower that catches up, or in one accept.
+pub const BATCH_BYTES_MAX: usize = 256 << 10;
+/// Bytes of one peer frame: a batch of entries of which one may be of the largest size, and a head.
+pub const FRAME_BYTES_MAX: usize = (1 << 20) + (512 << 10);
+
+/// A leader silent for this long is suspected; a stalled leader loses agreed time beyond it.
+pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(150);
+/// A server pings its peers this often.
+pub const PING_INTERVAL: Duration = Duration::from_millis(40);
+/// A candidate of rank r waits r times this.
+pub const RANK_DELAY: Duration = Duration::from_millis(25);
+/// A leader that no quorum answered for this long stops leading.
+pub const CHECK_QUORUM: Duration = Duration::from_millis(450);
+/// A leader whose oldest proposal is older than this says that it has no quorum (rule 26).
+pub const COMMIT_STALL: Duration = Duration::from_secs(2);
+/// A forwarded command that was not seen in the log for this long is forwarded again.
+pub const FORWARD_RETRY: Duration = Duration::from_millis(250);
+/// A request that the log did not answer for this long is answered with "outcome unknown".
+pub const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+/// The last group of the log is followed by an empty seal after this long (rule 12).
+pub const TRAILING_SEAL_AFTER: Duration = Duration::from_millis(10);
+
+/// Bytes of one path, of one pair's name.
+pub const NAME_BYTES_MAX: usize = 1 << 10;
+/// Bytes of one value of a pair.
+pub const VALUE_BYTES_MAX: usize = 4 << 10;
+/// Bytes of one canonical key.
+pub const KEY_BYTES_MAX: usize = 16 << 10;
+/// Pairs of one key.
+pub const KEY_PAIRS_MAX: usize = 64;
+/// Bytes of a holder's name for people.
+pub const HOLDER_BYTES_MAX: usize = 128;
+/// Bytes of a principal's name.
+pub const PRINCIPAL_BYTES_MAX: usize = 128;
+/// Bytes of a session's identifier, all its strings together.
+pub const IDENTIFIER_BYTES_MAX: usize = 1 << 10;
+
+/// The shortest time to live: twice the longest grace after a change of leader.
+pub const TTL_MS_MIN: u64 = 500;
+/// The longest time to live: 24 hours. Longer than that is `none`, said aloud.
+pub const TTL_MS_MAX: u64 = 24 * 3_600_000;
+/// The time to live of a lock whose caller named none.
+pub const TTL_MS_DEFAULT: u64 = 30_000;
+/// The longest wait of one ticket.
+pub const WAIT_MS_MAX: u64 = 24 * 3_600_000;
+/// How long an offer to a waiter without a session stands (rule 32).
+pub const OFFER_MS: u64 = 5_000;
+/// How long the answer to a request without a session is kept, in agreed time (rule 38).
+pub const DEDUPE_MS: u64 = 60_000;
+/// How many such answers a zone keeps.
+pub const DEDUPE_MAX: usize = 1 << 20;
+/// Answers that a session keeps beyond what it has confirmed (rule 38).
+pub const SESSION_WINDOW: u64 = 128;
+/// Locks of one zone.
+pub const LOCKS_MAX: usize = 16 << 20;
+/// Tickets of one zone.
+pub const TICKETS_MAX: usize = 1 << 20;
+/// Sessions of one zone.
+pub const SESSIONS_MAX: usize = 1 << 20;
+/// Expiries and grants that one entry may do; the rest is done first by the next (rule 42).
+pub const EXPIRY_BATCH_MAX: usize = 256;
+/// After a change of leader no time to live ends for this long: 2 T_e (rules.md, after rule 23).
+pub const GRACE: Duration = Duration::from_millis(300);
+/// The grace is given at most once in this much agreed time.
+pub const GRACE_INTERVAL: Duration = Duration::from_secs(10);
+/// Locks in one page of a list.
+pub const PAGE_MAX: usize = 1000;
+/// Waiters shown with one lock.
+pub const WAITERS_SHOWN_MAX: usize = 100;
+
+const _: () = {
+    assert!(COMMAND_BYTES_MAX < ENTRY_BYTES_MAX);
+    assert!(BATCH_BYTES_MAX + ENTRY_BYTES_MAX <= FRAME_BYTES_MAX);
+    assert!(KEY_BYTES_MAX + HOLDER_BYTES_MAX + PRINCIPAL_BYTES_MAX < COMMAND_BYTES_MAX);
+    assert!(PENDING_MAX < VIA_WINDOW);
+    assert!(GRACE.as_nanos() < Duration::from_millis(TTL_MS_MIN).as_nanos());
+    assert!(PING_INTERVAL.as_millis() * 3 < ELECTION_TIMEOUT.as_millis());
+    assert!(CHECK_QUORUM.as_millis() >= ELECTION_TIMEOUT.as_millis());
+};

@@ -1,0 +1,221 @@
+//! What the log decided about a command, and what it decided on its own.
+
+use super::command::{Life, Mode, Via};
+use super::key::Key;
+use crate::ids::{Fence, SessionId, TicketId, ZoneId};
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// A lock that is held.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Grant {
+    /// The tenant.
+    pub zone: ZoneId,
+    /// The lock.
+    pub key: Key,
+    /// How it is shared.
+    pub mode: Mode,
+    /// Greater than every fence granted before in this zone.
+    pub fence: Fence,
+    /// How long it lives.
+    pub life: Life,
+    /// The session it belongs to, if any: part of what the token proves.
+    pub session: Option<SessionId>,
+    /// The holder's name, for people.
+    pub holder: Bytes,
+    /// What is left of its life at this answer, in milliseconds of agreed time; none if it has no
+    /// end of its own.
+    pub remaining_ms: Option<u64>,
+    /// The answer to a retry: it tells what is, and extends nothing (rule 15).
+    pub replayed: bool,
+}
+
+/// The answer to a command. Refusals are answers, not errors.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Answer {
+    /// The lock is held.
+    Granted(Grant),
+    /// The claim waits. Its end comes as an [`Event`].
+    Queued {
+        /// Its place.
+        ticket: TicketId,
+        /// How many are before it at most, plus one.
+        position: u64,
+    },
+    /// The ticket is offered to its caller: confirm it within `OFFER_MS` (rule 32).
+    Offered {
+        /// The ticket.
+        ticket: TicketId,
+    },
+    /// The grant is no more.
+    Released {
+        /// Which.
+        fence: Fence,
+        /// It had ended before: a retry, or it expired.
+        already: bool,
+    },
+    /// The grant lives on.
+    Renewed {
+        /// Which.
+        fence: Fence,
+        /// For this long from now, in agreed time.
+        ttl_ms: u64,
+    },
+    /// The ticket is no more.
+    Cancelled {
+        /// Which.
+        ticket: TicketId,
+    },
+    /// The session lives.
+    SessionOpened {
+        /// Which.
+        session: SessionId,
+        /// For this long after its last keep-alive, in agreed time.
+        ttl_ms: u64,
+    },
+    /// The session and its grants live on.
+    KeptAlive {
+        /// Which.
+        session: SessionId,
+        /// For this long from now, in agreed time.
+        ttl_ms: u64,
+    },
+    /// The session is no more.
+    SessionClosed {
+        /// Which.
+        session: SessionId,
+    },
+    /// Understood, and refused. Nothing changed.
+    Refused(Refusal),
+}
+
+/// Who stands in the way.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Blocker {
+    /// The holder's name, for people.
+    pub holder: Bytes,
+    /// Its grant.
+    pub fence: Fence,
+    /// How it is shared.
+    pub mode: Mode,
+}
+
+/// Why a command was refused. Part of the protocol: clients know these by their code.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// Somebody else has it, and the caller did not want to wait.
+    #[error("the lock is held")]
+    Held {
+        /// Who; at most a few.
+        by: Vec<Blocker>,
+    },
+    /// The wait ended before the lock was free.
+    #[error("the wait ended before the lock was free")]
+    WaitTimeout {
+        /// Who; at most a few.
+        by: Vec<Blocker>,
+    },
+    /// The ticket was cancelled, by its caller or because its caller went away.
+    #[error("the wait was cancelled")]
+    Cancelled,
+    /// No such grant: it was released, or it expired, or never was.
+    #[error("the lock is not held under this fence")]
+    NotHeld,
+    /// A grant of another kind: it has no ttl of its own.
+    #[error("this grant has no ttl to renew")]
+    NotLeased,
+    /// No such ticket.
+    #[error("there is no such ticket")]
+    NoSuchTicket,
+    /// The session expired or was closed, or never was.
+    #[error("the session is gone")]
+    SessionGone,
+    /// Another live session has this identifier.
+    #[error("another live session has this identifier")]
+    IdentifierInUse,
+    /// The request's number is beyond the window of unconfirmed answers (rule 38).
+    #[error("too many requests of this session are unconfirmed")]
+    SessionBusy,
+    /// The caller confirmed that it has this answer, and asks again.
+    #[error("the answer to this request was confirmed and forgotten")]
+    Forgotten,
+    /// The same request id with a different request.
+    #[error("this request id was used for another request")]
+    RequestIdReused,
+    /// A table of the zone is full.
+    #[error("the zone has too many {what}")]
+    Quota {
+        /// Of what.
+        what: Table,
+    },
+    /// The command is not one that this version knows, or is out of bounds.
+    #[error("the command is not valid: {what}")]
+    Invalid {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+/// A table with a limit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Table {
+    /// Locks.
+    Locks,
+    /// Tickets.
+    Tickets,
+    /// Sessions.
+    Sessions,
+    /// Remembered answers.
+    Answers,
+}
+
+impl core::fmt::Display for Table {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Locks => "locks",
+            Self::Tickets => "tickets",
+            Self::Sessions => "sessions",
+            Self::Answers => "remembered answers",
+        })
+    }
+}
+
+/// What one entry did, for those who wait: every server gets the same, and tells its own callers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// A command was applied, for the first time. Its server answers its caller.
+    Answered {
+        /// Which command.
+        via: Via,
+        /// What was decided.
+        answer: Answer,
+    },
+    /// A ticket of a caller without a session reached the front.
+    Offered {
+        /// Which.
+        ticket: TicketId,
+    },
+    /// A ticket ended: with a grant, or without.
+    Ended {
+        /// Which.
+        ticket: TicketId,
+        /// How.
+        answer: Answer,
+    },
+    /// A grant ended without its holder asking for it.
+    Lost {
+        /// The tenant.
+        zone: ZoneId,
+        /// The lock.
+        key: Key,
+        /// The grant.
+        fence: Fence,
+        /// The session that held it, if any.
+        session: Option<SessionId>,
+    },
+    /// A session ended without its client asking for it.
+    SessionExpired {
+        /// Which.
+        session: SessionId,
+    },
+}

@@ -1,0 +1,138 @@
+//! A change of state, as the log carries it.
+
+use super::key::Key;
+use crate::ids::{Boot, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId};
+use bytes::Bytes;
+
+/// A command with its header.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Command {
+    /// The tenant.
+    pub zone: ZoneId,
+    /// Who was authenticated; empty if nobody was.
+    pub principal: Bytes,
+    /// How a retry of the same request is known.
+    pub client: Client,
+    /// The server that took the request, and will answer it.
+    pub via: Via,
+    /// What to do.
+    pub operation: Operation,
+}
+
+/// How a retry of a request is known as one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Client {
+    /// It is not: only the connection stands for the caller.
+    None,
+    /// By a key that the caller gave.
+    Key(RequestId),
+    /// By its number in a session.
+    Session {
+        /// The session.
+        id: SessionId,
+        /// The number of this request.
+        seq: RequestSeq,
+        /// The caller has the answers of all requests up to this one (rule 38).
+        done_through: RequestSeq,
+    },
+}
+
+/// The server that took a request: each (server, boot) is itself a session for what it forwards.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Via {
+    /// The server.
+    pub node: NodeId,
+    /// Its start.
+    pub boot: Boot,
+    /// The number of the command, unique in that boot.
+    pub seq: u64,
+}
+
+/// How a lock is shared.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// One holder.
+    Exclusive,
+    /// Any number of shared holders, and no exclusive one.
+    Shared,
+}
+
+/// How long a grant lives.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Life {
+    /// For this long, renewed by its token.
+    Lease {
+        /// Milliseconds of agreed time.
+        ttl_ms: u64,
+    },
+    /// Until it is released by proof.
+    Static,
+    /// As long as the session of the request.
+    Session,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Operation {
+    /// Take a lock, or wait in its line.
+    Acquire(Acquire),
+    /// Give a grant back. The server that took the request checked the proof (rule 24).
+    Release {
+        /// The lock.
+        key: Key,
+        /// The grant.
+        fence: Fence,
+    },
+    /// Let a leased grant live for its ttl from now.
+    Renew {
+        /// The lock.
+        key: Key,
+        /// The grant.
+        fence: Fence,
+        /// The new time to live; the grant's own if none.
+        ttl_ms: Option<u64>,
+    },
+    /// Leave the line.
+    Cancel {
+        /// The place in it.
+        ticket: TicketId,
+    },
+    /// The caller of an offered ticket is still there: make it a grant (rule 32).
+    Confirm {
+        /// The ticket.
+        ticket: TicketId,
+    },
+    /// Begin a session.
+    OpenSession {
+        /// Milliseconds of agreed time that it outlives its last keep-alive.
+        ttl_ms: u64,
+        /// What the client calls itself; empty or unique among the zone's live sessions.
+        identifier: Bytes,
+    },
+    /// Let the session and all its grants live for its ttl from now. Never answered from memory
+    /// (rule 15).
+    KeepAlive {
+        /// The session.
+        session: SessionId,
+    },
+    /// End the session and release its grants.
+    CloseSession {
+        /// The session.
+        session: SessionId,
+    },
+}
+
+/// Take a lock, or wait in its line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Acquire {
+    /// What.
+    pub key: Key,
+    /// How it is shared.
+    pub mode: Mode,
+    /// How long the grant lives.
+    pub life: Life,
+    /// How long to wait for it, in milliseconds of agreed time; 0 is "now or not at all".
+    pub wait_ms: u64,
+    /// The holder's name, for people.
+    pub holder: Bytes,
+}

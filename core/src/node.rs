@@ -1,0 +1,4 @@
+//! The only door.
+
+pub mod input;
+pub mod output;

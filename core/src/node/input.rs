@@ -1,0 +1,154 @@
+//! What happened outside.
+
+use crate::entry::Entry;
+use crate::ids::{Ballot, Fence, NodeId, RecordNo, SessionId, Slot, Tag, TicketId, ZoneId};
+use crate::machine::command::{Acquire, Client};
+use crate::machine::key::Key;
+use crate::replica::message::Message;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// 32 bytes that prove a grant or a session (rule 24).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Token(pub [u8; 32]);
+
+/// What happened outside.
+///
+/// Not `non_exhaustive`, nor is `Output`: a new one must stop every host from compiling.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Time passed, and nothing else.
+    Tick,
+    /// The host has nothing more at hand: what was gathered is proposed and said.
+    Flush,
+    /// A peer said something.
+    Peer {
+        /// Who, as the transport proved it.
+        from: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// The connection to a peer was made, or broke: a hint, never a proof.
+    Link {
+        /// Whose.
+        peer: NodeId,
+        /// Whether it is up.
+        up: bool,
+    },
+    /// Every record up to and including `through` will survive a crash.
+    Durable {
+        /// The last one.
+        through: RecordNo,
+    },
+    /// The superblock with this promise will survive a crash.
+    Promised {
+        /// The promise.
+        ballot: Ballot,
+    },
+    /// Decided entries that were asked for by `Output::Load`, from the write-ahead log.
+    Loaded {
+        /// The slot of the first one.
+        first: Slot,
+        /// In a row; none if the log does not have the first one.
+        entries: Vec<Entry>,
+    },
+    /// A caller wants something.
+    Request {
+        /// Who, and which of its requests.
+        tag: Tag,
+        /// What.
+        request: Request,
+    },
+    /// The caller of a request went away: nobody hears an answer any more.
+    Gone {
+        /// Which request.
+        tag: Tag,
+    },
+}
+
+/// What a caller wants.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Request {
+    /// The tenant.
+    pub zone: ZoneId,
+    /// Who was authenticated; empty if nobody was.
+    pub principal: Bytes,
+    /// How a retry is known as one. The edge has checked a session's secret (`Ask::Resume`).
+    pub client: Client,
+    /// What.
+    pub ask: Ask,
+}
+
+/// What a caller wants.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Ask {
+    /// Take a lock, or wait in its line.
+    Acquire(Acquire),
+    /// Give a grant back.
+    Release(Proof),
+    /// Let a leased grant live on.
+    Renew {
+        /// Which, proved.
+        proof: Proof,
+        /// The new time to live; the grant's own if none.
+        ttl_ms: Option<u64>,
+    },
+    /// Leave the line.
+    Cancel {
+        /// The place in it.
+        ticket: TicketId,
+    },
+    /// Begin a session.
+    OpenSession {
+        /// How long it outlives its last keep-alive.
+        ttl_ms: u64,
+        /// What the client calls itself; may be empty.
+        identifier: Bytes,
+    },
+    /// Prove a session on a new connection.
+    Resume {
+        /// The session.
+        session: SessionId,
+        /// Its secret.
+        secret: Token,
+    },
+    /// Let a session live on.
+    KeepAlive {
+        /// The session.
+        session: SessionId,
+    },
+    /// End a session.
+    CloseSession {
+        /// The session.
+        session: SessionId,
+    },
+    /// How is this lock? Linearizable.
+    Inspect {
+        /// Which.
+        key: Key,
+    },
+    /// Which locks are there? Linearizable.
+    List {
+        /// Only keys whose canonical bytes begin with this.
+        prefix: Bytes,
+        /// Only keys after this one.
+        after: Option<Key>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// Who are the servers?
+    Servers,
+}
+
+/// A grant, and the proof that the caller has it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Proof {
+    /// The lock.
+    pub key: Key,
+    /// The grant.
+    pub fence: Fence,
+    /// The session it was granted to, if any.
+    pub session: Option<SessionId>,
+    /// What the grant's answer said.
+    pub token: Token,
+}

@@ -1,0 +1,159 @@
+//! What to do outside.
+
+use super::input::Token;
+use crate::ids::{Ballot, NodeId, RecordNo, Slot, Tag};
+use crate::machine::answer::Answer;
+use crate::query::{LockView, Page};
+use crate::replica::message::Message;
+use crate::replica::record::Record;
+use crate::time::Stamp;
+use alloc::vec::Vec;
+
+/// What to do outside. Outputs to one destination (a peer, a connection, the log) are done in their
+/// order; between destinations in any order, or not at all if the process dies.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send, once, without waiting for an answer.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Answer a caller.
+    Reply {
+        /// Which request.
+        tag: Tag,
+        /// What.
+        reply: Reply,
+    },
+    /// Write, sync, then say `Input::Durable`.
+    Append {
+        /// The number of the record: one more than the last.
+        number: RecordNo,
+        /// The record.
+        record: Record,
+    },
+    /// Write the superblock with this promise, sync, then say `Input::Promised`. At most one is
+    /// asked for at a time (rule 4).
+    Promise {
+        /// The promise.
+        ballot: Ballot,
+    },
+    /// Read decided entries from the log, then say `Input::Loaded`.
+    Load {
+        /// The first slot wanted.
+        from: Slot,
+        /// The last slot wanted; fewer may be given.
+        upto: Slot,
+    },
+    /// Something happened that an operator may want to know.
+    Note(Note),
+    /// Stop at once: going on could break a promise.
+    Halt {
+        /// Why.
+        reason: Halt,
+    },
+}
+
+/// Why a server must stop.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Halt {
+    /// Two values for one slot and ballot: a bug, or a peer that lies.
+    #[error("slot {slot} was accepted twice under ballot {ballot} with different values")]
+    TwoValues {
+        /// The slot.
+        slot: Slot,
+        /// The ballot.
+        ballot: Ballot,
+    },
+    /// An entry of the log that this version can't apply.
+    #[error("slot {slot} was decided, and cannot be read from the log")]
+    Unreadable {
+        /// The slot.
+        slot: Slot,
+    },
+}
+
+/// What an operator may want to know.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Note {
+    /// This server leads.
+    Leading {
+        /// Under this ballot.
+        ballot: Ballot,
+    },
+    /// This server follows, or looks for a leader.
+    Following {
+        /// Whom; nobody if none is known.
+        leader: Option<NodeId>,
+    },
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// What the log decided. `Answer::Queued` is not the last word: another reply follows for the
+    /// same tag when the ticket ends.
+    Decided {
+        /// What.
+        answer: Answer,
+        /// The grant's token, or the session's secret, where the answer gives one.
+        token: Option<Token>,
+        /// Where in the log.
+        slot: Slot,
+    },
+    /// The session's secret is right.
+    Resumed,
+    /// One lock.
+    Lock {
+        /// How it is.
+        view: LockView,
+        /// Where in the log this is true.
+        slot: Slot,
+        /// The leader's agreed time when it was asked.
+        stamp: Stamp,
+    },
+    /// Some locks.
+    Locks {
+        /// Which.
+        page: Page,
+        /// Where in the log this is true.
+        slot: Slot,
+        /// The leader's agreed time when it was asked.
+        stamp: Stamp,
+    },
+    /// The servers of the cluster, by number, with the one that leads as far as is known here.
+    Servers {
+        /// All of them.
+        nodes: Vec<NodeId>,
+        /// The leader.
+        leader: Option<NodeId>,
+        /// Every slot up to here was applied at the server that answers.
+        applied: Slot,
+        /// The rolling digest of its state at that slot.
+        digest: u64,
+    },
+    /// No answer of the log.
+    Failed(Failure),
+}
+
+/// Why the log gave no answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Failure {
+    /// A queue is full; nothing was changed.
+    #[error("the server is busy; nothing was changed")]
+    Busy,
+    /// No leader or no quorum in time; nothing was changed.
+    #[error("no quorum serves; nothing was changed")]
+    NoQuorum,
+    /// It was proposed, and no answer came in time: it may yet happen.
+    #[error("no answer in time; it may have happened or may yet")]
+    Unknown,
+    /// The token or secret is not the right one. Nothing was changed.
+    #[error("the proof is wrong")]
+    BadProof,
+    /// The request is out of bounds. Nothing was changed.
+    #[error("the request is not valid: {0}")]
+    Invalid(&'static str),
+}
