@@ -1,0 +1,10 @@
+//! Rules about the code itself that neither rustc nor clippy checks.
+
+mod arrows;
+mod deps;
+mod rooms;
+mod selects;
+mod shared_lints;
+mod sizes;
+mod source;
+mod unsafety;
