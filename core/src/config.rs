@@ -1,5 +1,6 @@
 //! The cluster as data: parsed once, right ever after.
 
+use crate::hash::hash64_after;
 use crate::ids::{ClusterId, Epoch, NodeId};
 use crate::limits::MEMBERS_MAX;
 use alloc::string::String;
@@ -115,6 +116,15 @@ impl Config {
             .iter()
             .map(|member| member.node)
             .filter(|node| *node != self.me)
+    }
+
+    /// A hash of what decides quorums: cluster, epoch and the members' numbers. Two servers with
+    /// one epoch and two hashes must not talk (addresses may be written differently on each).
+    pub fn hash(&self) -> u64 {
+        let seed = hash64_after(self.epoch.get(), &self.cluster.0);
+        self.members.iter().fold(seed, |hash, member| {
+            hash64_after(hash, &member.node.get().to_le_bytes())
+        })
     }
 
     /// How many servers are a majority.

@@ -11,6 +11,7 @@
 //! | [`config`]  | the cluster as data                                  | consensus             |
 //! | [`replica`] | Multi-Paxos over opaque entries                      | locks, sessions       |
 //! | [`machine`] | the lock table, tickets, sessions, expiry, fences    | consensus, host time  |
+//! | [`wire`]    | bytes between servers, and with clients              | sockets               |
 #![no_std]
 #![deny(
     clippy::as_conversions,
@@ -46,3 +47,4 @@ pub mod query;
 pub mod replica;
 pub mod rng;
 pub mod time;
+pub mod wire;

@@ -1,0 +1,254 @@
+//! The first words on a link: who is there, and may he come in.
+//!
+//! Both sides say hello, the caller first. A side that does not like what it hears says why, and
+//! closes. Version, cluster, member, data directory and membership are proved here once; the header
+//! of every later frame repeats them, and a frame that says otherwise ends the link.
+
+use super::{FrameError, Header, VERSION, cluster_hash};
+use crate::config::Config;
+use crate::ids::{Boot, ClusterId, Epoch, GroupId, Incarnation, NodeId};
+use crate::limits::MEMBERS_MAX;
+use alloc::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
+
+/// Who is there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Hello {
+    /// The version of everything after the hellos. Its frames are read by all later versions.
+    pub version: u8,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The sender.
+    pub node: NodeId,
+    /// Whom the sender means to talk to.
+    pub to: NodeId,
+    /// The sender's data directory.
+    pub incarnation: Incarnation,
+    /// The sender's start.
+    pub boot: Boot,
+    /// The sender's membership.
+    pub epoch: Epoch,
+    /// [`Config::hash`] of it.
+    pub config_hash: u64,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct HelloForm(u8, ClusterId, NodeId, NodeId, Incarnation, Boot, Epoch, u64);
+
+impl Hello {
+    pub(super) const fn form(&self) -> HelloForm {
+        HelloForm(
+            self.version,
+            self.cluster,
+            self.node,
+            self.to,
+            self.incarnation,
+            self.boot,
+            self.epoch,
+            self.config_hash,
+        )
+    }
+
+    pub(super) const fn from_form(form: HelloForm) -> Self {
+        let HelloForm(version, cluster, node, to, incarnation, boot, epoch, config_hash) = form;
+        Self {
+            version,
+            cluster,
+            node,
+            to,
+            incarnation,
+            boot,
+            epoch,
+            config_hash,
+        }
+    }
+
+    /// The header that all frames of this sender must have.
+    pub fn header(&self) -> Header {
+        Header {
+            group: GroupId::new(0),
+            cluster: cluster_hash(self.cluster),
+            epoch: self.epoch,
+            from: self.node,
+            incarnation: self.incarnation,
+            boot: self.boot,
+        }
+    }
+
+    /// Whether a later frame is this sender's.
+    pub fn check(&self, found: &Header) -> Result<(), FrameError> {
+        let (expected, found) = (self.header(), *found);
+        if expected == found {
+            Ok(())
+        } else {
+            Err(FrameError::Sender { expected, found })
+        }
+    }
+}
+
+// The order of the variants is their number on the wire: add at the end only.
+/// Why a peer is not let in. Both sides log it: one of them has a wrong configuration.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error, Serialize, Deserialize)]
+pub enum HelloRefusal {
+    /// No version that both know.
+    #[error("the peer speaks version {found}, this server {expected}")]
+    Version {
+        /// The refusing server's.
+        expected: u8,
+        /// The peer's.
+        found: u8,
+    },
+    /// Another cluster: an address or a cluster's name is wrong somewhere.
+    #[error("the peer is of cluster {found}, this server of {expected}")]
+    Cluster {
+        /// The refusing server's.
+        expected: ClusterId,
+        /// The peer's.
+        found: ClusterId,
+    },
+    /// Not a member, or the refusing server's own number.
+    #[error("server {node} is not a member of this cluster")]
+    UnknownMember {
+        /// The peer's number.
+        node: NodeId,
+    },
+    /// The peer meant to reach another member: an address is wrong.
+    #[error("the peer looks for server {found}, and this is server {expected}")]
+    NotMe {
+        /// The refusing server.
+        expected: NodeId,
+        /// Whom the peer looked for.
+        found: NodeId,
+    },
+    /// Two data directories claim one number: two servers run with it, or one lost its data.
+    #[error("server {node} is known with data directory {expected:?}, this one has {found:?}")]
+    Incarnation {
+        /// The peer's number.
+        node: NodeId,
+        /// Known before.
+        expected: Incarnation,
+        /// The peer's.
+        found: Incarnation,
+    },
+    /// A later start of the same data directory has been heard.
+    #[error("start {found:?} of server {node} is over: start {expected:?} has been heard")]
+    OldBoot {
+        /// The peer's number.
+        node: NodeId,
+        /// Heard before.
+        expected: Boot,
+        /// The peer's.
+        found: Boot,
+    },
+    /// One epoch, two memberships.
+    #[error("the members of epoch {epoch} are not the same: hash {found:#x}, here {expected:#x}")]
+    Config {
+        /// The epoch.
+        epoch: Epoch,
+        /// The refusing server's.
+        expected: u64,
+        /// The peer's.
+        found: u64,
+    },
+}
+
+/// Says hello, and decides who comes in.
+#[derive(Clone, Debug)]
+pub struct Doorman {
+    config: Config,
+    incarnation: Incarnation,
+    boot: Boot,
+    known: BTreeMap<NodeId, (Incarnation, Boot)>,
+}
+
+impl Doorman {
+    /// For the server that `config` calls itself.
+    pub const fn new(config: Config, incarnation: Incarnation, boot: Boot) -> Self {
+        let known = BTreeMap::new();
+        Self {
+            config,
+            incarnation,
+            boot,
+            known,
+        }
+    }
+
+    /// A member's data directory, as it was remembered from an earlier start.
+    pub fn remember(&mut self, node: NodeId, incarnation: Incarnation, boot: Boot) {
+        self.known.insert(node, (incarnation, boot));
+        assert!(self.known.len() <= MEMBERS_MAX, "only members are known");
+    }
+
+    /// The first word to `to`.
+    pub fn hello(&self, to: NodeId) -> Hello {
+        Hello {
+            version: VERSION,
+            cluster: self.config.cluster(),
+            node: self.config.me(),
+            to,
+            incarnation: self.incarnation,
+            boot: self.boot,
+            epoch: self.config.epoch(),
+            config_hash: self.config.hash(),
+        }
+    }
+
+    /// The header of everything that this server sends.
+    pub fn header(&self) -> Header {
+        self.hello(self.config.me()).header()
+    }
+
+    /// Lets a peer in, and remembers its data directory and start; or says why not.
+    pub fn admit(&mut self, hello: &Hello) -> Result<(), HelloRefusal> {
+        self.check_place(hello)?;
+        let node = hello.node;
+        if let Some((incarnation, boot)) = self.known.get(&node) {
+            if *incarnation != hello.incarnation {
+                return Err(HelloRefusal::Incarnation {
+                    node,
+                    expected: *incarnation,
+                    found: hello.incarnation,
+                });
+            }
+            if hello.boot < *boot {
+                return Err(HelloRefusal::OldBoot {
+                    node,
+                    expected: *boot,
+                    found: hello.boot,
+                });
+            }
+        }
+        self.remember(node, hello.incarnation, hello.boot);
+        Ok(())
+    }
+
+    /// Whether the peer is a member of this cluster, in this membership, and looks for this server.
+    fn check_place(&self, hello: &Hello) -> Result<(), HelloRefusal> {
+        let (expected, found) = (VERSION, hello.version);
+        if expected != found {
+            return Err(HelloRefusal::Version { expected, found });
+        }
+        let (expected, found) = (self.config.cluster(), hello.cluster);
+        if expected != found {
+            return Err(HelloRefusal::Cluster { expected, found });
+        }
+        let node = hello.node;
+        if !self.config.peers().any(|peer| peer == node) {
+            return Err(HelloRefusal::UnknownMember { node });
+        }
+        let (expected, found) = (self.config.me(), hello.to);
+        if expected != found {
+            return Err(HelloRefusal::NotMe { expected, found });
+        }
+        let epoch = self.config.epoch();
+        let (expected, found) = (self.config.hash(), hello.config_hash);
+        if epoch == hello.epoch && expected != found {
+            return Err(HelloRefusal::Config {
+                epoch,
+                expected,
+                found,
+            });
+        }
+        Ok(())
+    }
+}
