@@ -1,0 +1,116 @@
+use crate::line;
+use crate::net::{Exchange, Listener, Stream};
+use crate::{block_on, clock, spawn};
+use bytes::BytesMut;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+async fn pair() -> (Stream, Stream) {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = Listener::bind(any).await.expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    let dialed = spawn(Stream::connect(address));
+    let (taken, _) = listener.accept().await.expect("somebody dials");
+    let dialed = dialed.await.expect("the task lives");
+    (taken, dialed.expect("somebody listens"))
+}
+
+#[test]
+fn the_clock_goes_on_and_a_sleep_is_not_short() {
+    block_on(async {
+        let begin = clock::now();
+        clock::sleep(Duration::from_millis(3)).await;
+        assert!(clock::now().since(begin) >= Duration::from_millis(3));
+        let end = begin.plus(Duration::from_millis(6));
+        clock::sleep_until(end).await;
+        assert!(clock::now() >= end);
+        let late = clock::timeout(Duration::from_millis(1), std::future::pending::<()>()).await;
+        assert_eq!(late, None);
+    })
+    .expect("the runtime starts");
+}
+
+#[test]
+fn two_sides_that_both_have_much_to_say_do_not_wait_for_each_other() {
+    async fn swap(mut stream: Stream, bytes: usize) -> usize {
+        let mut output = BytesMut::zeroed(bytes);
+        let (mut input, mut read) = (BytesMut::new(), 0);
+        while read < bytes || !output.is_empty() {
+            match stream.exchange(&mut input, &mut output).await {
+                Ok(Exchange::Read(count)) => read += count,
+                Ok(Exchange::Written) => assert!(output.is_empty()),
+                Ok(Exchange::Ended) => break,
+                Err(error) => panic!("{error}"),
+            }
+            input.clear();
+        }
+        read
+    }
+    block_on(async {
+        let (a, b) = pair().await;
+        // Far more than the kernel keeps for either.
+        let bytes = 64 << 20;
+        let one = spawn(swap(a, bytes));
+        let other = swap(b, bytes);
+        let both = async { (other.await, one.await.expect("the task lives")) };
+        let both = clock::timeout(Duration::from_secs(60), both).await;
+        assert_eq!(both, Some((bytes, bytes)));
+    })
+    .expect("the runtime starts");
+}
+
+#[test]
+fn what_is_said_leaves_at_once_and_the_rest_is_left_to_the_task() {
+    block_on(async {
+        let (a, mut b) = pair().await;
+        let (speaker, mut hearer) = line::split(a, 16 << 20);
+        assert!(speaker.say(|out| out.extend_from_slice(b"hello")));
+        speaker.flush();
+        // Nobody has polled the hearer: the speaker wrote by itself.
+        let mut input = BytesMut::new();
+        assert_eq!(b.read(&mut input).await.expect("it came"), 5);
+
+        let much = vec![7; 16 << 20];
+        assert!(speaker.say(|out| out.extend_from_slice(&much)));
+        speaker.flush();
+        let task = spawn(async move { hearer.read(&mut BytesMut::new()).await });
+        let mut read = 0;
+        while read < much.len() {
+            input.clear();
+            read += b.read(&mut input).await.expect("the rest comes");
+        }
+        assert_eq!(read, much.len());
+        speaker.hang_up();
+        let end = task.await.expect("the task lives");
+        let kind = end.map_err(|error| error.kind());
+        assert_eq!(kind, Err(std::io::ErrorKind::ConnectionAborted));
+        assert!(!speaker.say(|_| ()), "the connection is over");
+    })
+    .expect("the runtime starts");
+}
+
+#[test]
+fn a_speaker_that_is_not_heard_is_stopped_at_its_limit() {
+    block_on(async {
+        let (a, _b) = pair().await;
+        let (speaker, _hearer) = line::split(a, 1000);
+        let mut said = 0;
+        while speaker.say(|out| out.extend_from_slice(&[0; 100])) {
+            said += 100;
+            assert!(said <= 1100, "the limit is {said}");
+        }
+        assert_eq!(said, 1100, "one more than fits, and no more");
+    })
+    .expect("the runtime starts");
+}
+
+#[test]
+fn a_hyper_timer_measures_time() {
+    use hyper::rt::Timer;
+    block_on(async {
+        let begin = clock::now();
+        crate::http::Timer.sleep(Duration::from_millis(2)).await;
+        assert!(clock::now().since(begin) >= Duration::from_millis(2));
+    })
+    .expect("the runtime starts");
+}
