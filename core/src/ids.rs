@@ -91,7 +91,8 @@ id!(
     Fence(u64)
 );
 id!(
-    /// A claim that waits: its number in the zone, never used twice.
+    /// A claim that waits: the slot and the place in the slot of the command that made it, so it is
+    /// never used twice, in any zone.
     TicketId(u64)
 );
 id!(
@@ -117,7 +118,6 @@ counter!(RecordNo);
 counter!(RequestSeq);
 counter!(Round);
 counter!(Slot);
-counter!(TicketId);
 
 /// The cluster: a server of another one is refused at the first word.
 #[derive(

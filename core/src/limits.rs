@@ -85,7 +85,9 @@ pub const DEDUPE_MS: u64 = 60_000;
 pub const DEDUPE_MAX: usize = 1 << 20;
 /// Answers that a session keeps beyond what it has confirmed (rule 38).
 pub const SESSION_WINDOW: u64 = 128;
-/// Locks of one zone.
+/// Zones of one cluster.
+pub const ZONES_MAX: usize = 1024;
+/// Grants and tickets of one zone, together.
 pub const LOCKS_MAX: usize = 16 << 20;
 /// Tickets of one zone.
 pub const TICKETS_MAX: usize = 1 << 20;
@@ -99,6 +101,10 @@ pub const GRACE: Duration = Duration::from_millis(300);
 pub const GRACE_INTERVAL: Duration = Duration::from_secs(10);
 /// Locks in one page of a list.
 pub const PAGE_MAX: usize = 1000;
+/// Holders shown in a refusal.
+pub const BLOCKERS_SHOWN_MAX: usize = 3;
+/// Holders shown with one lock.
+pub const HOLDERS_SHOWN_MAX: usize = 100;
 /// Waiters shown with one lock.
 pub const WAITERS_SHOWN_MAX: usize = 100;
 

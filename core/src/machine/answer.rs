@@ -42,7 +42,8 @@ pub enum Answer {
         /// How many are before it at most, plus one.
         position: u64,
     },
-    /// The ticket is offered to its caller: confirm it within `OFFER_MS` (rule 32).
+    /// The answer to a retry: the ticket is offered to its caller, who confirms it within `OFFER_MS`
+    /// (rule 32).
     Offered {
         /// The ticket.
         ticket: TicketId,
@@ -167,6 +168,8 @@ pub enum Table {
     Sessions,
     /// Remembered answers.
     Answers,
+    /// Zones, of the whole cluster.
+    Zones,
 }
 
 impl core::fmt::Display for Table {
@@ -176,6 +179,7 @@ impl core::fmt::Display for Table {
             Self::Tickets => "tickets",
             Self::Sessions => "sessions",
             Self::Answers => "remembered answers",
+            Self::Zones => "zones beside it",
         })
     }
 }
@@ -190,12 +194,14 @@ pub enum Event {
         /// What was decided.
         answer: Answer,
     },
-    /// A ticket of a caller without a session reached the front.
+    /// A ticket of a caller without a session reached the front: the server that has the caller
+    /// proposes `Confirm` within `OFFER_MS`, or the next is served (rule 32).
     Offered {
         /// Which.
         ticket: TicketId,
     },
-    /// A ticket ended: with a grant, or without.
+    /// A ticket ended: with a grant, or without. Also when its end is the doing of a command (a
+    /// confirm, a cancel), whose own answer follows.
     Ended {
         /// Which.
         ticket: TicketId,

@@ -2,6 +2,10 @@
 
 use super::key::Key;
 use crate::ids::{Boot, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId};
+use crate::limits::{
+    HOLDER_BYTES_MAX, IDENTIFIER_BYTES_MAX, PRINCIPAL_BYTES_MAX, TTL_MS_MAX, TTL_MS_MIN,
+    WAIT_MS_MAX,
+};
 use bytes::Bytes;
 
 /// A command with its header.
@@ -17,6 +21,22 @@ pub struct Command {
     pub via: Via,
     /// What to do.
     pub operation: Operation,
+}
+
+impl Command {
+    /// Whether it is within every limit; if not, what is wrong with it. The door asks before it
+    /// proposes, and the machine asks again: what reached the log is answered, not trusted.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.principal.len() > PRINCIPAL_BYTES_MAX {
+            return Err("the principal's name is too long");
+        }
+        if let Client::Session { seq, .. } = self.client
+            && seq.get() == 0
+        {
+            return Err("requests of a session are numbered from 1");
+        }
+        self.operation.check(self.client)
+    }
 }
 
 /// How a retry of a request is known as one.
@@ -67,7 +87,8 @@ pub enum Life {
     },
     /// Until it is released by proof.
     Static,
-    /// As long as the session of the request.
+    /// As long as the session of the request. (A leased or static grant belongs to no session, also
+    /// when one asked for it: the session then only numbers the request.)
     Session,
 }
 
@@ -120,6 +141,54 @@ pub enum Operation {
         /// The session.
         session: SessionId,
     },
+}
+
+impl Operation {
+    fn check(&self, client: Client) -> Result<(), &'static str> {
+        match self {
+            Self::Acquire(acquire) => acquire.check(client),
+            Self::Renew { ttl_ms, .. } => ttl_ms.map_or(Ok(()), check_ttl),
+            Self::OpenSession { ttl_ms, identifier } => {
+                if identifier.len() > IDENTIFIER_BYTES_MAX {
+                    return Err("the session's identifier is too long");
+                }
+                check_ttl(*ttl_ms)
+            }
+            Self::Release { .. }
+            | Self::Cancel { .. }
+            | Self::Confirm { .. }
+            | Self::KeepAlive { .. }
+            | Self::CloseSession { .. } => Ok(()),
+        }
+    }
+}
+
+impl Acquire {
+    fn check(&self, client: Client) -> Result<(), &'static str> {
+        if self.holder.len() > HOLDER_BYTES_MAX {
+            return Err("the holder's name is too long");
+        }
+        if self.wait_ms > WAIT_MS_MAX {
+            return Err("the wait is too long");
+        }
+        match (self.life, client) {
+            (Life::Lease { ttl_ms }, _) => check_ttl(ttl_ms),
+            (Life::Session, Client::None | Client::Key(_)) => {
+                Err("a lock that lives with a session is asked for by that session")
+            }
+            (Life::Session, Client::Session { .. }) | (Life::Static, _) => Ok(()),
+        }
+    }
+}
+
+const fn check_ttl(ttl_ms: u64) -> Result<(), &'static str> {
+    if ttl_ms < TTL_MS_MIN {
+        return Err("the ttl is too short");
+    }
+    if ttl_ms > TTL_MS_MAX {
+        return Err("the ttl is too long");
+    }
+    Ok(())
 }
 
 /// Take a lock, or wait in its line.

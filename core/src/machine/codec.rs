@@ -1,0 +1,381 @@
+//! The bytes of a command in the log: postcard of the format structs below, kept apart from the
+//! live types so that these can change and the log cannot.
+//!
+//! ```text
+//! command = zone  principal  client  via  number  body
+//! client  = 0 | 1 request-id | 2 session seq done-through
+//! via     = node  boot  seq
+//! ```
+//! Integers are postcard's varints, byte strings have a varint length before them. The body is a
+//! byte string whose meaning the number gives. The header and the bodies are frozen:
+//! `codec/tests.rs` holds golden bytes.
+
+use super::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
+use super::key::{Key, KeyError};
+use crate::ids::{Boot, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId};
+use alloc::vec::Vec;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Why bytes are no command.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum CodecError {
+    /// Not even the header can be read: nobody knows whom to answer.
+    #[error("the header of the command cannot be read")]
+    Header,
+    /// Bytes after the end.
+    #[error("{extra} bytes after the end of the command")]
+    Trailing {
+        /// How many.
+        extra: usize,
+    },
+    /// A number that this version does not know.
+    #[error("command number {number} does not exist")]
+    Number {
+        /// Which.
+        number: u16,
+    },
+    /// The body does not have the form that the number says.
+    #[error("the body of command {number} cannot be read")]
+    Body {
+        /// Of which.
+        number: u16,
+    },
+    /// The key is no key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Out of bounds, as [`Command::check`] says.
+    #[error("{0}")]
+    Invalid(&'static str),
+}
+
+impl CodecError {
+    /// What a refusal says about it.
+    pub const fn what(&self) -> &'static str {
+        match self {
+            Self::Header => "the header cannot be read",
+            Self::Trailing { .. } => "there are bytes after its end",
+            Self::Number { .. } => "its number does not exist",
+            Self::Body { .. } => "its body cannot be read",
+            Self::Key(_) => "its key is not canonical",
+            Self::Invalid(what) => what,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeaderFormat<'a> {
+    zone: u32,
+    #[serde(borrow)]
+    principal: &'a [u8],
+    client: ClientFormat,
+    via: (u64, u64, u64),
+    number: u16,
+    body: &'a [u8],
+}
+
+#[derive(Serialize, Deserialize)]
+enum ClientFormat {
+    None,
+    Key(u128),
+    Session(u128, u64, u64),
+}
+
+#[derive(Serialize, Deserialize)]
+enum ModeFormat {
+    Exclusive,
+    Shared,
+}
+
+#[derive(Serialize, Deserialize)]
+enum LifeFormat {
+    Lease(u64),
+    Static,
+    Session,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AcquireFormat<'a> {
+    key: &'a [u8],
+    mode: ModeFormat,
+    life: LifeFormat,
+    holder: &'a [u8],
+    wait_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReleaseFormat<'a> {
+    key: &'a [u8],
+    fence: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RenewFormat<'a> {
+    key: &'a [u8],
+    fence: u64,
+    ttl_ms: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OpenFormat<'a> {
+    ttl_ms: u64,
+    identifier: &'a [u8],
+}
+
+#[derive(Serialize, Deserialize)]
+struct StartFormat {
+    fence_floor: u64,
+}
+
+const ACQUIRE: u16 = 1;
+const RELEASE: u16 = 2;
+const RENEW: u16 = 3;
+const CANCEL: u16 = 4;
+const CONFIRM: u16 = 5;
+const OPEN_SESSION: u16 = 6;
+const KEEP_ALIVE: u16 = 7;
+const CLOSE_SESSION: u16 = 8;
+
+/// The bytes of `command`. Whether it is within the limits is for [`Command::check`] to say.
+pub fn encode(command: &Command) -> Bytes {
+    let (number, body) = encode_body(&command.operation);
+    let header = HeaderFormat {
+        zone: command.zone.get(),
+        principal: &command.principal,
+        client: match command.client {
+            Client::None => ClientFormat::None,
+            Client::Key(id) => ClientFormat::Key(id.get()),
+            Client::Session {
+                id,
+                seq,
+                done_through,
+            } => ClientFormat::Session(id.get(), seq.get(), done_through.get()),
+        },
+        via: (
+            command.via.node.get(),
+            command.via.boot.get(),
+            command.via.seq,
+        ),
+        number,
+        body: &body,
+    };
+    bytes_of(&header).into()
+}
+
+fn encode_body(operation: &Operation) -> (u16, Vec<u8>) {
+    match operation {
+        Operation::Acquire(acquire) => (
+            ACQUIRE,
+            bytes_of(&AcquireFormat {
+                key: acquire.key.as_bytes(),
+                mode: match acquire.mode {
+                    Mode::Exclusive => ModeFormat::Exclusive,
+                    Mode::Shared => ModeFormat::Shared,
+                },
+                life: match acquire.life {
+                    Life::Lease { ttl_ms } => LifeFormat::Lease(ttl_ms),
+                    Life::Static => LifeFormat::Static,
+                    Life::Session => LifeFormat::Session,
+                },
+                holder: &acquire.holder,
+                wait_ms: acquire.wait_ms,
+            }),
+        ),
+        Operation::Release { key, fence } => (
+            RELEASE,
+            bytes_of(&ReleaseFormat {
+                key: key.as_bytes(),
+                fence: fence.get(),
+            }),
+        ),
+        Operation::Renew { key, fence, ttl_ms } => (
+            RENEW,
+            bytes_of(&RenewFormat {
+                key: key.as_bytes(),
+                fence: fence.get(),
+                ttl_ms: *ttl_ms,
+            }),
+        ),
+        Operation::Cancel { ticket } => (CANCEL, bytes_of(&ticket.get())),
+        Operation::Confirm { ticket } => (CONFIRM, bytes_of(&ticket.get())),
+        Operation::OpenSession { ttl_ms, identifier } => (
+            OPEN_SESSION,
+            bytes_of(&OpenFormat {
+                ttl_ms: *ttl_ms,
+                identifier,
+            }),
+        ),
+        Operation::KeepAlive { session } => (KEEP_ALIVE, bytes_of(&session.get())),
+        Operation::CloseSession { session } => (CLOSE_SESSION, bytes_of(&session.get())),
+    }
+}
+
+fn bytes_of(format: &impl Serialize) -> Vec<u8> {
+    let Ok(bytes) = postcard::to_allocvec(format) else {
+        panic!("numbers and byte strings always have a form in postcard, and memory for it");
+    };
+    bytes
+}
+
+/// A command whose body was not looked at yet.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// The tenant.
+    pub zone: ZoneId,
+    /// Who was authenticated.
+    pub principal: Bytes,
+    /// How a retry of the same request is known.
+    pub client: Client,
+    /// The server that took the request.
+    pub via: Via,
+    number: u16,
+    body: Bytes,
+}
+
+/// Reads a command and checks every limit. The result shares the bytes of `command`, so what lives
+/// long copies what it keeps.
+pub fn decode(command: &Bytes) -> Result<Command, CodecError> {
+    decode_header(command)?.decode()
+}
+
+/// Reads only the header: enough to know the server that waits for an answer.
+pub fn decode_header(command: &Bytes) -> Result<Header, CodecError> {
+    let (header, rest) =
+        postcard::take_from_bytes::<HeaderFormat<'_>>(command).map_err(|_| CodecError::Header)?;
+    if !rest.is_empty() {
+        return Err(CodecError::Trailing { extra: rest.len() });
+    }
+    let (node, boot, seq) = header.via;
+    Ok(Header {
+        zone: ZoneId::new(header.zone),
+        principal: command.slice_ref(header.principal),
+        client: match header.client {
+            ClientFormat::None => Client::None,
+            ClientFormat::Key(id) => Client::Key(RequestId::new(id)),
+            ClientFormat::Session(id, seq, done_through) => Client::Session {
+                id: SessionId::new(id),
+                seq: RequestSeq::new(seq),
+                done_through: RequestSeq::new(done_through),
+            },
+        },
+        via: Via {
+            node: NodeId::new(node),
+            boot: Boot::new(boot),
+            seq,
+        },
+        number: header.number,
+        body: command.slice_ref(header.body),
+    })
+}
+
+impl Header {
+    /// Reads the body and checks every limit.
+    pub fn decode(self) -> Result<Command, CodecError> {
+        let operation = self.operation()?;
+        let command = Command {
+            zone: self.zone,
+            principal: self.principal,
+            client: self.client,
+            via: self.via,
+            operation,
+        };
+        command.check().map_err(CodecError::Invalid)?;
+        Ok(command)
+    }
+
+    /// Whether it is a renewal or a keep-alive, which an entry applies before all else (rule 22).
+    pub const fn is_renewal(&self) -> bool {
+        matches!(self.number, RENEW | KEEP_ALIVE)
+    }
+
+    fn operation(&self) -> Result<Operation, CodecError> {
+        let session = || self.body::<u128>().map(SessionId::new);
+        let ticket = || self.body::<u64>().map(TicketId::new);
+        Ok(match self.number {
+            ACQUIRE => {
+                let body = self.body::<AcquireFormat<'_>>()?;
+                Operation::Acquire(Acquire {
+                    key: self.key(body.key)?,
+                    mode: match body.mode {
+                        ModeFormat::Exclusive => Mode::Exclusive,
+                        ModeFormat::Shared => Mode::Shared,
+                    },
+                    life: match body.life {
+                        LifeFormat::Lease(ttl_ms) => Life::Lease { ttl_ms },
+                        LifeFormat::Static => Life::Static,
+                        LifeFormat::Session => Life::Session,
+                    },
+                    wait_ms: body.wait_ms,
+                    holder: self.body.slice_ref(body.holder),
+                })
+            }
+            RELEASE => {
+                let body = self.body::<ReleaseFormat<'_>>()?;
+                Operation::Release {
+                    key: self.key(body.key)?,
+                    fence: Fence::new(body.fence),
+                }
+            }
+            RENEW => {
+                let body = self.body::<RenewFormat<'_>>()?;
+                Operation::Renew {
+                    key: self.key(body.key)?,
+                    fence: Fence::new(body.fence),
+                    ttl_ms: body.ttl_ms,
+                }
+            }
+            CANCEL => Operation::Cancel { ticket: ticket()? },
+            CONFIRM => Operation::Confirm { ticket: ticket()? },
+            OPEN_SESSION => {
+                let body = self.body::<OpenFormat<'_>>()?;
+                Operation::OpenSession {
+                    ttl_ms: body.ttl_ms,
+                    identifier: self.body.slice_ref(body.identifier),
+                }
+            }
+            KEEP_ALIVE => Operation::KeepAlive {
+                session: session()?,
+            },
+            CLOSE_SESSION => Operation::CloseSession {
+                session: session()?,
+            },
+            number => return Err(CodecError::Number { number }),
+        })
+    }
+
+    fn body<'a, T: Deserialize<'a>>(&'a self) -> Result<T, CodecError> {
+        let number = self.number;
+        let (body, rest) =
+            postcard::take_from_bytes(&self.body).map_err(|_| CodecError::Body { number })?;
+        if !rest.is_empty() {
+            return Err(CodecError::Trailing { extra: rest.len() });
+        }
+        Ok(body)
+    }
+
+    fn key(&self, bytes: &[u8]) -> Result<Key, CodecError> {
+        Ok(Key::parse(self.body.slice_ref(bytes))?)
+    }
+}
+
+/// The one command of a `LeaderStart` entry. `fence_floor` is unix seconds << 20 of the new leader's
+/// wall clock; only the first of a cluster's life has any effect (rule 31).
+pub fn encode_start(fence_floor: Fence) -> Bytes {
+    let start = StartFormat {
+        fence_floor: fence_floor.get(),
+    };
+    bytes_of(&start).into()
+}
+
+/// Reads what [`encode_start`] wrote.
+pub fn decode_start(command: &[u8]) -> Result<Fence, CodecError> {
+    let (start, rest) =
+        postcard::take_from_bytes::<StartFormat>(command).map_err(|_| CodecError::Header)?;
+    if !rest.is_empty() {
+        return Err(CodecError::Trailing { extra: rest.len() });
+    }
+    Ok(Fence::new(start.fence_floor))
+}
+
+#[cfg(test)]
+mod tests;
