@@ -75,6 +75,14 @@ id!(
     RecordNo(u64)
 );
 id!(
+    /// A byte of this server's own write-ahead log, counted from the first byte of its first segment.
+    Lsn(u64)
+);
+id!(
+    /// A file of the write-ahead log, from 1, without gaps.
+    SegmentNo(u64)
+);
+id!(
     /// A start of a server: one more each time, remembered in the superblock.
     Boot(u64)
 );
@@ -117,6 +125,7 @@ counter!(Fence);
 counter!(RecordNo);
 counter!(RequestSeq);
 counter!(Round);
+counter!(SegmentNo);
 counter!(Slot);
 
 /// The cluster: a server of another one is refused at the first word.

@@ -11,6 +11,7 @@
 //! | [`config`]  | the cluster as data                                  | consensus             |
 //! | [`replica`] | Multi-Paxos over opaque entries                      | locks, sessions       |
 //! | [`machine`] | the lock table, tickets, sessions, expiry, fences    | consensus, host time  |
+//! | [`wal`]     | the log's bytes: records, seals, segments, recovery  | files                 |
 //! | [`wire`]    | bytes between servers, and with clients              | sockets               |
 #![no_std]
 #![deny(
@@ -47,4 +48,5 @@ pub mod query;
 pub mod replica;
 pub mod rng;
 pub mod time;
+pub mod wal;
 pub mod wire;

@@ -1,0 +1,250 @@
+//! Where in the log a slot may be: a small table from pieces of the log to the slots in them.
+
+use super::Identity;
+use super::bytes::u64_of;
+use super::damage::{Damage, Problem};
+use super::record::{Found, Kind, record_at};
+use crate::entry::Entry;
+use crate::ids::{Ballot, Lsn, SegmentNo, Slot};
+use crate::limits::BATCH_BYTES_MAX;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// A piece ends with the first group that makes it this long.
+const PIECE_BYTES: u64 = 64 << 10;
+/// How much of the log one load reads beyond the pieces that may hold its first slot.
+const LOAD_BYTES_MAX: u64 = 1 << 20;
+
+/// Some groups, one after another, in one segment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Piece {
+    /// The segment.
+    pub segment: SegmentNo,
+    /// The first byte in it.
+    pub offset: u64,
+    /// How many bytes.
+    pub len: u64,
+    first: Lsn,
+    chain: u32,
+    min: Slot,
+    max: Slot,
+}
+
+impl Piece {
+    fn may_hold(&self, from: Slot, upto: Slot) -> bool {
+        self.min <= upto && from <= self.max
+    }
+}
+
+/// A segment's pieces, and the slots in all of them.
+#[derive(Clone, Debug)]
+struct Shelf {
+    segment: SegmentNo,
+    min: Slot,
+    max: Slot,
+    pieces: Vec<Piece>,
+}
+
+/// The table: about 56 bytes for each 64 KiB of log.
+#[derive(Clone, Debug, Default)]
+pub struct SlotIndex {
+    identity: Identity,
+    shelves: Vec<Shelf>,
+}
+
+/// What to read for a range of slots, and then how to find the entries in it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    identity: Identity,
+    from: Slot,
+    upto: Slot,
+    pieces: Vec<Piece>,
+    best: BTreeMap<Slot, (Option<Ballot>, Entry)>,
+}
+
+/// A group, as the table sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) segment: SegmentNo,
+    /// The first byte of its first record.
+    pub(super) offset: u64,
+    pub(super) first: Lsn,
+    pub(super) len: u64,
+    /// The chain before that record.
+    pub(super) chain: u32,
+}
+
+impl SlotIndex {
+    pub(super) fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            shelves: Vec::new(),
+        }
+    }
+
+    /// Adds the group after the last one, which holds entries for `slots`.
+    pub(super) fn add(&mut self, span: Span, slots: impl Iterator<Item = Slot>) {
+        let none = (Slot::new(u64::MAX), Slot::new(0));
+        let (min, max) = slots.fold(none, |(min, max), slot| (min.min(slot), max.max(slot)));
+        let last = self.shelves.last_mut();
+        let shelf = match last.filter(|shelf| shelf.segment == span.segment) {
+            Some(shelf) => shelf,
+            None => {
+                self.shelves.push(Shelf::of(span.segment));
+                let Some(shelf) = self.shelves.last_mut() else {
+                    panic!("a shelf was added");
+                };
+                shelf
+            }
+        };
+        shelf.min = shelf.min.min(min);
+        shelf.max = shelf.max.max(max);
+        if let Some(piece) = shelf.pieces.last_mut()
+            && piece.len < PIECE_BYTES
+        {
+            assert!(
+                piece.offset + piece.len == span.offset,
+                "a group begins where the one before ends"
+            );
+            piece.len += span.len;
+            piece.min = piece.min.min(min);
+            piece.max = piece.max.max(max);
+            return;
+        }
+        shelf.pieces.push(Piece {
+            segment: span.segment,
+            offset: span.offset,
+            len: span.len,
+            first: span.first,
+            chain: span.chain,
+            min,
+            max,
+        });
+    }
+
+    /// What to read for the slots from `from` to `upto`, or for the first of them if all are too
+    /// much: each piece, in this order, is handed to [`Plan::take`].
+    pub fn plan(&self, from: Slot, upto: Slot) -> Plan {
+        let shelves = self.shelves.iter();
+        let mut pieces: Vec<Piece> = shelves
+            .filter(|shelf| shelf.min <= upto && from <= shelf.max)
+            .flat_map(|shelf| &shelf.pieces)
+            .filter(|piece| piece.may_hold(from, upto))
+            .copied()
+            .collect();
+        pieces.sort_by_key(|piece| piece.min);
+        let mut upto = upto;
+        let mut read = 0;
+        let mut taken = 0;
+        for piece in &pieces {
+            if piece.min > from && read >= LOAD_BYTES_MAX {
+                // No piece from here on holds a slot below this one's first.
+                upto = piece.min.before();
+                break;
+            }
+            read += piece.len;
+            taken += 1;
+        }
+        pieces.truncate(taken);
+        Plan {
+            identity: self.identity,
+            from,
+            upto,
+            pieces,
+            best: BTreeMap::new(),
+        }
+    }
+}
+
+impl Shelf {
+    const fn of(segment: SegmentNo) -> Self {
+        Self {
+            segment,
+            min: Slot::new(u64::MAX),
+            max: Slot::new(0),
+            pieces: Vec::new(),
+        }
+    }
+}
+
+impl Plan {
+    /// What to read.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// Looks through the `bytes` of `piece`. What is damaged in them is an error: it was right
+    /// when it was written or recovered.
+    pub fn take(&mut self, piece: &Piece, bytes: &[u8]) -> Result<(), Damage> {
+        assert!(u64_of(bytes.len()) == piece.len, "a piece is read whole");
+        let seed = self.identity.seed(piece.segment);
+        let (mut at, mut chain) = (0, piece.chain);
+        while at < bytes.len() {
+            let damage = |slot, problem| Damage {
+                segment: piece.segment,
+                offset: piece.offset + u64_of(at),
+                slot,
+                problem,
+            };
+            let found = record_at(bytes, at, piece.first, seed, chain)
+                .map_err(|problem| damage(None, problem))?;
+            let slot = found.head.slot;
+            self.consider(&found)
+                .map_err(|problem| damage(Some(slot), problem))?;
+            chain = found.head.chain;
+            at += found.head.record_bytes();
+        }
+        Ok(())
+    }
+
+    fn consider(&mut self, found: &Found<'_>) -> Result<(), Problem> {
+        let ballot = match found.head.kind {
+            Kind::Accepted => Some(found.head.ballot),
+            Kind::Decided => None,
+            Kind::DecidedHint | Kind::Seal | Kind::Pad => return Ok(()),
+        };
+        let slot = found.head.slot;
+        if slot < self.from || slot > self.upto {
+            return Ok(());
+        }
+        let known = self.best.get(&slot);
+        if known.is_some_and(|(known, _)| !outranks(ballot, *known)) {
+            return Ok(());
+        }
+        let entry = Entry::parse(Bytes::copy_from_slice(found.payload))?;
+        self.best.insert(slot, (ballot, entry));
+        Ok(())
+    }
+
+    /// Entries in a row from the first slot asked for: for each slot the decided one, else that of
+    /// the highest ballot. At most [`BATCH_BYTES_MAX`] bytes, or one entry. None if the log does
+    /// not have the first slot.
+    pub fn finish(self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let mut bytes = 0_usize;
+        let mut next = self.from;
+        for (slot, (_, entry)) in self.best {
+            bytes = bytes.saturating_add(entry.bytes().len());
+            if slot != next || (bytes > BATCH_BYTES_MAX && !entries.is_empty()) {
+                break;
+            }
+            entries.push(entry);
+            next = next.next();
+        }
+        entries
+    }
+}
+
+/// Whether a record under `new` goes before one under `old`: a decided one (no ballot) before all
+/// others, then the highest ballot, never the last record (rule 11).
+pub(super) fn outranks(new: Option<Ballot>, old: Option<Ballot>) -> bool {
+    match (new, old) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(new), Some(old)) => new > old,
+    }
+}
+
+#[cfg(test)]
+mod tests;
