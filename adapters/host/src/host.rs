@@ -1,0 +1,331 @@
+//! The loop.
+
+use crate::callers::Callers;
+use crate::door::{FromCaller, FromPeer, Inbox};
+use crate::log::Log;
+use crate::peers::Peers;
+use crate::syncer::{Begun, SyncMode, Syncer};
+use std::io;
+use tenure_core::ids::{Ballot, NodeId, RecordNo};
+use tenure_core::limits::TRAILING_SEAL_AFTER;
+use tenure_core::node::input::Input;
+use tenure_core::node::output::{Halt, Note, Output};
+use tenure_core::time::Timestamp;
+use tenure_rt::sync::watch;
+use tenure_rt::{clock, select, yield_now};
+
+/// Messages of peers that one round takes.
+const PEER_BATCH: usize = 256;
+/// Requests that one round takes.
+const CALLER_BATCH: usize = 1024;
+
+/// The core's door, as far as the loop uses it.
+pub trait Steps: Send + 'static {
+    /// `Node::step`.
+    fn step(&mut self, now: Timestamp, input: Input, out: &mut Vec<Output>);
+    /// `Node::wake_at`.
+    fn wake_at(&self) -> Option<Timestamp>;
+}
+
+/// Why a host stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The core found that going on could break a promise.
+    #[error("stopped, because going on could break a promise: {0}")]
+    Halt(#[from] Halt),
+    /// The disk failed.
+    #[error("stopped, because the log can't be {doing}: {error}")]
+    Disk {
+        /// What was tried: "written", "synced", ….
+        doing: &'static str,
+        /// What the disk said.
+        error: io::Error,
+    },
+}
+
+/// How a server is, for its health checks. Local, and perhaps old.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Status {
+    /// The leader, as far as this server knows.
+    pub leader: Option<NodeId>,
+    /// The ballot under which this server leads, if it does.
+    pub leading: Option<Ballot>,
+}
+
+/// How a host works.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// This server's number: what [`Status::leader`] is while it leads.
+    pub me: NodeId,
+    /// Where the log is synced.
+    pub sync: SyncMode,
+}
+
+/// Owns the node.
+pub struct Host<N, L: Log, P> {
+    me: NodeId,
+    node: N,
+    log: L,
+    peers: P,
+    inbox: Inbox,
+    callers: Callers,
+    syncer: Syncer<L::Group>,
+    /// What is to be stepped next.
+    inputs: Vec<Input>,
+    outputs: Vec<Output>,
+    /// The last record appended and not yet in a group that is synced.
+    appended: Option<RecordNo>,
+    /// When the last group gets its trailing seal (rule 12).
+    trailing_seal_at: Option<Timestamp>,
+    status: watch::Sender<Status>,
+    stopping: bool,
+    from_peers: Vec<FromPeer>,
+    from_callers: Vec<FromCaller>,
+}
+
+impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
+    /// A host of `node`, whose log is `log`.
+    pub fn new(node: N, log: L, peers: P, inbox: Inbox, options: Options) -> Self {
+        Self {
+            me: options.me,
+            node,
+            log,
+            peers,
+            inbox,
+            callers: Callers::default(),
+            syncer: Syncer::new(options.sync),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            appended: None,
+            trailing_seal_at: None,
+            status: watch::Sender::default(),
+            stopping: false,
+            from_peers: Vec::with_capacity(PEER_BATCH),
+            from_callers: Vec::with_capacity(CALLER_BATCH),
+        }
+    }
+
+    /// Tells how the server is, now and whenever that changes.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Runs until it is asked to stop.
+    ///
+    /// # Errors
+    ///
+    /// The server must not go on.
+    pub async fn run(mut self) -> Result<(), HostError> {
+        // The node may have words from its boot.
+        self.inputs.push(Input::Tick);
+        while !self.stopping {
+            self.round()?;
+            // Lets every connection that is ready hand in what it has: the more of them share a
+            // round, the fewer writes and syncs there are.
+            yield_now().await;
+            self.gather().await?;
+        }
+        Ok(())
+    }
+
+    /// Steps what was gathered, does what the node wants, and so on until it wants nothing.
+    fn round(&mut self) -> Result<(), HostError> {
+        while !self.inputs.is_empty() {
+            // After the last of these inputs was received (rule 23), and anew for each group of
+            // them.
+            let now = clock::now();
+            for input in self.inputs.drain(..) {
+                self.node.step(now, input, &mut self.outputs);
+            }
+            self.node.step(now, Input::Flush, &mut self.outputs);
+            self.do_outputs()?;
+        }
+        Ok(())
+    }
+
+    fn do_outputs(&mut self) -> Result<(), HostError> {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let mut promised = None;
+        let mut loads = Vec::new();
+        for output in outputs.drain(..) {
+            match output {
+                Output::Send { to, message } => self.peers.send(to, &message),
+                Output::Reply { tag, reply } => self.callers.deliver(tag, reply),
+                Output::Append { number, record } => {
+                    let appended = self.log.append(number, &record);
+                    appended.map_err(disk("written"))?;
+                    self.appended = Some(number);
+                }
+                Output::Promise { ballot } => promised = Some(ballot),
+                Output::Load { from, upto } => loads.push((from, upto)),
+                Output::Note(note) => self.note(&note),
+                Output::Halt { reason } => return Err(reason.into()),
+            }
+        }
+        self.outputs = outputs;
+        // Words first: the peers' disks work while this one does.
+        self.peers.flush();
+        self.callers.flush();
+        if let Some(ballot) = promised {
+            self.log.promise(ballot).map_err(disk("promised to"))?;
+            self.inputs.push(Input::Promised { ballot });
+        }
+        for (first, upto) in loads {
+            let entries = self.log.load(first, upto).map_err(disk("read"))?;
+            self.inputs.push(Input::Loaded { first, entries });
+        }
+        self.sync_appended()
+    }
+
+    /// Syncs what was appended, unless a sync is on its way: then its end begins the next, and all
+    /// that is appended until then shares it.
+    fn sync_appended(&mut self) -> Result<(), HostError> {
+        if let Some(through) = self.appended
+            && self.syncer.is_idle()
+        {
+            self.appended = None;
+            self.sync_group(Some(through))?;
+            self.trailing_seal_at = Some(clock::now().plus(TRAILING_SEAL_AFTER));
+        }
+        Ok(())
+    }
+
+    fn sync_group(&mut self, through: Option<RecordNo>) -> Result<(), HostError> {
+        let group = self.log.seal().map_err(disk("written"))?;
+        let begun = self.syncer.begin(group, through);
+        match (begun.map_err(disk("synced"))?, through) {
+            (Begun::Done, Some(through)) => self.inputs.push(Input::Durable { through }),
+            (Begun::Done, None) | (Begun::InFlight, _) => {}
+        }
+        Ok(())
+    }
+
+    /// Takes everything that is ready; waits if nothing is.
+    async fn gather(&mut self) -> Result<(), HostError> {
+        self.take_ready()?;
+        if self.inputs.is_empty() && !self.stopping {
+            self.wait().await;
+            self.take_ready()?;
+        }
+        Ok(())
+    }
+
+    /// Takes everything that is ready, without waiting.
+    fn take_ready(&mut self) -> Result<(), HostError> {
+        self.take_synced()?;
+        self.take_told();
+        self.take_due()
+    }
+
+    /// Takes the end of a sync, and begins the next.
+    fn take_synced(&mut self) -> Result<(), HostError> {
+        if let Some(done) = self.syncer.take_done() {
+            if let Some(through) = done.map_err(disk("synced"))? {
+                self.inputs.push(Input::Durable { through });
+            }
+            self.sync_appended()?;
+        }
+        Ok(())
+    }
+
+    fn take_told(&mut self) {
+        let peers = &mut self.inbox.peers;
+        while self.from_peers.len() < PEER_BATCH
+            && let Ok(told) = peers.try_recv()
+        {
+            self.from_peers.push(told);
+        }
+        let callers = &mut self.inbox.callers;
+        while self.from_callers.len() < CALLER_BATCH
+            && let Ok(told) = callers.try_recv()
+        {
+            self.from_callers.push(told);
+        }
+        for told in self.from_peers.drain(..) {
+            match told {
+                FromPeer::Said(from, message) => self.inputs.push(Input::Peer { from, message }),
+                FromPeer::Link(peer, up) => self.inputs.push(Input::Link { peer, up }),
+                FromPeer::Stop => self.stopping = true,
+            }
+        }
+        for told in self.from_callers.drain(..) {
+            match told {
+                FromCaller::Open(conn, replies) => self.callers.open(conn, replies),
+                FromCaller::Request(tag, request) => {
+                    if self.callers.asked(tag) {
+                        self.inputs.push(Input::Request { tag, request });
+                    }
+                }
+                FromCaller::Gone(tag) => {
+                    if self.callers.gone(tag) {
+                        self.inputs.push(Input::Gone { tag });
+                    }
+                }
+                FromCaller::Close(conn) => {
+                    let waiting = self.callers.close(conn);
+                    self.inputs.extend(waiting.map(|tag| Input::Gone { tag }));
+                }
+            }
+        }
+    }
+
+    /// What time asks for.
+    fn take_due(&mut self) -> Result<(), HostError> {
+        let now = clock::now();
+        if self.node.wake_at().is_some_and(|when| when <= now) {
+            self.inputs.push(Input::Tick);
+        }
+        if self.trailing_seal_at.is_some_and(|when| when <= now) && self.syncer.is_idle() {
+            self.trailing_seal_at = None;
+            self.sync_group(None)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a peer, a caller, the disk or the time, and keeps what came first.
+    async fn wait(&mut self) {
+        let trailing = self.trailing_seal_at.filter(|_| self.syncer.is_idle());
+        let wake_at = match (self.node.wake_at(), trailing) {
+            (Some(one), Some(other)) => one.min(other),
+            (one, other) => one.or(other).unwrap_or(Timestamp::MAX),
+        };
+        let Self { syncer, inbox, .. } = self;
+        select! { biased;
+            () = syncer.ended() => {}
+            told = inbox.peers.recv() => match told {
+                Some(told) => self.from_peers.push(told),
+                // Every door is gone: nobody can want anything any more.
+                None => self.stopping = true,
+            },
+            told = inbox.callers.recv() => self.from_callers.extend(told),
+            () = clock::sleep_until(wake_at) => {}
+        }
+    }
+
+    fn note(&self, note: &Note) {
+        let status = match note {
+            Note::Leading { ballot } => {
+                tracing::info!(%ballot, "this server leads");
+                Status {
+                    leader: Some(self.me),
+                    leading: Some(*ballot),
+                }
+            }
+            Note::Following { leader } => {
+                match leader {
+                    Some(leader) => tracing::info!(%leader, "this server follows"),
+                    None => tracing::info!("no leader is known"),
+                }
+                Status {
+                    leader: *leader,
+                    leading: None,
+                }
+            }
+        };
+        self.status.send_replace(status);
+    }
+}
+
+const fn disk(doing: &'static str) -> impl FnOnce(io::Error) -> HostError {
+    move |error| HostError::Disk { doing, error }
+}
