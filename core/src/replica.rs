@@ -1,6 +1,513 @@
 //! Multi-Paxos over opaque entries.
 //!
 //! This room orders bytes. It does not know that they are commands on locks.
+//!
+//! ```text
+//!             no beat for T_e            quorum of grants,          quorum of promises
+//!  Following ----------------> Polling ------------------> Preparing ------------------> Leading
+//!      ^                          |     own promise durable     |                            |
+//!      '--------------------------'-----------------------------'----------------------------'
+//!            a fresher beat, a higher ballot, no quorum in time
+//! ```
+//! | file | its part |
+//! |---|---|
+//! | `acceptor` | promises and accepts (Paxos Made Simple, §2.2, phases 1b and 2b) |
+//! | `candidate` | pre-vote, prepare, and the choice of values (phases 1a and 2a) |
+//! | `leader` | proposing, replication, commit |
+//! | `quorum` | the only place where votes become evidence |
+//! | `election` | when to suspect a leader, and who tries first |
+//! | `rounds` | pings: failure detection, and confirmation of reads and of time |
+//! | `clock` | agreed time |
+//! | `log` | what was accepted and decided |
+//! | `catchup` | getting and giving decided entries |
 
+mod acceptor;
+mod candidate;
+mod catchup;
+mod clock;
+mod election;
+mod leader;
+mod log;
 pub mod message;
+pub mod quorum;
+mod reads;
 pub mod record;
+mod rounds;
+
+use crate::config::Config;
+use crate::entry::Entry;
+use crate::ids::{Ballot, Boot, NodeId, RecordNo, Seed, Slot};
+use crate::rng::Rng;
+use crate::time::{Stamp, Timestamp};
+use acceptor::Acceptor;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use candidate::{Polling, Preparing};
+use catchup::CatchUp;
+use election::Election;
+use leader::Leading;
+use log::Log;
+use message::{Message, Proposal, Refused};
+use reads::Reads;
+use record::{Record, Recovered};
+use rounds::Rounds;
+
+/// What must be durable before a word may be said.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Until {
+    /// Nothing: the word speaks of no fact that a crash could undo.
+    Now,
+    /// This record of the log.
+    Record(RecordNo),
+    /// This promise, in the superblock.
+    Promise(Ballot),
+}
+
+/// What the replica wants done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Effect {
+    /// Say it once `until` is durable.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+        /// Not before.
+        until: Until,
+    },
+    /// Write to the log.
+    Append {
+        /// The number of the record.
+        number: RecordNo,
+        /// The record.
+        record: Record,
+    },
+    /// Write the promise to the superblock.
+    Promise {
+        /// The promise.
+        ballot: Ballot,
+    },
+    /// Read decided entries from the log for a peer that catches up.
+    Load {
+        /// The peer.
+        peer: NodeId,
+        /// The first slot wanted.
+        from: Slot,
+    },
+    /// These proposals of this server were not appended.
+    Refused {
+        /// Their numbers.
+        numbers: Vec<u64>,
+        /// Why.
+        reason: Refused,
+    },
+    /// A read that began as `nonce` may be answered once `slot` is applied.
+    ReadAt {
+        /// The read.
+        nonce: u64,
+        /// How far to apply.
+        slot: Slot,
+        /// The leader's agreed time.
+        stamp: Stamp,
+    },
+    /// This server leads now.
+    Leading {
+        /// Under this ballot.
+        ballot: Ballot,
+    },
+    /// This server follows now, or looks for a leader.
+    Following {
+        /// Whom.
+        leader: Option<NodeId>,
+    },
+    /// A peer has less than it acknowledged before it restarted: its disk lost something, and it no
+    /// longer counts (rule 7).
+    Reverted {
+        /// The peer.
+        peer: NodeId,
+        /// What it had acknowledged.
+        acked: Slot,
+        /// What it has now.
+        upto: Slot,
+    },
+    /// Two values for one slot and ballot. Stop.
+    TwoValues {
+        /// The slot.
+        slot: Slot,
+        /// The ballot.
+        ballot: Ballot,
+    },
+}
+
+/// What this server knows of another.
+#[derive(Clone, Debug, Default)]
+struct Peer {
+    /// Its latest start that was heard of.
+    boot: Boot,
+    /// The highest of this server's rounds that it answered, while it had promised nothing higher
+    /// than this server's ballot.
+    confirmed: u64,
+    /// When it last answered a ping.
+    heard_at: Option<Timestamp>,
+    /// How far its log is decided.
+    decided: Slot,
+    /// Its clock at its last answer, and the highest of this server's rounds that it answered.
+    clock_ns: u64,
+}
+
+#[derive(Debug)]
+enum Role {
+    Following,
+    Polling(Polling),
+    Preparing(Preparing),
+    Leading(Leading),
+}
+
+/// One server's part in Multi-Paxos.
+#[derive(Debug)]
+pub struct Replica {
+    config: Config,
+    rng: Rng,
+    now: Timestamp,
+    role: Role,
+    acceptor: Acceptor,
+    log: Log,
+    /// The last record that was appended, and the last that is known to be durable.
+    records: RecordNo,
+    durable: RecordNo,
+    peers: BTreeMap<NodeId, Peer>,
+    election: Election,
+    rounds: Rounds,
+    reads: Reads,
+    catchup: CatchUp,
+    /// Proposals on their way to the leader, gathered until the next flush.
+    forwards: Vec<Proposal>,
+    /// What a `LeaderStart` entry of this server carries; the machine understands it.
+    start_note: Bytes,
+    /// Whom the last `Following` effect named.
+    told_leader: Option<NodeId>,
+}
+
+impl Replica {
+    /// A replica that remembers what the disk does. `seed` spreads the elections.
+    pub fn boot(
+        config: Config,
+        recovered: Recovered,
+        seed: Seed,
+        start_note: Bytes,
+        now: Timestamp,
+    ) -> Self {
+        let mut election = Election::new(now, recovered.promised == Ballot::ZERO);
+        for found in &recovered.accepted {
+            election.hear_stamp(found.entry.stamp());
+        }
+        let peers = config.peers().map(|node| (node, Peer::default())).collect();
+        Self {
+            rng: Rng::new(seed),
+            now,
+            role: Role::Following,
+            acceptor: Acceptor::new(recovered.promised),
+            log: Log::new(recovered.decided, recovered.accepted),
+            records: RecordNo::new(0),
+            durable: RecordNo::new(0),
+            peers,
+            election,
+            rounds: Rounds::new(recovered.boot, now),
+            reads: Reads::default(),
+            catchup: CatchUp::new(now),
+            forwards: Vec::new(),
+            start_note,
+            told_leader: None,
+            config,
+        }
+    }
+
+    /// Time passed.
+    pub fn on_tick(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        assert!(now >= self.now, "the host's clock does not go back");
+        self.now = now;
+        if self.rounds.due(now) {
+            self.start_round(out);
+        }
+        self.tick_leader(out);
+        self.tick_election(out);
+        self.tick_catchup(out);
+    }
+
+    /// When to call [`Self::on_tick`] at the latest.
+    pub fn wake_at(&self) -> Timestamp {
+        let next = self.rounds.next_at().min(self.election_wake_at());
+        self.catchup_wake_at().map_or(next, |at| next.min(at))
+    }
+
+    /// A member said something, in its start `boot`.
+    pub fn on_message(
+        &mut self,
+        now: Timestamp,
+        from: NodeId,
+        boot: Boot,
+        message: Message,
+        out: &mut Vec<Effect>,
+    ) {
+        self.now = self.now.max(now);
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        if boot < peer.boot {
+            return; // a word of a start that is over: its silence is what counts now
+        }
+        if boot > peer.boot {
+            *peer = Peer {
+                boot,
+                ..Peer::default()
+            };
+            self.peer_restarted(from);
+        }
+        match message {
+            Message::Ping {
+                round,
+                beat,
+                decided,
+            } => {
+                self.on_ping(from, round, beat, decided, out);
+            }
+            Message::Pong {
+                round,
+                promised,
+                beat,
+                decided,
+                clock_ns,
+            } => {
+                self.on_pong(
+                    from,
+                    &rounds::Pong {
+                        round,
+                        promised,
+                        beat,
+                        decided,
+                        clock_ns,
+                    },
+                    out,
+                );
+            }
+            Message::PreVote { ballot, decided } => self.on_pre_vote(from, ballot, decided, out),
+            Message::PreVoteReply {
+                ballot,
+                granted,
+                promised,
+            } => {
+                self.on_pre_vote_reply(from, ballot, granted, promised, out);
+            }
+            Message::Prepare { ballot } => self.on_prepare(from, ballot, out),
+            Message::Promise {
+                ballot,
+                part,
+                last,
+                decided,
+                stamp,
+                reports,
+            } => {
+                let piece = quorum::Piece {
+                    part,
+                    last,
+                    decided,
+                    stamp,
+                    reports,
+                };
+                self.on_promise(from, ballot, piece, out);
+            }
+            Message::Accept {
+                ballot,
+                base,
+                first,
+                entries,
+                commit,
+            } => {
+                let accept = acceptor::Accept {
+                    ballot,
+                    base,
+                    first,
+                    commit,
+                };
+                self.on_accept(from, accept, entries, out);
+            }
+            Message::Accepted { ballot, upto } => self.on_accepted(from, ballot, upto, out),
+            Message::Nack {
+                ballot,
+                promised,
+                want,
+            } => {
+                self.on_nack(from, ballot, promised, want, out);
+            }
+            Message::CatchUp { from: slot } => self.on_catch_up(from, slot, out),
+            Message::Decided {
+                first,
+                entries,
+                decided,
+            } => {
+                self.on_decided(from, first, entries, decided, out);
+            }
+            Message::ReadIndex { nonce } => self.on_read_index(from, nonce),
+            Message::ReadAt { nonce, slot, stamp } => {
+                out.push(Effect::ReadAt { nonce, slot, stamp });
+            }
+            Message::Forward { proposals } => self.on_forward(from, proposals, out),
+            Message::Refuse { numbers, reason } => out.push(Effect::Refused { numbers, reason }),
+        }
+    }
+
+    /// Every record up to `through` is durable.
+    pub fn on_durable(&mut self, through: RecordNo) {
+        assert!(through >= self.durable, "what is durable stays durable");
+        assert!(
+            through <= self.records,
+            "only what was appended can be durable"
+        );
+        self.durable = through;
+        if let Role::Leading(leading) = &mut self.role {
+            leading.own_durable(through);
+        }
+    }
+
+    /// The host has nothing more at hand: what was gathered is proposed and said.
+    pub fn on_flush(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        self.now = self.now.max(now);
+        self.advance_commit();
+        self.flush_proposals(out);
+        self.flush_reads(out);
+        self.flush_replication(out);
+        self.flush_forwards(out);
+    }
+
+    /// The log was applied up to an entry with this stamp: agreed time goes on from there (rule 19).
+    pub fn hear_stamp(&mut self, stamp: Stamp) {
+        self.election.hear_stamp(stamp);
+        if let Role::Leading(leading) = &mut self.role {
+            leading.raise_clock(stamp);
+        }
+    }
+
+    /// The connection to `peer` was made or broke.
+    pub fn on_link(&mut self, peer: NodeId, up: bool, out: &mut Vec<Effect>) {
+        if up {
+            self.ping(peer, out);
+        } else if self.leader() == Some(peer) {
+            self.election.suspect_now();
+        }
+    }
+
+    /// Whom this server follows; itself, if it leads; nobody, if it looks for a leader.
+    pub fn leader(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Leading(leading) => Some(leading.ballot().node),
+            Role::Following => {
+                let beat = self.election.freshest();
+                let alive = beat.ballot != Ballot::ZERO && !self.election.suspects(self.now);
+                (alive && beat.ballot.node != self.config.me()).then_some(beat.ballot.node)
+            }
+            Role::Polling(_) | Role::Preparing(_) => None,
+        }
+    }
+
+    /// Whether this server leads.
+    pub const fn leads(&self) -> bool {
+        matches!(self.role, Role::Leading(_))
+    }
+
+    /// The ballot this server leads, prepares, or follows.
+    pub fn ballot(&self) -> Ballot {
+        match &self.role {
+            Role::Leading(leading) => leading.ballot(),
+            Role::Preparing(preparing) => preparing.ballot(),
+            Role::Following | Role::Polling(_) => self.election.freshest().ballot,
+        }
+    }
+
+    /// The role, in a word for traces.
+    pub const fn role_name(&self) -> &'static str {
+        match self.role {
+            Role::Following => "follower",
+            Role::Polling(_) => "polling",
+            Role::Preparing(_) => "candidate",
+            Role::Leading(_) => "leader",
+        }
+    }
+
+    /// The highest ballot promised, durable or about to be.
+    pub const fn promised(&self) -> Ballot {
+        self.acceptor.promised()
+    }
+
+    /// Every slot up to here is decided.
+    pub const fn decided(&self) -> Slot {
+        self.log.decided()
+    }
+
+    /// The last slot that something was accepted for.
+    pub fn accepted(&self) -> Slot {
+        self.log.last()
+    }
+
+    /// The decided entry of `slot`, if it is still in memory.
+    pub fn decided_entry(&self, slot: Slot) -> Option<&Entry> {
+        self.log.decided_entry(slot)
+    }
+
+    /// The last record appended, and the last known to be durable.
+    pub const fn records(&self) -> (RecordNo, RecordNo) {
+        (self.records, self.durable)
+    }
+
+    /// What is wrong with this replica's state; nothing, if its code is right.
+    pub fn audit(&self) -> Result<(), &'static str> {
+        self.log.audit()?;
+        self.acceptor.audit(&self.log)?;
+        if let Role::Leading(leading) = &self.role {
+            leading.audit(&self.log)?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, record: Record, out: &mut Vec<Effect>) -> RecordNo {
+        self.records = self.records.next();
+        out.push(Effect::Append {
+            number: self.records,
+            record,
+        });
+        self.records
+    }
+
+    /// Goes back to following. A leader's open proposals stay accepted: whoever leads next may
+    /// find them chosen. Those that never got a slot are given back.
+    fn follow(&mut self, out: &mut Vec<Effect>) {
+        let role = core::mem::replace(&mut self.role, Role::Following);
+        match role {
+            Role::Leading(leading) => {
+                self.reads.forget();
+                self.refuse_all(leading, out);
+            }
+            Role::Following | Role::Polling(_) | Role::Preparing(_) => {}
+        }
+        self.election.rest(self.now, &mut self.rng);
+        self.tell_leader(out);
+    }
+
+    fn tell_leader(&mut self, out: &mut Vec<Effect>) {
+        let leader = self.leader();
+        if leader != self.told_leader {
+            self.told_leader = leader;
+            out.push(match &self.role {
+                Role::Leading(leading) => Effect::Leading {
+                    ballot: leading.ballot(),
+                },
+                Role::Following | Role::Polling(_) | Role::Preparing(_) => {
+                    Effect::Following { leader }
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

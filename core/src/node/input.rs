@@ -1,7 +1,7 @@
 //! What happened outside.
 
 use crate::entry::Entry;
-use crate::ids::{Ballot, Fence, NodeId, RecordNo, SessionId, Slot, Tag, TicketId, ZoneId};
+use crate::ids::{Ballot, Boot, Fence, NodeId, RecordNo, SessionId, Slot, Tag, TicketId, ZoneId};
 use crate::machine::command::{Acquire, Client};
 use crate::machine::key::Key;
 use crate::replica::message::Message;
@@ -25,6 +25,8 @@ pub enum Input {
     Peer {
         /// Who, as the transport proved it.
         from: NodeId,
+        /// The start of that server that speaks: words of an earlier start are stale.
+        boot: Boot,
         /// What.
         message: Message,
     },

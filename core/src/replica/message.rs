@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// Evidence that a leader lived: only a (ballot, beat) larger than any known before counts
-/// (rule 25), heard from the leader or relayed.
+/// (rule 25), heard from the leader or relayed. A leader makes a new one only while a quorum answers
+/// it and its proposals commit (rule 26).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd)]
 pub struct Beat {
     /// The leader's ballot.
@@ -59,12 +60,8 @@ pub enum Message {
         round: u64,
         /// The freshest leader that the sender knows of; the sender itself, if it leads.
         beat: Beat,
-        /// Whether a quorum answered the sender's last rounds and its proposals commit (rule 26).
-        quorum: bool,
         /// Every slot up to here is decided.
         decided: Slot,
-        /// The last slot that the sender proposed, if it leads: a follower that lacks it lost one.
-        last: Slot,
     },
     /// Yes.
     Pong {

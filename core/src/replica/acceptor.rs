@@ -1,0 +1,371 @@
+//! Promises and accepts: Paxos Made Simple, §2.2, phases 1b and 2b.
+//!
+//! The promise has one home, the superblock, and is durable there before any record of its ballot
+//! is written (rule 3): no durable record ever carries a ballot above it.
+
+use super::log::{Log, Open};
+use super::message::{Message, Report};
+use super::record::Record;
+use super::{Effect, Replica, Role, Until};
+use crate::entry::Entry;
+use crate::ids::{Ballot, NodeId, RecordNo, Slot};
+use crate::limits::{BATCH_BYTES_MAX, OPEN_SLOTS_MAX, RANK_DELAY};
+use crate::time::Timestamp;
+use alloc::vec::Vec;
+
+/// Decided slots after which the log is told: a restart reads at most so many as undecided.
+const HINT_SLOTS: u64 = 256;
+
+/// The head of an accept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accept {
+    pub(super) ballot: Ballot,
+    pub(super) base: Slot,
+    pub(super) first: Slot,
+    pub(super) commit: Slot,
+}
+
+/// How far the log is accepted under one ballot, without a hole above its base.
+#[derive(Clone, Copy, Debug, Default)]
+struct Frontier {
+    ballot: Ballot,
+    base: Slot,
+    upto: Slot,
+}
+
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    promised: Ballot,
+    durable: Ballot,
+    frontier: Frontier,
+    /// The last record that an `Accepted` may speak of.
+    record: RecordNo,
+    /// The highest ballot heard of: a new one must be above it to be of use.
+    seen: Ballot,
+    nacked: Option<(Slot, Timestamp)>,
+    /// The last `DecidedHint` of this boot.
+    hinted: Slot,
+}
+
+impl Acceptor {
+    pub(super) const fn new(promised: Ballot) -> Self {
+        Self {
+            promised,
+            durable: promised,
+            frontier: Frontier {
+                ballot: Ballot::ZERO,
+                base: Slot::new(0),
+                upto: Slot::new(0),
+            },
+            record: RecordNo::new(0),
+            seen: promised,
+            nacked: None,
+            hinted: Slot::new(0),
+        }
+    }
+
+    pub(super) const fn promised(&self) -> Ballot {
+        self.promised
+    }
+
+    pub(super) fn seen(&self) -> Ballot {
+        self.seen.max(self.promised)
+    }
+
+    pub(super) fn see(&mut self, ballot: Ballot) {
+        self.seen = self.seen.max(ballot);
+    }
+
+    pub(super) fn wrote(&mut self, record: RecordNo) {
+        self.record = self.record.max(record);
+    }
+
+    /// Whether a superblock write is under way; the next one waits for it (rule 4).
+    pub(super) fn is_writing(&self) -> bool {
+        self.durable != self.promised
+    }
+
+    /// Closes every ballot below `ballot`; durable once [`Effect::Promise`] is done.
+    pub(super) fn promise(&mut self, ballot: Ballot, out: &mut Vec<Effect>) {
+        assert!(ballot > self.promised, "promises only grow");
+        assert!(!self.is_writing(), "one superblock write at a time");
+        self.promised = ballot;
+        out.push(Effect::Promise { ballot });
+    }
+
+    pub(super) fn audit(&self, log: &Log) -> Result<(), &'static str> {
+        if self.durable > self.promised {
+            return Err("a promise is durable that was not made");
+        }
+        if log
+            .opens()
+            .any(|(_, open)| open.ballot > Some(self.durable))
+        {
+            return Err("something is accepted above the durable promise");
+        }
+        Ok(())
+    }
+}
+
+impl Replica {
+    /// The superblock with this promise is durable.
+    pub fn on_promise_durable(&mut self, ballot: Ballot, out: &mut Vec<Effect>) {
+        assert!(
+            ballot == self.acceptor.promised,
+            "the promise that was asked for is durable"
+        );
+        self.acceptor.durable = ballot;
+        if let Role::Preparing(preparing) = &self.role
+            && preparing.ballot() == ballot
+        {
+            self.prepare(out);
+        } else if ballot.node != self.config.me() {
+            // Its leader may have sent accepts that came too early to be written.
+            self.nack(ballot.node, ballot, self.log.decided().next(), out);
+        }
+    }
+
+    pub(super) fn on_prepare(&mut self, from: NodeId, ballot: Ballot, out: &mut Vec<Effect>) {
+        if ballot.node != from || ballot.epoch != self.config.epoch() {
+            return;
+        }
+        self.acceptor.see(ballot);
+        if ballot < self.acceptor.promised {
+            return self.nack(from, ballot, self.log.decided().next(), out);
+        }
+        if ballot > self.acceptor.promised {
+            if self.acceptor.is_writing() {
+                return; // the candidate asks again (rule 4)
+            }
+            self.acceptor.promise(ballot, out);
+            self.follow(out);
+            self.election.wait_for_candidate(self.now);
+        }
+        for message in self.promise_parts() {
+            out.push(Effect::Send {
+                to: from,
+                message,
+                until: Until::Promise(ballot),
+            });
+        }
+    }
+
+    /// 1b, in parts that fit a frame. What is decided is not reported (rule 2).
+    pub(super) fn promise_parts(&self) -> Vec<Message> {
+        let mut parts = Vec::new();
+        let mut reports = Vec::new();
+        let mut bytes = 0;
+        for (slot, open) in self.log.opens() {
+            if bytes + open.entry.bytes().len() > BATCH_BYTES_MAX && !reports.is_empty() {
+                parts.push(core::mem::take(&mut reports));
+                bytes = 0;
+            }
+            bytes += open.entry.bytes().len();
+            // What is decided outranks whatever else was accepted for its slot.
+            let ballot = open.ballot.unwrap_or(self.acceptor.promised);
+            reports.push(Report {
+                slot,
+                ballot,
+                entry: open.entry.clone(),
+            });
+        }
+        parts.push(reports);
+        let count = parts.len();
+        let numbered = parts.into_iter().enumerate();
+        let message = |(index, reports): (usize, Vec<Report>)| Message::Promise {
+            ballot: self.acceptor.promised,
+            part: u32::try_from(index).unwrap_or(u32::MAX),
+            last: index + 1 == count,
+            decided: self.log.decided(),
+            stamp: self.election.stamp_heard(),
+            reports,
+        };
+        numbered.map(message).collect()
+    }
+
+    pub(super) fn on_accept(
+        &mut self,
+        from: NodeId,
+        accept: Accept,
+        entries: Vec<Entry>,
+        out: &mut Vec<Effect>,
+    ) {
+        let ballot = accept.ballot;
+        if ballot.node != from || ballot.epoch != self.config.epoch() {
+            return;
+        }
+        self.acceptor.see(ballot);
+        if ballot < self.acceptor.promised {
+            return self.nack(from, ballot, self.log.decided().next(), out);
+        }
+        if !self.has_promised(ballot, out) {
+            return; // asked for again once the promise is durable
+        }
+        self.catchup.learn(from, accept.commit);
+        self.meet_frontier(ballot, accept.base, out);
+        let upto_before = self.acceptor.frontier.upto;
+        if accept.first > upto_before.next() {
+            return self.nack(from, ballot, upto_before.next(), out);
+        }
+        let is_empty = entries.is_empty();
+        if !self.accept_all(accept, entries, out) {
+            return;
+        }
+        self.decide_upto(accept.commit, ballot);
+        if !is_empty {
+            self.say_accepted(out);
+        }
+    }
+
+    /// An accept of a ballot that was never prepared here is a prepare first.
+    fn has_promised(&mut self, ballot: Ballot, out: &mut Vec<Effect>) -> bool {
+        if ballot > self.acceptor.promised && !self.acceptor.is_writing() {
+            self.acceptor.promise(ballot, out);
+            self.follow(out);
+        }
+        ballot == self.acceptor.durable
+    }
+
+    /// Starts or moves the frontier: decided slots count as accepted at any ballot (rule 2), and
+    /// so does what was recovered from the log under this very ballot.
+    ///
+    /// A frontier that moves by what is decided is acknowledged on the strength of that, so the log
+    /// must remember it: after a restart the server would else seem to have lost what it said.
+    fn meet_frontier(&mut self, ballot: Ballot, base: Slot, out: &mut Vec<Effect>) {
+        if self.acceptor.frontier.ballot != ballot {
+            self.acceptor.frontier = Frontier {
+                ballot,
+                base,
+                upto: base,
+            };
+        }
+        if self.acceptor.frontier.upto < self.log.decided() {
+            self.hint(out);
+        }
+        let frontier = &mut self.acceptor.frontier;
+        frontier.upto = frontier.upto.max(self.log.decided());
+        while self.log.holds(frontier.upto.next(), ballot) {
+            frontier.upto = frontier.upto.next();
+        }
+    }
+
+    /// Accepts what is new in a row; false if the ballot has a second value for a slot.
+    fn accept_all(&mut self, accept: Accept, entries: Vec<Entry>, out: &mut Vec<Effect>) -> bool {
+        let mut slot = accept.first;
+        for entry in entries {
+            if slot > self.acceptor.frontier.upto {
+                if self.log.open_count() >= 2 * OPEN_SLOTS_MAX {
+                    break; // the leader sends it again when the hole below is filled
+                }
+                self.accept(accept.ballot, accept.base, slot, entry, out);
+                self.acceptor.frontier.upto = slot;
+            } else if self.contradicts(accept.ballot, slot, &entry) {
+                out.push(Effect::TwoValues {
+                    slot,
+                    ballot: accept.ballot,
+                });
+                return false;
+            }
+            slot = slot.next();
+        }
+        true
+    }
+
+    /// 2b. The caller has checked the promise, and that nothing is missing before `slot`.
+    pub(super) fn accept(
+        &mut self,
+        ballot: Ballot,
+        base: Slot,
+        slot: Slot,
+        entry: Entry,
+        out: &mut Vec<Effect>,
+    ) -> RecordNo {
+        assert!(
+            ballot == self.acceptor.durable,
+            "the promise is durable before its first accept"
+        );
+        assert!(slot > base, "nothing is proposed at or below the base");
+        if self.log.decided().get() >= self.acceptor.hinted.get() + HINT_SLOTS {
+            self.hint(out);
+        }
+        let record = Record::Accepted {
+            ballot,
+            base,
+            slot,
+            entry: entry.clone(),
+        };
+        let record = self.append(record, out);
+        self.acceptor.wrote(record);
+        self.election.hear_stamp(entry.stamp());
+        self.log.accept(
+            slot,
+            Open {
+                ballot: Some(ballot),
+                entry,
+            },
+        );
+        record
+    }
+
+    /// Tells the log how far it is decided: that is where a restart begins to vote from, and what
+    /// makes an acknowledgement of decided slots survive one.
+    fn hint(&mut self, out: &mut Vec<Effect>) {
+        let upto = self.log.decided();
+        if upto > self.acceptor.hinted {
+            self.acceptor.hinted = upto;
+            let record = self.append(Record::DecidedHint { upto }, out);
+            self.acceptor.wrote(record);
+        }
+    }
+
+    fn contradicts(&self, ballot: Ballot, slot: Slot, entry: &Entry) -> bool {
+        let held = self.log.open(slot).filter(|_| self.log.holds(slot, ballot));
+        let known = held
+            .map(|open| &open.entry)
+            .or_else(|| self.log.decided_entry(slot));
+        known.is_some_and(|known| known.hash() != entry.hash())
+    }
+
+    pub(super) fn say_accepted(&mut self, out: &mut Vec<Effect>) {
+        let Frontier { ballot, upto, .. } = self.acceptor.frontier;
+        if ballot == self.acceptor.promised && ballot.node != self.config.me() {
+            let until = Until::Record(self.acceptor.record);
+            let message = Message::Accepted { ballot, upto };
+            out.push(Effect::Send {
+                to: ballot.node,
+                message,
+                until,
+            });
+        }
+    }
+
+    /// What was learned may have moved the frontier: the leader waits to hear it.
+    pub(super) fn say_caught_up(&mut self, out: &mut Vec<Effect>) {
+        let Frontier { ballot, base, .. } = self.acceptor.frontier;
+        if ballot == self.acceptor.durable && ballot != Ballot::ZERO {
+            self.meet_frontier(ballot, base, out);
+            self.say_accepted(out);
+        }
+    }
+
+    /// Refuses, at most once a while for the same reason: one lost frame makes many gaps.
+    fn nack(&mut self, to: NodeId, ballot: Ballot, want: Slot, out: &mut Vec<Effect>) {
+        let promised = self.acceptor.promised;
+        let recent = self.acceptor.nacked.is_some_and(|(slot, at)| {
+            slot == want && ballot == promised && self.now.since(at) < RANK_DELAY
+        });
+        if !recent && to != self.config.me() {
+            self.acceptor.nacked = Some((want, self.now));
+            let message = Message::Nack {
+                ballot,
+                promised,
+                want,
+            };
+            out.push(Effect::Send {
+                to,
+                message,
+                until: Until::Promise(promised),
+            });
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Pre-vote, prepare, and the step to leadership: Paxos Made Simple, §2.2, phase 1a.
+//!
+//! The pre-vote (Ongaro 2014, §9.6) changes nothing anywhere: a server that was cut off asks
+//! before it disturbs.
+
+use super::message::Message;
+use super::quorum::{Piece, Tally};
+use super::{Effect, Replica, Role, Until};
+use crate::ids::{Ballot, NodeId, Slot};
+use crate::limits::OPEN_SLOTS_MAX;
+use crate::time::Timestamp;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+/// Asks whether a ballot would be promised.
+#[derive(Debug)]
+pub(super) struct Polling {
+    ballot: Ballot,
+    granted: BTreeSet<NodeId>,
+    until: Timestamp,
+}
+
+impl Polling {
+    pub(super) const fn new(ballot: Ballot, until: Timestamp) -> Self {
+        Self {
+            ballot,
+            granted: BTreeSet::new(),
+            until,
+        }
+    }
+
+    pub(super) const fn until(&self) -> Timestamp {
+        self.until
+    }
+}
+
+/// Gathers promises.
+#[derive(Debug)]
+pub(super) struct Preparing {
+    tally: Tally,
+    ballot: Ballot,
+    until: Timestamp,
+    /// When the prepare was sent: what the promises confirm began no later.
+    sent: Timestamp,
+}
+
+impl Preparing {
+    pub(super) const fn ballot(&self) -> Ballot {
+        self.ballot
+    }
+
+    pub(super) const fn until(&self) -> Timestamp {
+        self.until
+    }
+}
+
+impl Replica {
+    pub(super) fn ask_votes(&mut self, ballot: Ballot, out: &mut Vec<Effect>) {
+        let decided = self.log.decided();
+        for to in self.config.peers() {
+            let message = Message::PreVote { ballot, decided };
+            out.push(Effect::Send {
+                to,
+                message,
+                until: Until::Now,
+            });
+        }
+        self.on_pre_vote_reply(self.config.me(), ballot, true, Ballot::ZERO, out);
+    }
+
+    pub(super) fn on_pre_vote(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        decided: Slot,
+        out: &mut Vec<Effect>,
+    ) {
+        let lag = self.log.decided().get().saturating_sub(decided.get());
+        let is_close = usize::try_from(lag).is_ok_and(|lag| lag <= OPEN_SLOTS_MAX);
+        let granted = ballot.node == from
+            && ballot.epoch == self.config.epoch()
+            && ballot > self.acceptor.promised()
+            && !self.leads()
+            && self.election.suspects(self.now)
+            && is_close;
+        let promised = self.acceptor.promised();
+        let message = Message::PreVoteReply {
+            ballot,
+            granted,
+            promised,
+        };
+        out.push(Effect::Send {
+            to: from,
+            message,
+            until: Until::Now,
+        });
+    }
+
+    pub(super) fn on_pre_vote_reply(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        granted: bool,
+        promised: Ballot,
+        out: &mut Vec<Effect>,
+    ) {
+        self.acceptor.see(promised);
+        let quorum = self.config.quorum();
+        let Role::Polling(polling) = &mut self.role else {
+            return;
+        };
+        if polling.ballot != ballot || !granted {
+            return;
+        }
+        polling.granted.insert(from);
+        if polling.granted.len() >= quorum && !self.acceptor.is_writing() {
+            self.stand(out);
+        }
+    }
+
+    /// Becomes a candidate. Its own promise is durable before the first word (no round is ever
+    /// used twice, even across a crash).
+    fn stand(&mut self, out: &mut Vec<Effect>) {
+        let highest = Ballot {
+            epoch: self.config.epoch(),
+            ..self.acceptor.seen()
+        };
+        let ballot = highest.above(self.config.me());
+        self.acceptor.promise(ballot, out);
+        self.role = Role::Preparing(Preparing {
+            tally: Tally::new(ballot, self.config.quorum()),
+            ballot,
+            until: self.try_until(),
+            sent: self.now,
+        });
+    }
+
+    /// 1a, once the own promise is durable; which is also the first promise.
+    pub(super) fn prepare(&mut self, out: &mut Vec<Effect>) {
+        let now = self.now;
+        if let Role::Preparing(preparing) = &mut self.role {
+            preparing.sent = now;
+        }
+        self.ask_promises(out);
+        for part in self.promise_parts() {
+            if let Message::Promise {
+                ballot,
+                part,
+                last,
+                decided,
+                stamp,
+                reports,
+            } = part
+            {
+                let piece = Piece {
+                    part,
+                    last,
+                    decided,
+                    stamp,
+                    reports,
+                };
+                self.on_promise(self.config.me(), ballot, piece, out);
+            }
+        }
+    }
+
+    /// 1a to everybody; again with each round of pings, since it may be lost, or dropped by a voter
+    /// that is busy with another promise.
+    pub(super) fn ask_promises(&self, out: &mut Vec<Effect>) {
+        if let Role::Preparing(preparing) = &self.role
+            && !self.acceptor.is_writing()
+        {
+            for to in self.config.peers() {
+                let message = Message::Prepare {
+                    ballot: preparing.ballot,
+                };
+                out.push(Effect::Send {
+                    to,
+                    message,
+                    until: Until::Now,
+                });
+            }
+        }
+    }
+
+    pub(super) fn on_promise(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        piece: Piece,
+        out: &mut Vec<Effect>,
+    ) {
+        let role = core::mem::replace(&mut self.role, Role::Following);
+        let Role::Preparing(mut preparing) = role else {
+            self.role = role;
+            return;
+        };
+        if preparing.ballot != ballot {
+            self.role = Role::Preparing(preparing);
+            return;
+        }
+        preparing.tally.count(from, piece);
+        match preparing.tally.close() {
+            Ok(evidence) => self.lead(evidence, preparing.sent, out),
+            Err(tally) => self.role = Role::Preparing(Preparing { tally, ..preparing }),
+        }
+    }
+
+    pub(super) fn on_nack(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        promised: Ballot,
+        want: Slot,
+        out: &mut Vec<Effect>,
+    ) {
+        self.acceptor.see(promised);
+        let (own, is_refused) = match &self.role {
+            Role::Preparing(preparing) => (preparing.ballot, promised > preparing.ballot),
+            Role::Leading(leading) => (leading.ballot(), promised > leading.ballot()),
+            Role::Following | Role::Polling(_) => return,
+        };
+        if ballot != own {
+            return;
+        }
+        if is_refused {
+            self.follow(out);
+        } else if self.leads() {
+            self.rewind(from, want, out);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! When to suspect a leader, and who tries first (rules 25 to 27).
+
+use super::candidate::Polling;
+use super::message::Beat;
+use super::{Effect, Peer, Replica, Role};
+use crate::ids::{Ballot, NodeId};
+use crate::limits::{CHECK_QUORUM, ELECTION_TIMEOUT, PING_INTERVAL, RANK_DELAY};
+use crate::rng::Rng;
+use crate::time::{Stamp, Timestamp};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::time::Duration;
+
+/// The most that chance adds to a candidate's wait, so that equals do not try together.
+const JITTER_MS_MAX: u64 = 10;
+/// A peer that answered no ping for this long is not counted on.
+const SILENCE: Duration = Duration::from_millis(120);
+/// How long a candidate waits for answers before it begins anew.
+const TRY: Duration = CHECK_QUORUM;
+
+#[derive(Debug)]
+pub(super) struct Election {
+    freshest: Beat,
+    heard_at: Timestamp,
+    suspect: bool,
+    /// This server never promised anything nor heard of a leader: there was none to be faithful to.
+    is_new: bool,
+    /// This server does not try before: another candidate was just promised, or its own try failed.
+    patient_until: Timestamp,
+    jitter: Duration,
+    stamp_heard: Stamp,
+}
+
+impl Election {
+    pub(super) const fn new(now: Timestamp, is_new: bool) -> Self {
+        Self {
+            freshest: Beat {
+                ballot: Ballot::ZERO,
+                beat: 0,
+                stamp: Stamp::ZERO,
+            },
+            heard_at: now,
+            suspect: false,
+            is_new,
+            patient_until: now,
+            jitter: Duration::ZERO,
+            stamp_heard: Stamp::ZERO,
+        }
+    }
+
+    pub(super) const fn freshest(&self) -> Beat {
+        self.freshest
+    }
+
+    pub(super) const fn stamp_heard(&self) -> Stamp {
+        self.stamp_heard
+    }
+
+    pub(super) fn hear_stamp(&mut self, stamp: Stamp) {
+        self.stamp_heard = self.stamp_heard.max(stamp);
+    }
+
+    /// Whether the leader is silent. Without jitter: a voter that waited for its own would make a
+    /// ready candidate wait for the slowest (rule 27).
+    pub(super) fn suspects(&self, now: Timestamp) -> bool {
+        self.suspect || self.is_new || now.since(self.heard_at) >= ELECTION_TIMEOUT
+    }
+
+    /// The connection to the leader broke: a hint that it died.
+    pub(super) const fn suspect_now(&mut self) {
+        self.suspect = true;
+    }
+
+    /// A candidate was promised: it gets the time to lead.
+    pub(super) fn wait_for_candidate(&mut self, now: Timestamp) {
+        self.patient_until = self.patient_until.max(now.plus(ELECTION_TIMEOUT));
+        self.is_new = false;
+    }
+
+    /// After a failed try: not again at once, and not together with the others.
+    pub(super) fn rest(&mut self, now: Timestamp, rng: &mut Rng) {
+        self.jitter = Duration::from_millis(rng.below(JITTER_MS_MAX + 1));
+        self.patient_until = self.patient_until.max(now.plus(RANK_DELAY));
+    }
+
+    /// Takes what is news; the same beat again is none, or two followers would keep a dead leader
+    /// alive by telling each other (F10a).
+    fn note(&mut self, beat: Beat, now: Timestamp) -> bool {
+        let is_news = (beat.ballot, beat.beat) > (self.freshest.ballot, self.freshest.beat);
+        if is_news {
+            self.freshest = beat;
+            self.heard_at = now;
+            self.suspect = false;
+            self.is_new = false;
+        }
+        is_news
+    }
+}
+
+impl Replica {
+    pub(super) fn note_beat(&mut self, beat: Beat, out: &mut Vec<Effect>) {
+        self.election.hear_stamp(beat.stamp);
+        // A leader below this server's promise can no longer count on it: no evidence.
+        if beat.ballot < self.acceptor.promised() || beat.ballot.epoch != self.config.epoch() {
+            return;
+        }
+        self.acceptor.see(beat.ballot);
+        if beat.ballot.node == self.config.me() || !self.election.note(beat, self.now) {
+            return;
+        }
+        match self.role {
+            Role::Following => self.tell_leader(out),
+            Role::Polling(_) | Role::Preparing(_) | Role::Leading(_) => self.follow(out),
+        }
+    }
+
+    /// A leader that a quorum hears, and whose proposals commit, says so in each round (rule 26).
+    pub(super) fn raise_beat(&mut self) {
+        let now = self.now;
+        if let Role::Leading(leading) = &mut self.role
+            && leading.has_quorum(now)
+        {
+            let beat = leading.beat(now);
+            self.election.hear_stamp(beat.stamp);
+            let is_news = self.election.note(beat, now);
+            assert!(is_news, "a leader never repeats a beat");
+        }
+    }
+
+    pub(super) fn tick_election(&mut self, out: &mut Vec<Effect>) {
+        match &self.role {
+            Role::Leading(_) => {}
+            Role::Following => {
+                if self.may_try() && self.now >= self.try_at() {
+                    self.poll(out);
+                }
+            }
+            Role::Polling(polling) => {
+                if self.now >= polling.until() {
+                    self.follow(out);
+                }
+            }
+            Role::Preparing(preparing) => {
+                if self.now >= preparing.until() {
+                    self.follow(out);
+                }
+            }
+        }
+        self.tell_leader(out);
+    }
+
+    pub(super) fn election_wake_at(&self) -> Timestamp {
+        match &self.role {
+            Role::Leading(_) => Timestamp::MAX,
+            Role::Following if self.may_try() => self.try_at(),
+            Role::Following => Timestamp::MAX, // the next ping looks again
+            Role::Polling(polling) => polling.until(),
+            Role::Preparing(preparing) => preparing.until(),
+        }
+    }
+
+    /// Only who hears a quorum tries: others would disturb for nothing.
+    fn may_try(&self) -> bool {
+        let heard = self.peers.values().filter(|peer| self.hears(peer)).count();
+        heard + 1 >= self.config.quorum()
+    }
+
+    fn hears(&self, peer: &Peer) -> bool {
+        peer.heard_at.is_some_and(|at| self.now.since(at) < SILENCE)
+    }
+
+    fn try_at(&self) -> Timestamp {
+        let is_first_start = self.election.is_new
+            && self.peers.values().all(|peer| self.hears(peer))
+            && self.rank() == 0;
+        if is_first_start || self.config.quorum() == 1 {
+            return self.now;
+        }
+        let silent_at = if self.election.suspect {
+            self.election.heard_at
+        } else {
+            self.election.heard_at.plus(ELECTION_TIMEOUT)
+        };
+        let wait = RANK_DELAY * self.rank() + self.election.jitter;
+        silent_at.max(self.election.patient_until).plus(wait)
+    }
+
+    /// How many of the servers that answer should lead rather than this one: those whose log is
+    /// longer, and of equals those with a lower number.
+    fn rank(&self) -> u32 {
+        let me = (self.log.decided(), Reverse(self.config.me()));
+        let gone = self.election.freshest.ballot.node;
+        let better = |(node, peer): &(&NodeId, &Peer)| {
+            **node != gone && self.hears(peer) && (peer.decided, Reverse(**node)) > me
+        };
+        u32::try_from(self.peers.iter().filter(better).count()).unwrap_or(u32::MAX)
+    }
+
+    fn poll(&mut self, out: &mut Vec<Effect>) {
+        let ballot = Ballot {
+            epoch: self.config.epoch(),
+            ..self.acceptor.seen()
+        }
+        .above(self.config.me());
+        let until = self.now.plus(PING_INTERVAL * 2);
+        self.role = Role::Polling(Polling::new(ballot, until));
+        self.ask_votes(ballot, out);
+    }
+
+    /// When a try that begins now is given up.
+    pub(super) fn try_until(&self) -> Timestamp {
+        self.now.plus(TRY)
+    }
+}

@@ -1,0 +1,632 @@
+//! Proposing, replication, commit.
+
+use super::clock::AgreedClock;
+use super::log::Log;
+use super::message::{Beat, Message, Proposal, Refused};
+use super::quorum::{PromiseQuorum, reached};
+use super::{Effect, Replica, Role, Until};
+use crate::entry::{Entry, EntryBuilder, EntryKind};
+use crate::ids::{Ballot, NodeId, RecordNo, Slot};
+use crate::limits::{
+    BATCH_BYTES_MAX, CHECK_QUORUM, COMMIT_STALL, ELECTION_TIMEOUT, OPEN_BYTES_MAX, OPEN_SLOTS_MAX,
+    PROPOSALS_MAX,
+};
+use crate::time::{Stamp, Timestamp};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Accepts on their way to one follower. A follower that answers none of them gets no more.
+const IN_FLIGHT_MAX: usize = 16;
+/// A follower that answers pings and acknowledges nothing for this long lost an accept.
+const STALLED: Duration = Duration::from_millis(120);
+
+/// How far a follower is, as the leader knows.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The next slot to send.
+    next: Slot,
+    /// Accepted and durable there, under this ballot.
+    acked: Slot,
+    /// What an earlier start of it had acknowledged; its next word must not say less (rule 7).
+    acked_before: Slot,
+    /// It said less: its disk lost what it had acknowledged, so nothing it says counts.
+    reverted: bool,
+    commit_told: Slot,
+    /// The last slots of the accepts that it has not answered.
+    in_flight: VecDeque<Slot>,
+    /// When it last made progress, or was first sent something it lacks.
+    moved_at: Timestamp,
+}
+
+/// A proposed slot that is not decided yet.
+#[derive(Clone, Copy, Debug)]
+struct Proposed {
+    slot: Slot,
+    at: Timestamp,
+    bytes: usize,
+}
+
+/// A leader: only a [`PromiseQuorum`] makes one.
+#[derive(Debug)]
+pub(super) struct Leading {
+    ballot: Ballot,
+    base: Slot,
+    since: Timestamp,
+    /// The slot of this ballot's `LeaderStart`: reads wait for it.
+    start: Slot,
+    /// The next slot to propose.
+    next: Slot,
+    commit: Slot,
+    /// Own accepts that are not durable yet: the own vote counts after the own sync.
+    own: VecDeque<(RecordNo, Slot)>,
+    own_acked: Slot,
+    proposed: VecDeque<Proposed>,
+    proposed_bytes: usize,
+    progress: BTreeMap<NodeId, Progress>,
+    queue: VecDeque<(NodeId, Proposal)>,
+    /// The node wants an entry even if there is no command: agreed time is due.
+    wants_entry: bool,
+    clock: AgreedClock,
+    beats: u64,
+    first_round: u64,
+    confirmed_round: u64,
+}
+
+impl Leading {
+    fn new(
+        evidence: &PromiseQuorum,
+        peers: impl Iterator<Item = NodeId>,
+        clock: AgreedClock,
+        since: Timestamp,
+        round: u64,
+    ) -> Self {
+        let base = evidence.base();
+        let progress = |peer| {
+            (
+                peer,
+                Progress {
+                    next: base.next(),
+                    ..Progress::default()
+                },
+            )
+        };
+        Self {
+            ballot: evidence.ballot(),
+            base,
+            since,
+            start: Slot::new(u64::MAX),
+            next: base.next(),
+            commit: base,
+            own: VecDeque::new(),
+            own_acked: base,
+            proposed: VecDeque::new(),
+            proposed_bytes: 0,
+            progress: peers.map(progress).collect(),
+            queue: VecDeque::new(),
+            wants_entry: false,
+            clock,
+            beats: 0,
+            first_round: round + 1,
+            confirmed_round: 0,
+        }
+    }
+
+    pub(super) const fn ballot(&self) -> Ballot {
+        self.ballot
+    }
+
+    pub(super) const fn commit(&self) -> Slot {
+        self.commit
+    }
+
+    pub(super) const fn first_round(&self) -> u64 {
+        self.first_round
+    }
+
+    pub(super) const fn confirmed_round(&self) -> u64 {
+        self.confirmed_round
+    }
+
+    /// The log has come further than this clock knew.
+    pub(super) fn raise_clock(&mut self, stamp: Stamp) {
+        self.clock.raise(stamp);
+    }
+
+    /// Whether this ballot's first own entry is decided: before that, the leader may not know of
+    /// everything that was decided before it.
+    pub(super) fn has_started(&self) -> bool {
+        self.commit >= self.start
+    }
+
+    pub(super) fn stamp(&mut self, now: Timestamp) -> Stamp {
+        self.clock.read(now)
+    }
+
+    pub(super) fn beat(&mut self, now: Timestamp) -> Beat {
+        self.beats += 1;
+        Beat {
+            ballot: self.ballot,
+            beat: self.beats,
+            stamp: self.clock.read(now),
+        }
+    }
+
+    pub(super) fn confirm(
+        &mut self,
+        round: u64,
+        sent: Timestamp,
+        now: Timestamp,
+        clocks: &[(NodeId, u64)],
+    ) {
+        assert!(
+            round > self.confirmed_round,
+            "rounds are confirmed in order"
+        );
+        self.confirmed_round = round;
+        self.clock.confirm(sent, now, clocks);
+    }
+
+    pub(super) fn own_durable(&mut self, through: RecordNo) {
+        while let Some((record, slot)) = self.own.front().copied() {
+            if record > through {
+                break;
+            }
+            self.own_acked = self.own_acked.max(slot);
+            self.own.pop_front();
+        }
+    }
+
+    /// A quorum answered lately, and what was proposed commits (rule 26).
+    pub(super) fn has_quorum(&self, now: Timestamp) -> bool {
+        now.since(self.clock.confirmed()) <= ELECTION_TIMEOUT * 2 && !self.is_stalled(now)
+    }
+
+    fn is_stalled(&self, now: Timestamp) -> bool {
+        self.proposed
+            .front()
+            .is_some_and(|first| now.since(first.at) > COMMIT_STALL)
+    }
+
+    fn is_lost(&self, now: Timestamp, log: &Log) -> bool {
+        let has_hole = log.decided() < self.base;
+        now.since(self.clock.confirmed()) > CHECK_QUORUM
+            || self.is_stalled(now)
+            || has_hole && now.since(self.since) > COMMIT_STALL
+    }
+
+    /// Whether another slot may be proposed: one group at a time on the own disk, so that what
+    /// arrives during a sync becomes one entry (natural batching), and within the window.
+    fn may_propose(&self) -> bool {
+        self.own.is_empty()
+            && self.proposed.len() < OPEN_SLOTS_MAX
+            && self.proposed_bytes < OPEN_BYTES_MAX
+    }
+
+    fn proposed(&mut self, slot: Slot, record: RecordNo, bytes: usize, at: Timestamp) {
+        assert!(slot == self.next, "slots are proposed in a row");
+        self.next = slot.next();
+        self.proposed.push_back(Proposed { slot, at, bytes });
+        self.proposed_bytes += bytes;
+        self.own.push_back((record, slot));
+    }
+
+    /// What a quorum has made durable under this ballot. Only votes of this ballot count: an entry
+    /// of an older one that a quorum holds may still be replaced (Ongaro 2014, figure 3.7).
+    fn reached(&self, quorum: usize) -> Slot {
+        let followers = self.progress.values().filter(|progress| !progress.reverted);
+        let mut acked: Vec<Slot> = followers.map(|progress| progress.acked).collect();
+        acked.push(self.own_acked);
+        reached(&mut acked, quorum)
+    }
+
+    fn committed(&mut self, commit: Slot) {
+        assert!(commit >= self.commit, "a commit is for ever");
+        assert!(commit < self.next, "only what was proposed commits");
+        self.commit = commit;
+        while let Some(first) = self.proposed.front().copied() {
+            if first.slot > commit {
+                break;
+            }
+            self.proposed_bytes -= first.bytes;
+            self.proposed.pop_front();
+        }
+    }
+
+    pub(super) fn audit(&self, log: &Log) -> Result<(), &'static str> {
+        if self.commit >= self.next {
+            return Err("a leader committed what it did not propose");
+        }
+        if log.decided() > self.commit {
+            return Err("more is decided at the leader than it committed");
+        }
+        let foreign = |(slot, open): (Slot, &super::log::Open)| {
+            slot > self.base && open.ballot.is_some_and(|ballot| ballot != self.ballot)
+        };
+        if log.opens().any(foreign) {
+            return Err("a leader holds another ballot's value above its base");
+        }
+        Ok(())
+    }
+}
+
+impl Replica {
+    /// Every slot up to here is decided, as far as this server knows: as leader it may know it
+    /// before it has the values.
+    pub(super) fn commit(&self) -> Slot {
+        match &self.role {
+            Role::Leading(leading) => leading.commit.max(self.log.decided()),
+            Role::Following | Role::Polling(_) | Role::Preparing(_) => self.log.decided(),
+        }
+    }
+
+    /// Agreed time, if this server leads.
+    pub fn stamp(&mut self, now: Timestamp) -> Option<Stamp> {
+        match &mut self.role {
+            Role::Leading(leading) => Some(leading.stamp(now)),
+            Role::Following | Role::Polling(_) | Role::Preparing(_) => None,
+        }
+    }
+
+    /// Asks for an entry at the next flush, even without commands: something is due.
+    pub fn want_entry(&mut self) {
+        if let Role::Leading(leading) = &mut self.role {
+            leading.wants_entry = true;
+        }
+    }
+
+    /// Phase 1 is done: proposes again what may have been chosen, then its own first entry.
+    pub(super) fn lead(&mut self, evidence: PromiseQuorum, sent: Timestamp, out: &mut Vec<Effect>) {
+        if self.log.decided() > evidence.base() {
+            // Somebody else decided more since the promises were made: this is no longer the time.
+            return self.follow(out);
+        }
+        let stamp = evidence.stamp().max(self.election.stamp_heard());
+        let clock = AgreedClock::new(stamp, sent, self.now);
+        let peers = self.config.peers();
+        let leading = Leading::new(&evidence, peers, clock, self.now, self.rounds.round());
+        for peer in self.peers.values_mut() {
+            peer.confirmed = 0;
+        }
+        if let Some(source) = evidence.richest() {
+            self.catchup.learn(source, evidence.base());
+        }
+        self.role = Role::Leading(leading);
+        for entry in evidence.chosen() {
+            self.propose_entry(entry.clone(), out);
+        }
+        let note = [self.start_note.clone()];
+        let start = self.propose_entry(Entry::new(EntryKind::LeaderStart, stamp, &note), out);
+        if let Role::Leading(leading) = &mut self.role {
+            leading.start = start;
+        }
+        self.start_round(out);
+        self.flush_replication(out);
+        self.tell_leader(out);
+    }
+
+    /// 2a: the next slot gets `entry`. The leader is its own first acceptor.
+    fn propose_entry(&mut self, entry: Entry, out: &mut Vec<Effect>) -> Slot {
+        let (ballot, base, slot) = match &self.role {
+            Role::Leading(leading) => (leading.ballot, leading.base, leading.next),
+            Role::Following | Role::Polling(_) | Role::Preparing(_) => return Slot::new(0),
+        };
+        let bytes = entry.bytes().len();
+        let record = self.accept(ballot, base, slot, entry, out);
+        let now = self.now;
+        if let Role::Leading(leading) = &mut self.role {
+            leading.proposed(slot, record, bytes, now);
+        }
+        slot
+    }
+
+    /// Asks for `proposals` of this server to be decided.
+    pub fn propose(&mut self, proposals: Vec<Proposal>, out: &mut Vec<Effect>) {
+        let me = self.config.me();
+        match &mut self.role {
+            Role::Leading(_) => self.enqueue(me, proposals, out),
+            Role::Following | Role::Polling(_) | Role::Preparing(_) => {
+                self.forwards.extend(proposals);
+            }
+        }
+    }
+
+    pub(super) fn on_forward(
+        &mut self,
+        from: NodeId,
+        proposals: Vec<Proposal>,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.leads() {
+            self.enqueue(from, proposals, out);
+        } else {
+            let numbers = proposals.iter().map(|proposal| proposal.number).collect();
+            self.refuse(from, numbers, Refused::NotLeader, out);
+        }
+    }
+
+    fn enqueue(&mut self, from: NodeId, proposals: Vec<Proposal>, out: &mut Vec<Effect>) {
+        let Role::Leading(leading) = &mut self.role else {
+            return;
+        };
+        let mut refused = Vec::new();
+        for proposal in proposals {
+            if leading.queue.len() < PROPOSALS_MAX {
+                leading.queue.push_back((from, proposal));
+            } else {
+                refused.push(proposal.number);
+            }
+        }
+        if !refused.is_empty() {
+            self.refuse(from, refused, Refused::Busy, out);
+        }
+    }
+
+    fn refuse(&self, to: NodeId, numbers: Vec<u64>, reason: Refused, out: &mut Vec<Effect>) {
+        out.push(if to == self.config.me() {
+            Effect::Refused { numbers, reason }
+        } else {
+            let message = Message::Refuse { numbers, reason };
+            Effect::Send {
+                to,
+                message,
+                until: Until::Now,
+            }
+        });
+    }
+
+    /// Gives back what never got a slot.
+    pub(super) fn refuse_all(&self, leading: Leading, out: &mut Vec<Effect>) {
+        let mut numbers: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
+        for (from, proposal) in leading.queue {
+            numbers.entry(from).or_default().push(proposal.number);
+        }
+        for (from, numbers) in numbers {
+            self.refuse(from, numbers, Refused::NotLeader, out);
+        }
+    }
+
+    pub(super) fn flush_proposals(&mut self, out: &mut Vec<Effect>) {
+        while let Role::Leading(leading) = &mut self.role {
+            let has_work = leading.wants_entry || !leading.queue.is_empty();
+            if !has_work || !leading.may_propose() {
+                return;
+            }
+            let mut builder = EntryBuilder::default();
+            while let Some((_, proposal)) = leading.queue.front() {
+                if !builder.push(&proposal.command) {
+                    break;
+                }
+                leading.queue.pop_front();
+            }
+            if builder.is_empty() && !leading.wants_entry {
+                // The first command fits no entry: its server let through what it must refuse.
+                leading.queue.pop_front();
+                continue;
+            }
+            leading.wants_entry = false;
+            let stamp = leading.clock.read(self.now);
+            self.propose_entry(builder.finish(EntryKind::Batch, stamp), out);
+        }
+    }
+
+    pub(super) fn flush_forwards(&mut self, out: &mut Vec<Effect>) {
+        if self.forwards.is_empty() {
+            return;
+        }
+        let forwards = core::mem::take(&mut self.forwards);
+        let Some(leader) = self.leader() else {
+            let numbers = forwards.iter().map(|proposal| proposal.number).collect();
+            return out.push(Effect::Refused {
+                numbers,
+                reason: Refused::NotLeader,
+            });
+        };
+        let mut proposals = Vec::new();
+        let mut bytes = 0;
+        for proposal in forwards {
+            if bytes + proposal.command.len() > BATCH_BYTES_MAX && !proposals.is_empty() {
+                let message = Message::Forward {
+                    proposals: core::mem::take(&mut proposals),
+                };
+                out.push(Effect::Send {
+                    to: leader,
+                    message,
+                    until: Until::Now,
+                });
+                bytes = 0;
+            }
+            bytes += proposal.command.len();
+            proposals.push(proposal);
+        }
+        out.push(Effect::Send {
+            to: leader,
+            message: Message::Forward { proposals },
+            until: Until::Now,
+        });
+    }
+
+    pub(super) fn on_accepted(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        upto: Slot,
+        out: &mut Vec<Effect>,
+    ) {
+        let Role::Leading(leading) = &mut self.role else {
+            return;
+        };
+        let Some(progress) = leading.progress.get_mut(&from) else {
+            return;
+        };
+        if leading.ballot != ballot || upto >= leading.next {
+            return; // the word is about another ballot, whose slots may hold other values
+        }
+        if progress.reverts(upto) {
+            return out.push(Effect::Reverted {
+                peer: from,
+                acked: progress.acked_before,
+                upto,
+            });
+        }
+        if upto > progress.acked {
+            progress.acked = upto;
+            progress.moved_at = self.now;
+        }
+        progress.next = progress.next.max(progress.acked.next());
+        while progress.in_flight.front().is_some_and(|slot| *slot <= upto) {
+            progress.in_flight.pop_front();
+        }
+    }
+
+    pub(super) fn advance_commit(&mut self) {
+        let quorum = self.config.quorum();
+        let Role::Leading(leading) = &mut self.role else {
+            return;
+        };
+        let reached = leading.reached(quorum);
+        if reached > leading.commit {
+            leading.committed(reached);
+        }
+        let (commit, ballot) = (leading.commit, leading.ballot);
+        self.decide_upto(commit, ballot);
+    }
+
+    pub(super) fn flush_replication(&mut self, out: &mut Vec<Effect>) {
+        let Role::Leading(leading) = &mut self.role else {
+            return;
+        };
+        let (ballot, base, commit, next) =
+            (leading.ballot, leading.base, leading.commit, leading.next);
+        for (peer, progress) in &mut leading.progress {
+            while progress.next < next && progress.in_flight.len() < IN_FLIGHT_MAX {
+                let first = progress.next;
+                let entries = gather(&self.log, first, next);
+                let Some(count) = u64::try_from(entries.len()).ok().filter(|count| *count > 0)
+                else {
+                    break; // too old for the window: the follower catches up from the log
+                };
+                progress.next = Slot::new(first.get() + count);
+                progress.in_flight.push_back(progress.next.before());
+                progress.commit_told = commit;
+                let message = Message::Accept {
+                    ballot,
+                    base,
+                    first,
+                    entries,
+                    commit,
+                };
+                out.push(Effect::Send {
+                    to: *peer,
+                    message,
+                    until: Until::Now,
+                });
+            }
+            if progress.commit_told < commit {
+                progress.commit_told = commit;
+                let first = progress.next;
+                let message = Message::Accept {
+                    ballot,
+                    base,
+                    first,
+                    entries: Vec::new(),
+                    commit,
+                };
+                out.push(Effect::Send {
+                    to: *peer,
+                    message,
+                    until: Until::Now,
+                });
+            }
+        }
+    }
+
+    /// A follower lacks slots from `want` on.
+    pub(super) fn rewind(&mut self, from: NodeId, want: Slot, out: &mut Vec<Effect>) {
+        let Role::Leading(leading) = &mut self.role else {
+            return;
+        };
+        let Some(progress) = leading.progress.get_mut(&from) else {
+            return;
+        };
+        if progress.reverts(want.before()) {
+            let (acked, upto) = (progress.acked_before, want.before());
+            return out.push(Effect::Reverted {
+                peer: from,
+                acked,
+                upto,
+            });
+        }
+        // Within one boot a smaller word is an older one (rule 7).
+        let lowest = progress.acked.max(leading.base).next();
+        progress.next = want.max(lowest).min(leading.next);
+        progress.in_flight.clear();
+        progress.commit_told = Slot::new(0);
+    }
+
+    /// Accepts or their answers were lost if a follower answers pings and makes no progress.
+    pub(super) fn resend_if_stalled(&mut self, from: NodeId, out: &mut Vec<Effect>) {
+        let Role::Leading(leading) = &mut self.role else {
+            return;
+        };
+        let Some(progress) = leading.progress.get_mut(&from) else {
+            return;
+        };
+        if progress.acked.next() >= leading.next {
+            progress.moved_at = self.now;
+        } else if self.now.since(progress.moved_at) >= STALLED {
+            progress.moved_at = self.now;
+            let want = progress.acked.max(leading.base).next();
+            self.rewind(from, want, out);
+        }
+    }
+
+    /// A peer started anew: what it acknowledged before must still be there.
+    pub(super) fn peer_restarted(&mut self, peer: NodeId) {
+        if let Role::Leading(leading) = &mut self.role
+            && let Some(progress) = leading.progress.get_mut(&peer)
+        {
+            progress.acked_before = progress.acked_before.max(progress.acked);
+            progress.acked = Slot::new(0);
+            progress.in_flight.clear();
+            leading.clock.forget(peer);
+        }
+    }
+
+    pub(super) fn tick_leader(&mut self, out: &mut Vec<Effect>) {
+        if let Role::Leading(leading) = &self.role
+            && leading.is_lost(self.now, &self.log)
+        {
+            self.follow(out);
+        }
+    }
+}
+
+impl Progress {
+    /// Rule 7: a later start that has less than an earlier one acknowledged lost it.
+    fn reverts(&mut self, upto: Slot) -> bool {
+        if upto < self.acked_before {
+            self.reverted = true;
+            return true;
+        }
+        self.acked_before = Slot::new(0);
+        self.reverted
+    }
+}
+
+/// Entries in a row from `first`, as many as one message takes.
+fn gather(log: &Log, first: Slot, next: Slot) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let (mut slot, mut bytes) = (first, 0);
+    while slot < next
+        && let Some(entry) = log.entry(slot)
+    {
+        bytes += entry.bytes().len();
+        if bytes > BATCH_BYTES_MAX && !entries.is_empty() {
+            break;
+        }
+        entries.push(entry.clone());
+        slot = slot.next();
+    }
+    entries
+}

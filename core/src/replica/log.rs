@@ -1,0 +1,184 @@
+//! What was accepted, and what of it is decided.
+//!
+//! ```text
+//!  1 ........... first ............. decided | decided+1 ............ last
+//!  on disk only   the window: decided         open: accepted, and perhaps not chosen
+//!                 and kept for laggards
+//! ```
+
+use super::record::RecoveredEntry;
+use crate::entry::Entry;
+use crate::ids::{Ballot, Slot};
+use crate::limits::{WINDOW_BYTES_MAX, WINDOW_SLOTS_MAX};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+/// A value accepted for a slot above `decided`.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    /// The ballot; none if the value is known to be decided, behind a hole.
+    pub(super) ballot: Option<Ballot>,
+    pub(super) entry: Entry,
+}
+
+#[derive(Debug)]
+pub(super) struct Log {
+    decided: Slot,
+    window: VecDeque<Entry>,
+    window_bytes: usize,
+    open: BTreeMap<Slot, Open>,
+}
+
+impl Log {
+    pub(super) fn new(decided: Slot, recovered: Vec<RecoveredEntry>) -> Self {
+        let mut log = Self {
+            decided,
+            window: VecDeque::new(),
+            window_bytes: 0,
+            open: BTreeMap::new(),
+        };
+        for found in recovered.into_iter().filter(|found| found.slot > decided) {
+            let RecoveredEntry {
+                slot,
+                ballot,
+                entry,
+            } = found;
+            log.open.insert(slot, Open { ballot, entry });
+        }
+        log.settle();
+        log
+    }
+
+    pub(super) const fn decided(&self) -> Slot {
+        self.decided
+    }
+
+    /// The last slot that something was accepted for.
+    pub(super) fn last(&self) -> Slot {
+        self.open
+            .last_key_value()
+            .map_or(self.decided, |(slot, _)| *slot)
+    }
+
+    pub(super) fn open(&self, slot: Slot) -> Option<&Open> {
+        self.open.get(&slot)
+    }
+
+    pub(super) fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(super) fn opens(&self) -> impl Iterator<Item = (Slot, &Open)> {
+        self.open.iter().map(|(slot, open)| (*slot, open))
+    }
+
+    pub(super) fn accept(&mut self, slot: Slot, open: Open) {
+        assert!(slot > self.decided, "a decided slot has its value");
+        if let Some(before) = self.open.get(&slot) {
+            assert!(
+                before
+                    .ballot
+                    .is_some_and(|ballot| Some(ballot) < open.ballot)
+                    || before.entry.hash() == open.entry.hash(),
+                "a slot keeps its value within a ballot, and once it is decided"
+            );
+            assert!(
+                before.ballot <= open.ballot,
+                "ballots of a slot do not go back"
+            );
+            if before.ballot.is_none() {
+                return; // its value is settled, and reported as such
+            }
+        }
+        self.open.insert(slot, open);
+    }
+
+    /// Whether `slot` has the value that the leader of `ballot` proposes there.
+    pub(super) fn holds(&self, slot: Slot, ballot: Ballot) -> bool {
+        self.open
+            .get(&slot)
+            .is_some_and(|open| open.ballot.is_none_or(|held| held == ballot))
+    }
+
+    /// Moves the decided prefix over what is known to be decided.
+    pub(super) fn settle(&mut self) {
+        while let Some(open) = self.open.get(&self.decided.next())
+            && open.ballot.is_none()
+        {
+            let entry = open.entry.clone();
+            self.decide(entry);
+        }
+    }
+
+    /// The next slot is decided, and this is its value.
+    pub(super) fn decide(&mut self, entry: Entry) {
+        self.decided = self.decided.next();
+        self.open.remove(&self.decided);
+        self.window_bytes += entry.bytes().len();
+        self.window.push_back(entry);
+        while self.window.len() > WINDOW_SLOTS_MAX || self.window_bytes > WINDOW_BYTES_MAX {
+            let gone = self.window.pop_front();
+            self.window_bytes -= gone.map_or(0, |entry| entry.bytes().len());
+        }
+    }
+
+    /// Decides what was accepted under `ballot`, up to `commit`.
+    ///
+    /// The watermark of a leader speaks of its own proposals only: an entry accepted under an
+    /// older ballot may be another value (reference: a.4).
+    pub(super) fn decide_upto(&mut self, commit: Slot, ballot: Ballot) {
+        while self.decided < commit && self.holds(self.decided.next(), ballot) {
+            let Some(open) = self.open.remove(&self.decided.next()) else {
+                return;
+            };
+            self.decide(open.entry);
+        }
+        self.settle();
+    }
+
+    /// The first slot of the window.
+    fn first(&self) -> Slot {
+        let count = u64::try_from(self.window.len()).unwrap_or(u64::MAX);
+        Slot::new(self.decided.get().saturating_sub(count).saturating_add(1))
+    }
+
+    pub(super) fn decided_entry(&self, slot: Slot) -> Option<&Entry> {
+        let index = slot.get().checked_sub(self.first().get())?;
+        self.window.get(usize::try_from(index).ok()?)
+    }
+
+    /// The value that this server would send for `slot` under a ballot that it leads.
+    pub(super) fn entry(&self, slot: Slot) -> Option<&Entry> {
+        self.open
+            .get(&slot)
+            .map(|open| &open.entry)
+            .or_else(|| self.decided_entry(slot))
+    }
+
+    /// Decided entries in a row from `from`, of at most `bytes_max` bytes, but at least one.
+    pub(super) fn decided_from(&self, from: Slot, bytes_max: usize) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let (mut slot, mut bytes) = (from, 0);
+        while let Some(entry) = self.decided_entry(slot) {
+            bytes += entry.bytes().len();
+            if bytes > bytes_max && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry.clone());
+            slot = slot.next();
+        }
+        entries
+    }
+
+    pub(super) fn audit(&self) -> Result<(), &'static str> {
+        let first_open = self.open.first_key_value().map(|(slot, _)| *slot);
+        if first_open.is_some_and(|slot| slot <= self.decided) {
+            return Err("an open slot is decided");
+        }
+        let bytes: usize = self.window.iter().map(|entry| entry.bytes().len()).sum();
+        if bytes != self.window_bytes {
+            return Err("the window's bytes are miscounted");
+        }
+        Ok(())
+    }
+}

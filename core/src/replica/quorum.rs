@@ -1,0 +1,197 @@
+//! Counting promises, and proving that they were counted.
+//!
+//! A [`PromiseQuorum`] can only be made by [`Tally::close`], so what takes one cannot run without a
+//! quorum of whole promises. Nobody outside can forge it:
+//!
+//! ```compile_fail,E0451
+//! use tenure_core::ids::{Ballot, Slot};
+//! use tenure_core::replica::quorum::PromiseQuorum;
+//! use tenure_core::time::Stamp;
+//! let forged = PromiseQuorum {
+//!     ballot: Ballot::ZERO, base: Slot::new(0), chosen: Vec::new(), stamp: Stamp::ZERO, richest: None,
+//! };
+//! ```
+
+use super::message::Report;
+use crate::entry::{Entry, EntryKind};
+use crate::ids::{Ballot, NodeId, Slot};
+use crate::time::Stamp;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// One part of a promise.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub(super) part: u32,
+    pub(super) last: bool,
+    pub(super) decided: Slot,
+    pub(super) stamp: Stamp,
+    pub(super) reports: Vec<Report>,
+}
+
+/// A promise that is being put together.
+#[derive(Debug, Default)]
+struct Gathered {
+    decided: Slot,
+    stamp: Stamp,
+    parts: BTreeMap<u32, Vec<Report>>,
+    part_last: Option<u32>,
+}
+
+impl Gathered {
+    /// Parts of two promises never mix: what was decided in between would be missing from both.
+    fn add(&mut self, piece: Piece) {
+        if piece.decided < self.decided {
+            return;
+        }
+        if piece.decided > self.decided {
+            *self = Self {
+                decided: piece.decided,
+                ..Self::default()
+            };
+        }
+        self.stamp = self.stamp.max(piece.stamp);
+        if piece.last {
+            self.part_last = Some(piece.part);
+        }
+        self.parts.insert(piece.part, piece.reports);
+    }
+
+    fn is_whole(&self) -> bool {
+        let parts = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
+        self.part_last
+            .is_some_and(|last| parts == last.saturating_add(1))
+    }
+}
+
+/// Promises gathered so far for one ballot.
+#[derive(Debug)]
+pub(super) struct Tally {
+    ballot: Ballot,
+    quorum: usize,
+    promises: BTreeMap<NodeId, Gathered>,
+}
+
+impl Tally {
+    pub(super) const fn new(ballot: Ballot, quorum: usize) -> Self {
+        Self {
+            ballot,
+            quorum,
+            promises: BTreeMap::new(),
+        }
+    }
+
+    /// Counts a piece of the promise of `from`. The same piece twice counts once.
+    pub(super) fn count(&mut self, from: NodeId, piece: Piece) {
+        self.promises.entry(from).or_default().add(piece);
+    }
+
+    /// Gives the evidence, or the tally back.
+    pub(super) fn close(self) -> Result<PromiseQuorum, Self> {
+        let whole = self
+            .promises
+            .values()
+            .filter(|gathered| gathered.is_whole())
+            .count();
+        if whole < self.quorum {
+            return Err(self);
+        }
+        let promises = self
+            .promises
+            .into_iter()
+            .filter(|(_, gathered)| gathered.is_whole());
+        Ok(PromiseQuorum::choose(self.ballot, promises.collect()))
+    }
+}
+
+/// Evidence that a majority promised a ballot, and what may be proposed under it.
+#[derive(Debug)]
+pub struct PromiseQuorum {
+    ballot: Ballot,
+    base: Slot,
+    chosen: Vec<Entry>,
+    stamp: Stamp,
+    richest: Option<NodeId>,
+}
+
+impl PromiseQuorum {
+    /// Paxos Made Simple, §2.2, phase 2a: "the value of the highest-numbered proposal among the
+    /// responses, or any value if the responses reported no proposals".
+    ///
+    /// Slots at or below the highest `decided` of any promiser are chosen already, and their
+    /// promisers no longer report them: proposing there could choose a second value (rule 1, F7).
+    fn choose(ballot: Ballot, promises: Vec<(NodeId, Gathered)>) -> Self {
+        let richest = promises.iter().max_by_key(|(_, gathered)| gathered.decided);
+        let base = richest.map_or(Slot::new(0), |(_, gathered)| gathered.decided);
+        let richest = richest.map(|(node, _)| *node);
+        let mut stamp = promises.iter().map(|(_, gathered)| gathered.stamp).max();
+        let mut best: BTreeMap<Slot, Report> = BTreeMap::new();
+        let reports = promises
+            .into_iter()
+            .flat_map(|(_, gathered)| gathered.parts.into_values());
+        for report in reports.flatten().filter(|report| report.slot > base) {
+            let known = best.get(&report.slot).map(|known| known.ballot);
+            if known < Some(report.ballot) {
+                best.insert(report.slot, report);
+            }
+        }
+        let last = best.last_key_value().map_or(base, |(slot, _)| *slot);
+        let mut chosen = Vec::new();
+        let mut slot = base.next();
+        while slot <= last {
+            let entry = best.remove(&slot).map(|report| report.entry);
+            stamp = stamp.max(entry.as_ref().map(Entry::stamp));
+            chosen.push(entry.unwrap_or_else(|| noop(stamp.unwrap_or_default())));
+            slot = slot.next();
+        }
+        Self {
+            ballot,
+            base,
+            chosen,
+            stamp: stamp.unwrap_or_default(),
+            richest,
+        }
+    }
+
+    /// The ballot that was promised.
+    pub const fn ballot(&self) -> Ballot {
+        self.ballot
+    }
+
+    /// Everything up to here is decided, and nothing may be proposed there.
+    pub const fn base(&self) -> Slot {
+        self.base
+    }
+
+    /// What must be proposed from the slot after the base on.
+    pub fn chosen(&self) -> &[Entry] {
+        &self.chosen
+    }
+
+    /// Agreed time has come at least this far (rule 19).
+    pub const fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// A promiser that has everything up to the base.
+    pub const fn richest(&self) -> Option<NodeId> {
+        self.richest
+    }
+}
+
+fn noop(stamp: Stamp) -> Entry {
+    Entry::new(EntryKind::Noop, stamp, &[])
+}
+
+/// The highest value that a quorum has reached: the `quorum`-th largest.
+pub(super) fn reached<T: Copy + Ord + Default>(values: &mut [T], quorum: usize) -> T {
+    values.sort_unstable_by(|a, b| b.cmp(a));
+    quorum
+        .checked_sub(1)
+        .and_then(|index| values.get(index))
+        .copied()
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

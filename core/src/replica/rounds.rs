@@ -1,0 +1,179 @@
+//! Pings and their answers: one mechanism for failure detection, for the confirmation of reads,
+//! and for agreed time.
+
+use super::message::{Beat, Message};
+use super::quorum::reached;
+use super::{Effect, Replica, Role, Until};
+use crate::ids::{Ballot, Boot, NodeId, Slot};
+use crate::limits::PING_INTERVAL;
+use crate::time::Timestamp;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// Rounds whose sending time is remembered: answers older than that confirm nothing.
+const REMEMBERED: usize = 64;
+/// Rounds of one boot: more than a server can send in centuries.
+const BOOT_SHIFT: u32 = 40;
+
+/// The answer to a ping.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pong {
+    pub(super) round: u64,
+    pub(super) promised: Ballot,
+    pub(super) beat: Beat,
+    pub(super) decided: Slot,
+    pub(super) clock_ns: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Rounds {
+    round: u64,
+    sent: VecDeque<(u64, Timestamp)>,
+    next_at: Timestamp,
+}
+
+impl Rounds {
+    /// Rounds of different boots never have the same number: a late answer to an earlier boot
+    /// must not confirm anything.
+    pub(super) fn new(boot: Boot, now: Timestamp) -> Self {
+        Self {
+            round: boot.get() << BOOT_SHIFT,
+            sent: VecDeque::new(),
+            next_at: now,
+        }
+    }
+
+    pub(super) fn due(&self, now: Timestamp) -> bool {
+        now >= self.next_at
+    }
+
+    pub(super) const fn next_at(&self) -> Timestamp {
+        self.next_at
+    }
+
+    /// The round that was sent last.
+    pub(super) const fn round(&self) -> u64 {
+        self.round
+    }
+
+    fn start(&mut self, now: Timestamp) -> u64 {
+        self.round += 1;
+        self.sent.push_back((self.round, now));
+        if self.sent.len() > REMEMBERED {
+            self.sent.pop_front();
+        }
+        self.next_at = now.plus(PING_INTERVAL);
+        self.round
+    }
+
+    fn sent_at(&self, round: u64) -> Option<Timestamp> {
+        self.sent
+            .iter()
+            .rev()
+            .find(|(sent, _)| *sent == round)
+            .map(|(_, at)| *at)
+    }
+}
+
+impl Replica {
+    pub(super) fn start_round(&mut self, out: &mut Vec<Effect>) {
+        self.rounds.start(self.now);
+        self.raise_beat();
+        let peers: Vec<NodeId> = self.config.peers().collect();
+        for peer in peers {
+            self.ping(peer, out);
+        }
+        self.ask_promises(out);
+        self.confirm_rounds(out);
+    }
+
+    pub(super) fn ping(&self, to: NodeId, out: &mut Vec<Effect>) {
+        let message = Message::Ping {
+            round: self.rounds.round(),
+            beat: self.election.freshest(),
+            decided: self.commit(),
+        };
+        out.push(Effect::Send {
+            to,
+            message,
+            until: Until::Now,
+        });
+    }
+
+    pub(super) fn on_ping(
+        &mut self,
+        from: NodeId,
+        round: u64,
+        beat: Beat,
+        decided: Slot,
+        out: &mut Vec<Effect>,
+    ) {
+        self.note_beat(beat, out);
+        self.catchup.learn(from, decided);
+        let message = Message::Pong {
+            round,
+            promised: self.acceptor.promised(),
+            beat: self.election.freshest(),
+            decided: self.log.decided(),
+            clock_ns: self.now.as_nanos(),
+        };
+        out.push(Effect::Send {
+            to: from,
+            message,
+            until: Until::Now,
+        });
+    }
+
+    pub(super) fn on_pong(&mut self, from: NodeId, pong: &Pong, out: &mut Vec<Effect>) {
+        if pong.round > self.rounds.round() {
+            return; // an answer to nothing that this boot asked
+        }
+        self.note_beat(pong.beat, out);
+        self.acceptor.see(pong.promised);
+        self.catchup.learn(from, pong.decided);
+        let now = self.now;
+        let leads_at = match &self.role {
+            Role::Leading(leading) => Some((leading.ballot(), leading.first_round())),
+            Role::Following | Role::Polling(_) | Role::Preparing(_) => None,
+        };
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        peer.heard_at = Some(now);
+        peer.decided = peer.decided.max(pong.decided);
+        let Some((ballot, first_round)) = leads_at else {
+            return;
+        };
+        // A voter that promised more, durably or not, no longer confirms this leader.
+        if pong.promised <= ballot && pong.round >= first_round && pong.round > peer.confirmed {
+            peer.confirmed = pong.round;
+            peer.clock_ns = pong.clock_ns;
+            self.confirm_rounds(out);
+            self.resend_if_stalled(from, out);
+        }
+    }
+
+    /// A round is confirmed when a quorum answered it or a later one: what they said was said
+    /// after it began.
+    fn confirm_rounds(&mut self, out: &mut Vec<Effect>) {
+        let Role::Leading(leading) = &mut self.role else {
+            return;
+        };
+        let mut answered: Vec<u64> = self.peers.values().map(|peer| peer.confirmed).collect();
+        answered.push(self.rounds.round());
+        let confirmed = reached(&mut answered, self.config.quorum());
+        if confirmed < leading.first_round() || confirmed <= leading.confirmed_round() {
+            return;
+        }
+        let voters = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.confirmed >= confirmed);
+        let clocks: Vec<(NodeId, u64)> =
+            voters.map(|(node, peer)| (*node, peer.clock_ns)).collect();
+        if let Some(sent) = self.rounds.sent_at(confirmed) {
+            leading.confirm(confirmed, sent, self.now, &clocks);
+            self.release_reads(confirmed, out);
+        }
+    }
+}
