@@ -30,7 +30,7 @@ type Len = u32;
 // The order of the variants is their number on the wire: add at the end only.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Head {
-    Ping(u64, BeatForm, bool, Slot, Slot),
+    Ping(u64, BeatForm, Slot),
     Pong(u64, Ballot, BeatForm, Slot, u64),
     PreVote(Ballot, Slot),
     PreVoteReply(Ballot, bool, Ballot),
@@ -60,7 +60,7 @@ impl Head {
     pub(super) fn of(message: &Message, parts: &mut Vec<Bytes>) -> Self {
         use Message as M;
         match message {
-            M::Ping { round, beat, quorum, decided, last } => Self::Ping(*round, beat_form(beat), *quorum, *decided, *last),
+            M::Ping { round, beat, decided } => Self::Ping(*round, beat_form(beat), *decided),
             M::Pong { round, promised, beat, decided, clock_ns } => Self::Pong(*round, *promised, beat_form(beat), *decided, *clock_ns),
             M::PreVote { ballot, decided } => Self::PreVote(*ballot, *decided),
             M::PreVoteReply { ballot, granted, promised } => Self::PreVoteReply(*ballot, *granted, *promised),
@@ -96,7 +96,7 @@ impl Head {
     pub(super) fn message(self, parts: &mut Parts<'_>) -> Result<Message, FrameError> {
         use Message as M;
         Ok(match self {
-            Self::Ping(round, beat, quorum, decided, last) => M::Ping { round, beat: beat_of(beat), quorum, decided, last },
+            Self::Ping(round, beat, decided) => M::Ping { round, beat: beat_of(beat), decided },
             Self::Pong(round, promised, beat, decided, clock_ns) => M::Pong { round, promised, beat: beat_of(beat), decided, clock_ns },
             Self::PreVote(ballot, decided) => M::PreVote { ballot, decided },
             Self::PreVoteReply(ballot, granted, promised) => M::PreVoteReply { ballot, granted, promised },

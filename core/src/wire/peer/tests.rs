@@ -63,7 +63,7 @@ fn samples() -> Vec<(&'static str, Message)> {
     ];
     let stamp = Stamp::from_nanos(77);
     vec![
-        ("ping", Message::Ping { round: 1, beat: beat(), quorum: true, decided: slot(7), last: slot(9) }),
+        ("ping", Message::Ping { round: 1, beat: beat(), decided: slot(7) }),
         ("pong", Message::Pong { round: 1, promised: ballot(6), beat: beat(), decided: slot(7), clock_ns: 12_345 }),
         ("pre_vote", Message::PreVote { ballot: ballot(6), decided: slot(7) }),
         ("pre_vote_reply", Message::PreVoteReply { ballot: ballot(6), granted: false, promised: ballot(7) }),
