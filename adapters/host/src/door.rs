@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tenure_core::ids::{NodeId, Tag};
+use tenure_core::ids::{Boot, NodeId, Tag};
 use tenure_core::node::input::Request;
 use tenure_core::node::output::Reply;
 use tenure_core::replica::message::Message;
@@ -37,8 +37,8 @@ pub struct Stopped;
 
 /// What a peer's connection tells.
 pub(crate) enum FromPeer {
-    /// A message.
-    Said(NodeId, Message),
+    /// A message, of one of its starts.
+    Said(NodeId, Boot, Message),
     /// The connection was made, or broke.
     Link(NodeId, bool),
     /// Stop.
@@ -108,8 +108,8 @@ impl Door {
     /// # Errors
     ///
     /// The server stops.
-    pub async fn said(&self, from: NodeId, message: Message) -> Result<(), Stopped> {
-        self.tell(FromPeer::Said(from, message)).await
+    pub async fn said(&self, from: NodeId, boot: Boot, message: Message) -> Result<(), Stopped> {
+        self.tell(FromPeer::Said(from, boot, message)).await
     }
 
     /// Tells that the connection to a peer was made, or broke.

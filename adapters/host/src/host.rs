@@ -243,7 +243,13 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         }
         for told in self.from_peers.drain(..) {
             match told {
-                FromPeer::Said(from, message) => self.inputs.push(Input::Peer { from, message }),
+                FromPeer::Said(from, boot, message) => {
+                    self.inputs.push(Input::Peer {
+                        from,
+                        boot,
+                        message,
+                    });
+                }
                 FromPeer::Link(peer, up) => self.inputs.push(Input::Link { peer, up }),
                 FromPeer::Stop => self.stopping = true,
             }
