@@ -43,6 +43,8 @@ pub(crate) enum FromPeer {
     Link(NodeId, bool),
     /// Stop.
     Stop,
+    /// Stop, because this server can't serve: why.
+    Fail(String),
 }
 
 /// What a caller's connection tells.
@@ -124,6 +126,13 @@ impl Door {
     /// Asks the host to stop after what it does now.
     pub async fn stop(&self) {
         if self.tell(FromPeer::Stop).await.is_err() {
+            tracing::debug!("it stopped already");
+        }
+    }
+
+    /// Asks the host to stop, because this server can't serve.
+    pub async fn fail(&self, reason: String) {
+        if self.tell(FromPeer::Fail(reason)).await.is_err() {
             tracing::debug!("it stopped already");
         }
     }

@@ -33,6 +33,9 @@ pub enum HostError {
     /// The core found that going on could break a promise.
     #[error("stopped, because going on could break a promise: {0}")]
     Halt(#[from] Halt),
+    /// An edge found that this server can't serve.
+    #[error("stopped, because this server can't serve: {0}")]
+    Failed(String),
     /// The disk failed.
     #[error("stopped, because the log can't be {doing}: {error}")]
     Disk {
@@ -79,6 +82,7 @@ pub struct Host<N, L: Log, P> {
     trailing_seal_at: Option<Timestamp>,
     status: watch::Sender<Status>,
     stopping: bool,
+    failed: Option<String>,
     from_peers: Vec<FromPeer>,
     from_callers: Vec<FromCaller>,
 }
@@ -100,6 +104,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             trailing_seal_at: None,
             status: watch::Sender::default(),
             stopping: false,
+            failed: None,
             from_peers: Vec::with_capacity(PEER_BATCH),
             from_callers: Vec::with_capacity(CALLER_BATCH),
         }
@@ -125,7 +130,8 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             yield_now().await;
             self.gather().await?;
         }
-        Ok(())
+        self.failed
+            .map_or(Ok(()), |reason| Err(HostError::Failed(reason)))
     }
 
     /// Steps what was gathered, does what the node wants, and so on until it wants nothing.
@@ -252,6 +258,10 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 }
                 FromPeer::Link(peer, up) => self.inputs.push(Input::Link { peer, up }),
                 FromPeer::Stop => self.stopping = true,
+                FromPeer::Fail(reason) => {
+                    self.stopping = true;
+                    self.failed = Some(reason);
+                }
             }
         }
         for told in self.from_callers.drain(..) {

@@ -50,6 +50,19 @@ impl Listener {
     }
 }
 
+/// The address that `name` (`host:port`) stands for; the first one if there are several.
+///
+/// # Errors
+///
+/// It has no port, or nobody knows the host.
+pub async fn resolve(name: &str) -> io::Result<SocketAddr> {
+    if let Ok(address) = name.parse() {
+        return Ok(address);
+    }
+    let mut found = tokio::net::lookup_host(name).await?;
+    found.next().ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
 /// What [`Stream::exchange`] did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Exchange {

@@ -1,0 +1,3 @@
+//! Real sockets on loopback.
+
+mod mesh;

@@ -1,0 +1,300 @@
+//! Servers that meet, and some that should not.
+
+use crate::Mesh;
+use bytes::BytesMut;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tenure_core::config::{Config, Member};
+use tenure_core::entry::Entry;
+use tenure_core::ids::{Ballot, Boot, ClusterId, Incarnation, NodeId, RecordNo, Slot};
+use tenure_core::node::input::Input;
+use tenure_core::node::output::Output;
+use tenure_core::replica::message::Message;
+use tenure_core::replica::record::Record;
+use tenure_core::time::Timestamp;
+use tenure_core::wire::peer::{self, Body, Doorman, HelloRefusal};
+use tenure_host::{Door, Group, Host, HostError, Log, Options, Steps, SyncMode};
+use tenure_rt::net::{Listener, Stream};
+use tenure_rt::{JoinHandle, block_on, clock, spawn};
+
+/// Tells what it hears, and answers `CatchUp` with one slot more.
+struct Echo(Arc<Mutex<Vec<String>>>);
+
+impl Steps for Echo {
+    fn step(&mut self, _: Timestamp, input: Input, out: &mut Vec<Output>) {
+        let mut heard = self.0.lock().expect("no test panics in it");
+        match input {
+            Input::Link { peer, up } => {
+                heard.push(format!("{peer} {}", if up { "up" } else { "down" }));
+                if up {
+                    out.push(Output::Send {
+                        to: peer,
+                        message: Message::CatchUp { from: Slot::new(1) },
+                    });
+                }
+            }
+            Input::Peer {
+                from,
+                message: Message::CatchUp { from: slot },
+                ..
+            } => {
+                heard.push(format!("{from} said {slot}"));
+                if slot.get() < 5 {
+                    out.push(Output::Send {
+                        to: from,
+                        message: Message::CatchUp { from: slot.next() },
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        None
+    }
+}
+
+struct NoLog;
+struct Nothing;
+
+impl Group for Nothing {
+    fn sync(self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log for NoLog {
+    type Group = Nothing;
+    fn append(&mut self, _: RecordNo, _: &Record) -> io::Result<()> {
+        Ok(())
+    }
+    fn seal(&mut self) -> io::Result<Nothing> {
+        Ok(Nothing)
+    }
+    fn promise(&mut self, _: Ballot) -> io::Result<()> {
+        Ok(())
+    }
+    fn load(&mut self, _: Slot, _: Slot) -> io::Result<Vec<Entry>> {
+        Ok(Vec::new())
+    }
+}
+
+struct Server {
+    heard: Arc<Mutex<Vec<String>>>,
+    door: Door,
+    end: JoinHandle<Result<(), HostError>>,
+}
+
+impl Server {
+    async fn wait_for(&self, what: &str, count: usize) {
+        let seen = clock::timeout(Duration::from_secs(20), async {
+            while self.count(what) < count {
+                clock::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let heard = || self.heard.lock().expect("no test panics in it").clone();
+        assert!(seen.await.is_some(), "no {count} x {what}: {:?}", heard());
+    }
+
+    fn count(&self, what: &str) -> usize {
+        let heard = self.heard.lock().expect("no test panics in it");
+        heard.iter().filter(|line| *line == what).count()
+    }
+}
+
+async fn listen() -> (Listener, String) {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = Listener::bind(any).await.expect("a port is free");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    (listener, address)
+}
+
+fn config(me: u64, cluster: u8, addresses: &[String]) -> Config {
+    let member = |(number, address): (u64, &String)| Member {
+        node: NodeId::new(number),
+        peer: address.clone(),
+        client: String::new(),
+        http: String::new(),
+        location: String::new(),
+    };
+    let members = (1..).zip(addresses).map(member).collect();
+    Config::new(ClusterId([cluster; 16]), NodeId::new(me), members).expect("it is right")
+}
+
+fn start(config: &Config, listener: Listener, incarnation: u64) -> Server {
+    let (door, inbox) = Door::new();
+    let doorman = Doorman::new(config.clone(), Incarnation::new(incarnation), Boot::new(1));
+    let mesh = Mesh::start(config, doorman, listener, door.clone());
+    let heard = Arc::<Mutex<Vec<String>>>::default();
+    let options = Options {
+        me: config.me(),
+        sync: SyncMode::Inline,
+    };
+    let host = Host::new(Echo(Arc::clone(&heard)), NoLog, mesh, inbox, options);
+    Server {
+        heard,
+        door,
+        end: spawn(host.run()),
+    }
+}
+
+async fn three() -> (Vec<Server>, Vec<String>) {
+    let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let (listener, address) = listen().await;
+        listeners.push(listener);
+        addresses.push(address);
+    }
+    let servers = (1..)
+        .zip(listeners)
+        .map(|(me, listener)| start(&config(me, 1, &addresses), listener, 100 + me));
+    (servers.collect(), addresses)
+}
+
+fn test(body: impl Future<Output = ()>) {
+    block_on(body).expect("the runtime starts");
+}
+
+/// What a server says to these bytes, until it closes; fails if it does not.
+async fn says(address: &str, bytes: &[u8]) -> BytesMut {
+    let address = address.parse().expect("it is an address");
+    let mut stream = Stream::connect(address).await.expect("it listens");
+    let sent = stream.write_all(&mut BytesMut::from(bytes)).await;
+    sent.expect("it reads");
+    let mut heard = BytesMut::new();
+    let all = async {
+        // A reset is an end too: the server closed with bytes of ours unread.
+        while matches!(stream.read(&mut heard).await, Ok(1..)) {}
+    };
+    let ended = clock::timeout(Duration::from_secs(20), all).await;
+    assert!(ended.is_some(), "the server keeps the connection");
+    heard
+}
+
+#[test]
+fn three_servers_meet_and_talk_both_ways() {
+    test(async {
+        let (servers, _) = three().await;
+        for (me, server) in (1..).zip(&servers) {
+            for peer in (1..=3).filter(|peer| *peer != me) {
+                server.wait_for(&format!("{peer} up"), 1).await;
+                server.wait_for(&format!("{peer} said 5"), 1).await;
+                assert_eq!(server.count(&format!("{peer} up")), 1, "one connection");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_server_that_stops_is_missed_at_once_and_found_again() {
+    test(async {
+        let (listener_1, address_1) = listen().await;
+        let (listener_2, address_2) = listen().await;
+        let addresses = [address_1, address_2];
+        let two = start(&config(2, 1, &addresses), listener_2, 102);
+        // A first start of server 1 on a runtime of its own: when that ends, its sockets close as
+        // those of a killed process do.
+        let (config_1, again) = (config(1, 1, &addresses), config(1, 1, &addresses));
+        drop(listener_1);
+        let address: SocketAddr = addresses[0].parse().expect("it is an address");
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let first = std::thread::spawn(move || {
+            test(async {
+                let listener = Listener::bind(address).await.expect("it is free again");
+                let one = start(&config_1, listener, 101);
+                one.wait_for("2 said 5", 1).await;
+                while stopped.try_recv().is_err() {
+                    clock::sleep(Duration::from_millis(1)).await;
+                }
+            });
+        });
+        two.wait_for("1 said 5", 1).await;
+        assert_eq!(two.count("1 down"), 0);
+        stop.send(()).expect("it runs");
+        two.wait_for("1 down", 1).await;
+        first.join().expect("it ends");
+        let listener = Listener::bind(address).await.expect("it is free again");
+        let one = start(&again, listener, 101);
+        one.wait_for("2 said 5", 1).await;
+        two.wait_for("1 up", 2).await;
+    });
+}
+
+#[test]
+fn a_server_of_another_cluster_is_told_so_and_stops() {
+    test(async {
+        let (servers, mut addresses) = three().await;
+        let (listener, address) = listen().await;
+        addresses[2] = address;
+        // It believes to be member 3, of another cluster with the same addresses.
+        let stranger = start(&config(3, 9, &addresses), listener, 900);
+        let ended = clock::timeout(Duration::from_secs(20), stranger.end).await;
+        let ended = ended.expect("it stops").expect("the task lives");
+        let message = ended.expect_err("it can't serve").to_string();
+        assert!(message.contains("of cluster 0909"), "{message}");
+        assert!(message.contains("2 members refuse server 3"), "{message}");
+        assert_eq!(servers[0].count("3 down"), 0, "the real one is not touched");
+    });
+}
+
+#[test]
+fn a_second_server_with_the_same_id_is_told_so_and_stops() {
+    test(async {
+        let (servers, mut addresses) = three().await;
+        servers[0].wait_for("3 up", 1).await;
+        servers[1].wait_for("3 up", 1).await;
+        let (listener, address) = listen().await;
+        let same = config(3, 1, &addresses);
+        addresses[2] = address;
+        let second = start(&same, listener, 999);
+        let ended = clock::timeout(Duration::from_secs(20), second.end).await;
+        let ended = ended.expect("it stops").expect("the task lives");
+        let message = ended.expect_err("it can't serve").to_string();
+        assert!(
+            message.contains("server 3 is known with data directory"),
+            "{message}"
+        );
+        assert_eq!(
+            servers[0].count("3 down"),
+            0,
+            "the first one is not touched"
+        );
+        servers[0].door.stop().await;
+    });
+}
+
+#[test]
+fn garbage_and_a_declared_length_of_4_gib_close_the_connection() {
+    test(async {
+        let (servers, addresses) = three().await;
+        servers[0].wait_for("2 up", 1).await;
+        let declared = [0xff_u8; 64];
+        let http = b"GET / HTTP/1.1\r\nHost: a-server-that-speaks-something-else\r\n\r\n";
+        for bytes in [&declared[..], http] {
+            assert!(says(&addresses[0], bytes).await.is_empty());
+        }
+        assert_eq!(servers[0].count("2 down"), 0, "the others are not touched");
+    });
+}
+
+#[test]
+fn a_stranger_hears_why_he_is_refused() {
+    test(async {
+        let (servers, addresses) = three().await;
+        servers[0].wait_for("2 up", 1).await;
+        let config = config(2, 7, &addresses);
+        let doorman = Doorman::new(config, Incarnation::new(5), Boot::new(1));
+        let hello = Body::Hello(doorman.hello(NodeId::new(1)));
+        let word = peer::encode(&doorman.header(), &hello).to_bytes();
+        let mut heard = says(&addresses[0], &word).await;
+        let frame = peer::decode(&mut heard).expect("it is a frame");
+        let refused = Body::Refused(HelloRefusal::Cluster {
+            expected: ClusterId([1; 16]),
+            found: ClusterId([7; 16]),
+        });
+        assert_eq!(frame.expect("all of it came").body, refused);
+    });
+}
