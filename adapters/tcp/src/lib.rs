@@ -7,5 +7,5 @@ pub mod mesh;
 
 pub use mesh::Mesh;
 
-#[cfg(all(test, not(madsim)))]
+#[cfg(test)]
 mod tests;
