@@ -115,3 +115,8 @@ impl Sizes {
         }
     }
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,21 @@
 //! What a log that was left lying may be believed to say.
 
-use super::Sizes;
-use super::bytes::{is_zero, u64_of};
+use self::group::{Broken, Segment, Start, Whole};
+use self::winners::Winners;
+use super::bytes::{is_zero, part, round_up, u64_of, usize_of, written_end};
 use super::damage::{Damage, Problem};
-use super::index::SlotIndex;
+use super::index::{SlotIndex, Span};
+use super::record::{Found, chain_over};
+use super::seal::End;
+use super::segment::SegmentHeader;
 use super::superblock::Superblock;
 use super::writer::{Position, Writer};
-use crate::ids::{SegmentNo, Slot};
+use super::{SECTOR_BYTES, Sizes};
+use crate::ids::{Lsn, SegmentNo};
 use crate::replica::record::Recovered;
-use alloc::vec::Vec;
+
+mod group;
+mod winners;
 
 /// How the log ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,6 +64,14 @@ impl Tail {
     }
 }
 
+/// A group at the end that is dropped, unless a later segment shows that it was synced.
+#[derive(Debug)]
+struct Dropped {
+    verdict: Verdict,
+    zero: Zeroing,
+    damage: Damage,
+}
+
 /// Reads a log, one segment after another.
 #[derive(Debug)]
 pub struct Recovery {
@@ -64,6 +79,11 @@ pub struct Recovery {
     sizes: Sizes,
     next: SegmentNo,
     at: Option<Position>,
+    dropped: Option<Dropped>,
+    /// The first segment that is empty, after one that is not.
+    empty: Option<SegmentNo>,
+    winners: Winners,
+    index: SlotIndex,
 }
 
 impl Recovery {
@@ -75,6 +95,10 @@ impl Recovery {
             superblock: superblock.clone(),
             sizes,
             at: None,
+            dropped: None,
+            empty: None,
+            winners: Winners::default(),
+            index: SlotIndex::new(superblock.identity),
         }
     }
 
@@ -83,48 +107,225 @@ impl Recovery {
         self.next
     }
 
-    /// Reads segment `number`, all of its bytes.
+    /// Reads segment `number`, all of its bytes. Segments are handed in one after another, as many
+    /// as there are; one with a hole in its numbers after it ends the log, and what comes after
+    /// the hole must be handed to [`Self::hole`].
     pub fn segment(&mut self, number: SegmentNo, bytes: &[u8]) -> Result<(), Damage> {
         assert!(
             number == self.next,
             "segments are handed in one after another"
         );
         self.next = number.next();
-        if self.at.is_none() && is_zero(bytes) {
-            let identity = &self.superblock.identity;
-            self.at = Some(Position::fresh(identity, number, u64_of(bytes.len())));
+        if is_zero(bytes) {
+            self.empty.get_or_insert(number);
+            if self.at.is_none() {
+                let identity = &self.superblock.identity;
+                self.at = Some(Position::fresh(identity, number, u64_of(bytes.len())));
+            }
+            return Ok(());
+        }
+        if let Some(segment) = self.empty {
+            return Err(missing(segment));
+        }
+        if let Some(dropped) = &self.dropped {
+            return Err(dropped.damage.clone());
+        }
+        let identity = self.superblock.identity;
+        let first = self
+            .at
+            .as_ref()
+            .map_or(0, |at| at.first.get() + at.segment_bytes);
+        let segment = Segment {
+            number,
+            bytes,
+            first: Lsn::new(first),
+            seed: identity.seed(number),
+        };
+        let mut at = match &self.at {
+            None => Position::fresh(&identity, number, u64_of(bytes.len())),
+            Some(at) => Position {
+                segment: number,
+                segment_bytes: u64_of(bytes.len()),
+                first: segment.first,
+                offset: 0,
+                ..at.clone()
+            },
+        };
+        self.groups(&segment, &mut at)?;
+        if at.offset > 0 || self.at.is_none() {
+            self.at = Some(at);
+        }
+        Ok(())
+    }
+
+    /// Says that segment `number` is not there, although a later one is.
+    pub fn hole(&self, number: SegmentNo) -> Damage {
+        missing(number)
+    }
+
+    /// Reads the segment's groups, until its end or the end of the log.
+    fn groups(&mut self, segment: &Segment<'_>, at: &mut Position) -> Result<(), Damage> {
+        loop {
+            let offset = usize_of(at.offset);
+            if offset > 0 && is_zero(part(segment.bytes, offset, segment.bytes.len())) {
+                return Ok(());
+            }
+            let start = Start {
+                at: offset,
+                records: offset,
+                chain: at.end.chain,
+            };
+            let start = match self.opening(segment, at, start)? {
+                Ok(start) => start,
+                Err(broken) => return self.drop_group(segment, start, broken),
+            };
+            match group::read(segment, start) {
+                Ok(whole) => self.take(segment, at, start, whole)?,
+                Err(broken) => return self.drop_group(segment, start, broken),
+            }
+        }
+    }
+
+    /// Reads the segment's header, if the group begins with it.
+    fn opening(
+        &self,
+        segment: &Segment<'_>,
+        at: &Position,
+        start: Start,
+    ) -> Result<Result<Start, Broken>, Damage> {
+        if start.at > 0 {
+            return Ok(Ok(start));
+        }
+        let sector = part(segment.bytes, 0, SECTOR_BYTES);
+        let header = match SegmentHeader::decode(sector) {
+            Ok(header) => header,
+            Err(problem) => return Ok(Err(Broken { at: 0, problem })),
+        };
+        let expected = SegmentHeader {
+            identity: self.superblock.identity,
+            number: at.segment,
+            bytes: at.segment_bytes,
+            first: at.first,
+            before: at.end,
+            groups: at.groups,
+            boot: header.boot,
+        };
+        header
+            .compare(&expected)
+            .map_err(|problem| segment.damage(0, None, problem))?;
+        Ok(Ok(Start {
+            records: SECTOR_BYTES,
+            chain: chain_over(start.chain, sector),
+            ..start
+        }))
+    }
+
+    fn drop_group(
+        &mut self,
+        segment: &Segment<'_>,
+        start: Start,
+        broken: Broken,
+    ) -> Result<(), Damage> {
+        let damage = segment.damage(broken.at, None, broken.problem.clone());
+        let verdict = group::judge(segment, start, broken)?;
+        let end = round_up(written_end(segment.bytes, start.at), SECTOR_BYTES);
+        self.dropped = Some(Dropped {
+            verdict,
+            zero: Zeroing {
+                segment: segment.number,
+                offset: u64_of(start.at),
+                len: u64_of(end.min(segment.bytes.len()) - start.at),
+            },
+            damage,
+        });
+        Ok(())
+    }
+
+    /// Counts a whole group.
+    fn take(
+        &mut self,
+        segment: &Segment<'_>,
+        at: &mut Position,
+        start: Start,
+        whole: Whole<'_>,
+    ) -> Result<(), Damage> {
+        let seal_problem = if whole.seal.number != at.groups + 1 {
+            Some("its number is not the next")
+        } else if whole.seal.before_end != at.end || whole.seal.before != at.last {
+            Some("the group before it is not the one that it repeats")
+        } else {
+            None
+        };
+        if let Some(what) = seal_problem {
+            return Err(segment.damage(start.at, None, Problem::Seal(what)));
+        }
+        for (offset, found) in &whole.records {
+            let slot = Some(found.head.slot);
+            let damage = |problem| segment.damage(*offset, slot, problem);
+            self.check_promise(found).map_err(damage)?;
+            let place = damage(Problem::Missing);
+            self.winners.see(found, place).map_err(damage)?;
+        }
+        let span = Span {
+            segment: segment.number,
+            offset: u64_of(start.records),
+            first: segment.lsn(start.records),
+            len: u64_of(whole.end - start.records),
+            chain: start.chain,
+        };
+        self.index.add(span, whole.seal.group.slots());
+        at.offset = u64_of(whole.end);
+        at.end = End {
+            lsn: segment.lsn(whole.end),
+            chain: whole.chain,
+        };
+        at.groups += 1;
+        at.last = whole.seal.group;
+        Ok(())
+    }
+
+    /// The promise is durable before any record of its ballot is written (rule 3).
+    fn check_promise(&self, found: &Found<'_>) -> Result<(), Problem> {
+        let promised = self.superblock.promised;
+        if found.head.ballot > promised {
+            return Err(Problem::PromiseLost {
+                promised,
+                found: found.head.ballot,
+            });
         }
         Ok(())
     }
 
     /// The end of the log.
     pub fn finish(self) -> Result<Tail, Damage> {
-        let identity = self.superblock.identity;
-        let missing = Damage {
-            segment: self.superblock.first_segment,
-            offset: 0,
-            slot: None,
-            problem: Problem::Missing,
-        };
-        let at = self.at.ok_or(missing)?;
+        let superblock = self.superblock;
+        let at = self.at.ok_or(missing(superblock.first_segment))?;
+        let (decided, accepted) = self.winners.finish()?;
+        let boot = superblock.boot;
         Ok(Tail {
-            verdict: Verdict::Clean,
-            zero: None,
+            verdict: self
+                .dropped
+                .as_ref()
+                .map_or(Verdict::Clean, |dropped| dropped.verdict),
+            zero: self.dropped.map(|dropped| dropped.zero),
             sync: at.segment,
             spare: at.segment.next(),
             recovered: Recovered {
-                boot: self.superblock.boot,
-                promised: self.superblock.promised,
-                decided: Slot::default(),
-                accepted: Vec::new(),
+                boot,
+                promised: superblock.promised,
+                decided,
+                accepted,
             },
-            writer: Writer::new(
-                identity,
-                self.superblock.boot,
-                self.sizes,
-                at,
-                SlotIndex::new(identity),
-            ),
+            writer: Writer::new(superblock.identity, boot, self.sizes, at, self.index),
         })
+    }
+}
+
+fn missing(segment: SegmentNo) -> Damage {
+    Damage {
+        segment,
+        offset: 0,
+        slot: None,
+        problem: Problem::Missing,
     }
 }

@@ -85,11 +85,42 @@ impl SegmentHeader {
         Ok(header)
     }
 
-    /// Reads what either copy tells, for finding out where a damaged segment belongs.
-    pub(super) fn glimpse(sector: &[u8]) -> Option<Self> {
-        [0, HALF]
+    /// Whether this header is the one that must stand here.
+    pub(super) fn compare(&self, expected: &Self) -> Result<(), Problem> {
+        if self.identity != expected.identity {
+            return Err(Problem::SegmentHeader("it belongs to another log"));
+        }
+        let fields = [
+            (
+                "the segment's number",
+                expected.number.get(),
+                self.number.get(),
+            ),
+            ("the segment's length", expected.bytes, self.bytes),
+            ("the first lsn", expected.first.get(), self.first.get()),
+            (
+                "the end of the log before",
+                expected.before.lsn.get(),
+                self.before.lsn.get(),
+            ),
+            (
+                "the chain of the log before",
+                expected.before.chain.into(),
+                self.before.chain.into(),
+            ),
+            ("the number of groups before", expected.groups, self.groups),
+        ];
+        let wrong = fields
             .into_iter()
-            .find_map(|at| Self::decode_copy(part(sector, at, at + COPY_BYTES)).ok())
+            .find(|(_, expected, found)| expected != found);
+        match wrong {
+            None => Ok(()),
+            Some((what, expected, found)) => Err(Problem::Field {
+                what,
+                expected,
+                found,
+            }),
+        }
     }
 
     fn decode_copy(bytes: &[u8]) -> Result<Self, Problem> {
