@@ -1,0 +1,317 @@
+//! Answers, as commands.
+
+use super::numbers as n;
+use super::registers::Bad;
+use super::request::{put_key, put_life, put_mode};
+use super::{cut, put_execute, put_fixed, put_int, put_text};
+use crate::config::Config;
+use crate::ids::{NodeId, RequestId, SessionId};
+use crate::machine::answer::{Answer, Blocker, Grant, Refusal};
+use crate::node::input::Token;
+use crate::node::output::Reply;
+use crate::query::{HolderView, LockView, WaiterView};
+use crate::wire::codes;
+use crate::wire::codes::Code;
+use alloc::string::ToString;
+use bytes::BytesMut;
+
+/// Whose answer it is: every answer begins with this.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct To {
+    pub(super) stream: u32,
+    pub(super) id: RequestId,
+}
+
+impl To {
+    pub(super) fn begin(self, out: &mut BytesMut) {
+        put_int(out, n::STREAM_ID, self.stream.into());
+        put_fixed(out, n::REQUEST_ID, &self.id.get().to_be_bytes());
+    }
+}
+
+/// The server's first word, and its answer to `HELLO`.
+pub(super) fn put_hello(out: &mut BytesMut, to: To, config: &Config) {
+    to.begin(out);
+    put_fixed(out, n::CLUSTER_ID, &config.cluster().0);
+    put_int(out, n::SERVER_ID, config.me().get());
+    put_int(out, n::VERSION, super::VERSION.into());
+    for capability in [n::SET_LOCK_WAIT, n::OPEN_SESSION, n::QUERY, n::LIST] {
+        put_int(out, n::CAPABILITY, capability.into());
+    }
+    put_execute(out, n::HELLO);
+}
+
+/// An answer that has nothing to say but its command.
+pub(super) fn put_plain(out: &mut BytesMut, to: To, execute: u16) {
+    to.begin(out);
+    put_execute(out, execute);
+}
+
+/// A refusal by the protocol itself.
+pub(super) fn put_bad(out: &mut BytesMut, to: To, execute: u16, bad: Bad) {
+    to.begin(out);
+    if bad.code == codes::INVALID_COMMAND {
+        put_int(out, n::INVALID_COMMAND, bad.number.into());
+    }
+    let name = n::ALL.iter().find(|(number, ..)| *number == bad.number);
+    let name = name.map_or("", |(_, name, _)| name);
+    let text = alloc::format!("{name} {:#06x}: {}", bad.number, bad.what);
+    put_code(out, bad.code, text.trim_start());
+    put_execute(out, failed(execute));
+}
+
+/// The answer to the request that `execute` made.
+pub(super) fn put_reply(
+    out: &mut BytesMut,
+    to: To,
+    execute: u16,
+    session: Option<SessionId>,
+    config: &Config,
+    reply: &Reply,
+) {
+    to.begin(out);
+    let end = match reply {
+        Reply::Decided {
+            answer,
+            token,
+            slot,
+        } => {
+            let end = put_answer(out, execute, answer, *token);
+            put_int(out, n::LOG_INDEX, slot.get());
+            end
+        }
+        Reply::Resumed => {
+            put_session(out, session);
+            n::RESUME_SESSION
+        }
+        Reply::Lock { view, slot, stamp } => {
+            put_lock(out, view);
+            put_int(out, n::LOG_INDEX, slot.get());
+            put_int(out, n::AGREED_TIME_NS, stamp.as_nanos());
+            n::QUERY
+        }
+        Reply::Locks { page, slot, stamp } => {
+            page.locks.iter().for_each(|lock| put_lock(out, lock));
+            put_flag(out, n::MORE, page.more);
+            put_int(out, n::LOG_INDEX, slot.get());
+            put_int(out, n::AGREED_TIME_NS, stamp.as_nanos());
+            n::LIST
+        }
+        Reply::Servers {
+            nodes,
+            leader,
+            applied,
+            digest,
+        } => {
+            put_servers(out, config, nodes, *leader);
+            put_int(out, n::SERVER_ID, config.me().get());
+            put_int(out, n::LOG_INDEX, applied.get());
+            put_int(out, n::DIGEST, *digest);
+            n::SERVERS
+        }
+        Reply::Failed(failure) => {
+            put_code(out, codes::of_failure(failure), &failure.to_string());
+            failed(execute)
+        }
+    };
+    put_execute(out, end);
+}
+
+/// Whether a reply is the last one for its request.
+pub(super) const fn is_last(reply: &Reply) -> bool {
+    match reply {
+        Reply::Decided { answer, .. } => match answer {
+            Answer::Queued { .. } | Answer::Offered { .. } => false,
+            Answer::Granted(_)
+            | Answer::Released { .. }
+            | Answer::Renewed { .. }
+            | Answer::Cancelled { .. }
+            | Answer::SessionOpened { .. }
+            | Answer::KeptAlive { .. }
+            | Answer::SessionClosed { .. }
+            | Answer::Refused(_) => true,
+        },
+        Reply::Resumed
+        | Reply::Lock { .. }
+        | Reply::Locks { .. }
+        | Reply::Servers { .. }
+        | Reply::Failed(_) => true,
+    }
+}
+
+const fn failed(execute: u16) -> u16 {
+    match execute {
+        n::SET_LOCK | n::SET_LOCK_WAIT => n::LOCK_FAILED,
+        _ => n::REJECTED,
+    }
+}
+
+fn put_flag(out: &mut BytesMut, number: u16, flag: bool) {
+    if flag {
+        put_int(out, number, 1);
+    }
+}
+
+fn put_session(out: &mut BytesMut, session: Option<SessionId>) {
+    if let Some(session) = session {
+        put_fixed(out, n::SESSION_ID, &session.get().to_be_bytes());
+    }
+}
+
+fn put_token(out: &mut BytesMut, number: u16, token: Option<Token>) {
+    if let Some(token) = token {
+        put_fixed(out, number, &token.0);
+    }
+}
+
+fn put_answer(out: &mut BytesMut, execute: u16, answer: &Answer, token: Option<Token>) -> u16 {
+    match answer {
+        Answer::Granted(grant) => {
+            put_grant(out, grant);
+            put_token(out, n::UNLOCK_TOKEN, token);
+            n::LOCKED
+        }
+        Answer::Queued { ticket, position } => {
+            put_int(out, n::TICKET, ticket.get());
+            put_int(out, n::POSITION, *position);
+            n::ACCEPTED
+        }
+        Answer::Offered { ticket } => {
+            put_int(out, n::TICKET, ticket.get());
+            n::ACCEPTED
+        }
+        Answer::Released { fence, already } => {
+            put_int(out, n::FENCE, fence.get());
+            put_flag(out, n::ALREADY, *already);
+            n::UNLOCK
+        }
+        Answer::Renewed { fence, ttl_ms } => {
+            put_int(out, n::FENCE, fence.get());
+            put_int(out, n::TTL_MS, *ttl_ms);
+            n::RENEW
+        }
+        Answer::Cancelled { ticket } => {
+            put_int(out, n::TICKET, ticket.get());
+            n::CANCEL
+        }
+        Answer::SessionOpened { session, ttl_ms } => {
+            put_session(out, Some(*session));
+            put_int(out, n::TTL_MS, *ttl_ms);
+            put_token(out, n::SESSION_SECRET, token);
+            n::OPEN_SESSION
+        }
+        Answer::KeptAlive { session, ttl_ms } => {
+            put_session(out, Some(*session));
+            put_int(out, n::TTL_MS, *ttl_ms);
+            n::KEEP_ALIVE
+        }
+        Answer::SessionClosed { session } => {
+            put_session(out, Some(*session));
+            n::CLOSE_SESSION
+        }
+        Answer::Refused(refusal) => {
+            put_refusal(out, refusal);
+            failed(execute)
+        }
+    }
+}
+
+fn put_grant(out: &mut BytesMut, grant: &Grant) {
+    put_key(out, &grant.key);
+    put_mode(out, grant.mode);
+    put_int(out, n::FENCE, grant.fence.get());
+    put_life(out, grant.life);
+    put_session(out, grant.session);
+    if !grant.holder.is_empty() {
+        put_text(out, n::HOLDER, cut(n::HOLDER, &grant.holder));
+    }
+    if let Some(remaining_ms) = grant.remaining_ms {
+        put_int(out, n::REMAINING_MS, remaining_ms);
+    }
+    put_flag(out, n::REPLAYED, grant.replayed);
+}
+
+fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
+    match refusal {
+        Refusal::Held { by } | Refusal::WaitTimeout { by } => {
+            by.iter().for_each(|blocker| put_blocker(out, blocker));
+        }
+        Refusal::Cancelled
+        | Refusal::NotHeld
+        | Refusal::NotLeased
+        | Refusal::NoSuchTicket
+        | Refusal::SessionGone
+        | Refusal::IdentifierInUse
+        | Refusal::SessionBusy
+        | Refusal::Forgotten
+        | Refusal::RequestIdReused
+        | Refusal::Quota { .. }
+        | Refusal::Invalid { .. } => {}
+    }
+    put_code(out, codes::of_refusal(refusal), &refusal.to_string());
+}
+
+fn put_code(out: &mut BytesMut, code: Code, text: &str) {
+    put_int(out, n::ERROR_CODE, code.number.into());
+    put_int(out, n::RETRYABLE, code.retryable.into());
+    put_int(out, n::OUTCOME, code.outcome.number().into());
+    put_text(out, n::ERROR_TEXT, cut(n::ERROR_TEXT, text.as_bytes()));
+}
+
+fn put_blocker(out: &mut BytesMut, blocker: &Blocker) {
+    put_text(out, n::HOLDER, cut(n::HOLDER, &blocker.holder));
+    put_mode(out, blocker.mode);
+    put_int(out, n::FENCE, blocker.fence.get());
+    put_execute(out, n::HOLDER_ROW);
+}
+
+fn put_lock(out: &mut BytesMut, lock: &LockView) {
+    for holder in &lock.holders {
+        put_holder(out, holder);
+    }
+    for waiter in &lock.waiters {
+        put_waiter(out, waiter);
+    }
+    put_key(out, &lock.key);
+    put_int(out, n::WAITERS, lock.waiting);
+    put_execute(out, n::LOCK_ROW);
+}
+
+fn put_holder(out: &mut BytesMut, view: &HolderView) {
+    put_text(out, n::HOLDER, cut(n::HOLDER, &view.holder));
+    put_mode(out, view.mode);
+    put_int(out, n::FENCE, view.fence.get());
+    put_session(out, view.session);
+    put_int(out, n::HELD_MS, view.held_ms);
+    if let Some(remaining_ms) = view.remaining_ms {
+        put_int(out, n::REMAINING_MS, remaining_ms);
+    }
+    put_execute(out, n::HOLDER_ROW);
+}
+
+fn put_waiter(out: &mut BytesMut, view: &WaiterView) {
+    put_text(out, n::HOLDER, cut(n::HOLDER, &view.holder));
+    put_mode(out, view.mode);
+    put_int(out, n::TICKET, view.ticket.get());
+    put_int(out, n::WAITING_MS, view.waiting_ms);
+    put_execute(out, n::WAITER_ROW);
+}
+
+fn put_servers(out: &mut BytesMut, config: &Config, nodes: &[NodeId], leader: Option<NodeId>) {
+    for node in nodes {
+        let member = config.members().iter().find(|member| member.node == *node);
+        put_int(out, n::SERVER_ID, node.get());
+        if let Some(member) = member {
+            let text = [
+                (n::CLIENT_ADDRESS, &member.client),
+                (n::HTTP_ADDRESS, &member.http),
+                (n::LOCATION_DOMAIN, &member.location),
+            ];
+            for (number, text) in text {
+                put_text(out, number, cut(number, text.as_bytes()));
+            }
+        }
+        put_flag(out, n::LEADER, leader == Some(*node));
+        put_execute(out, n::SERVER_ROW);
+    }
+}

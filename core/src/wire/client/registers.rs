@@ -1,0 +1,235 @@
+//! What parameter commands set, until an execute command uses it.
+
+use super::numbers;
+use super::{Command, Param};
+use crate::ids::{Fence, RequestId, SessionId, TicketId};
+use crate::machine::command::Mode;
+use crate::machine::key::Key;
+use crate::node::input::Token;
+use crate::wire::codes;
+use crate::wire::codes::Code;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// Registers that an execute command leaves as they are.
+const STAYING: &[u16] = &[
+    numbers::ZONE,
+    numbers::CLIENT_NAME,
+    numbers::LOCATION_DOMAIN,
+    numbers::SESSION_ID,
+];
+
+/// Why the registers are not what a command needs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Bad {
+    /// Its code.
+    pub code: Code,
+    /// Which register or command.
+    pub number: u16,
+    /// What is wrong, for people.
+    pub what: &'static str,
+}
+
+#[derive(Clone, Debug)]
+enum Value {
+    Int(u64),
+    Bytes16([u8; 16]),
+    Bytes32([u8; 32]),
+    Text(Bytes),
+}
+
+/// The registers of one stream.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Registers {
+    // A request sets about ten: looking through them is cheaper than any map.
+    set: Vec<(u16, Value)>,
+    /// The first thing that makes the claim that is being built impossible: it must not be executed
+    /// without what could not be understood.
+    bad: Option<Bad>,
+}
+
+impl Registers {
+    /// Sets a register. A later value replaces an earlier one.
+    pub(super) fn set(&mut self, command: Command<'_>) {
+        let value = match command.param {
+            Param::Int(value) => Value::Int(value),
+            Param::Text(text) => Value::Text(Bytes::copy_from_slice(text)),
+            Param::Fixed(bytes) => match (bytes.try_into(), bytes.try_into()) {
+                (Ok(bytes), _) => Value::Bytes16(bytes),
+                (_, Ok(bytes)) => Value::Bytes32(bytes),
+                // 64 bytes: only reserved commands have so many.
+                (Err(_), Err(_)) => return,
+            },
+            Param::Nothing => return,
+        };
+        let known = self.set.iter_mut().find(|(of, _)| *of == command.number);
+        if let Some((_, old)) = known {
+            *old = value;
+        } else {
+            self.set.push((command.number, value));
+            assert!(
+                self.set.len() <= numbers::ALL.len(),
+                "only known registers are set, each once"
+            );
+        }
+    }
+
+    /// Makes whatever is executed next on this stream a refusal.
+    pub(super) fn spoil(&mut self, code: Code, number: u16, what: &'static str) {
+        self.bad.get_or_insert(Bad { code, number, what });
+    }
+
+    /// What spoiled the claim.
+    pub(super) const fn spoiled(&self) -> Option<Bad> {
+        self.bad
+    }
+
+    /// Forgets the claim, and keeps what stays.
+    pub(super) fn clear_claim(&mut self) {
+        self.set.retain(|(number, _)| STAYING.contains(number));
+        self.bad = None;
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.set.clear();
+        self.bad = None;
+    }
+
+    /// Forgets one row of an answer, and keeps whose answer it is.
+    pub(super) fn clear_row(&mut self) {
+        self.set
+            .retain(|(number, _)| *number == numbers::REQUEST_ID);
+    }
+
+    fn value(&self, number: u16) -> Option<&Value> {
+        let found = self.set.iter().find(|(of, _)| *of == number);
+        found.map(|(_, value)| value)
+    }
+
+    pub(super) fn int(&self, number: u16) -> Option<u64> {
+        match self.value(number) {
+            Some(Value::Int(value)) => Some(*value),
+            Some(Value::Bytes16(_) | Value::Bytes32(_) | Value::Text(_)) | None => None,
+        }
+    }
+
+    pub(super) fn text(&self, number: u16) -> Option<Bytes> {
+        match self.value(number) {
+            Some(Value::Text(text)) => Some(text.clone()),
+            Some(Value::Int(_) | Value::Bytes16(_) | Value::Bytes32(_)) | None => None,
+        }
+    }
+
+    pub(super) fn bytes16(&self, number: u16) -> Option<[u8; 16]> {
+        match self.value(number) {
+            Some(Value::Bytes16(bytes)) => Some(*bytes),
+            Some(Value::Int(_) | Value::Text(_) | Value::Bytes32(_)) | None => None,
+        }
+    }
+
+    pub(super) fn token(&self, number: u16) -> Option<Token> {
+        match self.value(number) {
+            Some(Value::Bytes32(bytes)) => Some(Token(*bytes)),
+            Some(Value::Int(_) | Value::Text(_) | Value::Bytes16(_)) | None => None,
+        }
+    }
+
+    pub(super) fn need_int(&self, number: u16) -> Result<u64, Bad> {
+        self.int(number).ok_or(missing(number))
+    }
+
+    pub(super) fn need_bytes16(&self, number: u16) -> Result<[u8; 16], Bad> {
+        self.bytes16(number).ok_or(missing(number))
+    }
+
+    pub(super) fn need_token(&self, number: u16) -> Result<Token, Bad> {
+        self.token(number).ok_or(missing(number))
+    }
+
+    /// A register that is 0 or 1; 0 if it was not set.
+    pub(super) fn flag(&self, number: u16) -> Result<bool, Bad> {
+        match self.int(number) {
+            None | Some(0) => Ok(false),
+            Some(1) => Ok(true),
+            Some(_) => Err(bad_value(number, "0 or 1 was expected")),
+        }
+    }
+
+    /// Zero if the caller named none.
+    pub(super) fn request_id(&self) -> RequestId {
+        let bytes = self.bytes16(numbers::REQUEST_ID).unwrap_or_default();
+        RequestId::new(u128::from_be_bytes(bytes))
+    }
+
+    /// The session that is set, if it is not zero.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        let bytes = self.bytes16(numbers::SESSION_ID)?;
+        let id = u128::from_be_bytes(bytes);
+        (id != 0).then_some(SessionId::new(id))
+    }
+
+    pub(super) fn need_session(&self) -> Result<SessionId, Bad> {
+        self.session().ok_or(missing(numbers::SESSION_ID))
+    }
+
+    pub(super) fn fence(&self) -> Result<Fence, Bad> {
+        self.need_int(numbers::FENCE).map(Fence::new)
+    }
+
+    pub(super) fn ticket(&self) -> Result<TicketId, Bad> {
+        self.need_int(numbers::TICKET).map(TicketId::new)
+    }
+
+    /// Exclusive unless said.
+    pub(super) fn mode(&self) -> Result<Mode, Bad> {
+        match self.int(numbers::LOCK_MODE) {
+            None | Some(0) => Ok(Mode::Exclusive),
+            Some(1) => Ok(Mode::Shared),
+            Some(_) => Err(bad_value(numbers::LOCK_MODE, "no such mode")),
+        }
+    }
+
+    /// The lock: a path, or the canonical bytes of its pairs.
+    pub(super) fn key(&self) -> Result<Key, Bad> {
+        let (name, pairs) = (
+            self.text(numbers::LOCK_NAME),
+            self.text(numbers::KEY_VALUES),
+        );
+        match (name, pairs) {
+            (Some(name), None) => {
+                let path = core::str::from_utf8(&name).ok();
+                let key = path.and_then(|path| Key::from_path(path).ok());
+                key.ok_or(bad_value(
+                    numbers::LOCK_NAME,
+                    "a path of 1 to 1024 bytes of UTF-8 was expected",
+                ))
+            }
+            (None, Some(pairs)) => Key::parse(pairs).map_err(|_| {
+                let what = "the canonical bytes of pairs were expected";
+                bad_value(numbers::KEY_VALUES, what)
+            }),
+            (Some(_), Some(_)) => Err(bad_value(
+                numbers::KEY_VALUES,
+                "a lock has a name or pairs, not both",
+            )),
+            (None, None) => Err(missing(numbers::LOCK_NAME)),
+        }
+    }
+}
+
+pub(super) const fn missing(number: u16) -> Bad {
+    Bad {
+        code: codes::MISSING,
+        number,
+        what: "a register was not set",
+    }
+}
+
+pub(super) const fn bad_value(number: u16, what: &'static str) -> Bad {
+    Bad {
+        code: codes::BAD_VALUE,
+        number,
+        what,
+    }
+}

@@ -1,0 +1,331 @@
+//! Requests: from registers, and back into commands.
+
+use super::numbers as n;
+use super::registers::{Registers, bad_value, missing};
+use super::{put_execute, put_fixed, put_int, put_text};
+use crate::ids::{RequestId, RequestSeq, SessionId, ZoneId};
+use crate::limits::{PAGE_MAX, TTL_MS_DEFAULT, WAIT_MS_MAX};
+use crate::machine::command::{Acquire, Client, Life, Mode};
+use crate::machine::key::Key;
+use crate::node::input::{Ask, Proof, Request};
+use crate::wire::codes;
+use bytes::{BufMut, Bytes};
+
+pub use super::registers::Bad;
+
+/// The name of the one zone there is.
+const DEFAULT_ZONE: &[u8] = b"default";
+/// The canonical bytes of every path begin with this, and end with a zero byte.
+const PATH_BEFORE: &[u8] = b"_path\0\x0b";
+
+/// What the registers ask for, when `execute` comes.
+pub(super) fn read(registers: &Registers, execute: u16) -> Result<Request, Bad> {
+    if let Some(bad) = registers.spoiled() {
+        return Err(bad);
+    }
+    let zone = zone(registers)?;
+    let ask = match execute {
+        n::SET_LOCK | n::SET_LOCK_WAIT => Ask::Acquire(acquire(registers, execute)?),
+        n::UNLOCK => Ask::Release(proof(registers)?),
+        n::RENEW => Ask::Renew {
+            proof: proof(registers)?,
+            ttl_ms: ttl_ms(registers),
+        },
+        n::CANCEL => Ask::Cancel {
+            ticket: registers.ticket()?,
+        },
+        n::OPEN_SESSION => Ask::OpenSession {
+            ttl_ms: ttl_ms(registers).unwrap_or(TTL_MS_DEFAULT),
+            identifier: registers.text(n::IDENTIFIER).unwrap_or_default(),
+        },
+        n::RESUME_SESSION => Ask::Resume {
+            session: registers.need_session()?,
+            secret: registers.need_token(n::SESSION_SECRET)?,
+        },
+        n::KEEP_ALIVE => Ask::KeepAlive {
+            session: registers.need_session()?,
+        },
+        n::CLOSE_SESSION => Ask::CloseSession {
+            session: registers.need_session()?,
+        },
+        n::QUERY => Ask::Inspect {
+            key: registers.key()?,
+        },
+        n::LIST => list(registers)?,
+        n::SERVERS => Ask::Servers,
+        number => {
+            return Err(Bad {
+                code: codes::INVALID_COMMAND,
+                number,
+                what: "this server does not know the command",
+            });
+        }
+    };
+    Ok(Request {
+        zone,
+        principal: Bytes::new(),
+        client: client(registers)?,
+        ask,
+    })
+}
+
+fn zone(registers: &Registers) -> Result<ZoneId, Bad> {
+    match registers.text(n::ZONE) {
+        Some(name) if name != DEFAULT_ZONE => Err(Bad {
+            code: codes::UNKNOWN_ZONE,
+            number: n::ZONE,
+            what: "there is no such zone",
+        }),
+        Some(_) | None => Ok(ZoneId::new(0)),
+    }
+}
+
+/// How a retry is known as one: by its number in the session, else by its id.
+fn client(registers: &Registers) -> Result<Client, Bad> {
+    let seq = registers.int(n::REQUEST_SEQ).map(RequestSeq::new);
+    let (session, id) = (registers.session(), registers.request_id());
+    let remember = match registers.int(n::REMEMBER) {
+        None | Some(1) => id != RequestId::default(),
+        Some(0) => false,
+        Some(_) => return Err(bad_value(n::REMEMBER, "0 or 1 was expected")),
+    };
+    match (session, seq) {
+        (Some(_), Some(seq)) if seq.get() == 0 => {
+            Err(bad_value(n::REQUEST_SEQ, "the first request is number 1"))
+        }
+        (Some(id), Some(seq)) => Ok(Client::Session {
+            id,
+            seq,
+            done_through: RequestSeq::new(registers.int(n::DONE_THROUGH).unwrap_or(0)),
+        }),
+        (None, Some(_)) => Err(missing(n::SESSION_ID)),
+        (_, None) if remember => Ok(Client::Key(id)),
+        (_, None) => Ok(Client::None),
+    }
+}
+
+fn ttl_ms(registers: &Registers) -> Option<u64> {
+    let seconds = registers.int(n::EXPIRE_SECONDS);
+    let milliseconds = registers.int(n::TTL_MS);
+    milliseconds.or(seconds.map(|seconds| seconds.saturating_mul(1000)))
+}
+
+fn acquire(registers: &Registers, execute: u16) -> Result<Acquire, Bad> {
+    let session = registers.session();
+    if session.is_some() && registers.int(n::REQUEST_SEQ).is_none() {
+        return Err(missing(n::REQUEST_SEQ));
+    }
+    let ttl_ms = ttl_ms(registers);
+    let lease = Life::Lease {
+        ttl_ms: ttl_ms.unwrap_or(TTL_MS_DEFAULT),
+    };
+    let life = match registers.int(n::LIFE) {
+        Some(0) => lease,
+        None if session.is_none() || ttl_ms.is_some() => lease,
+        Some(1) => Life::Static,
+        None | Some(2) if session.is_some() => Life::Session,
+        None | Some(2) => return Err(missing(n::SESSION_ID)),
+        Some(_) => return Err(bad_value(n::LIFE, "no such life")),
+    };
+    let wait_ms = registers.int(n::LOCK_WAIT_TIMEOUT_MS);
+    let wait_ms = match execute {
+        n::SET_LOCK_WAIT => wait_ms.unwrap_or(WAIT_MS_MAX),
+        _ if wait_ms.is_some_and(|wait_ms| wait_ms > 0) => {
+            let what = "SET_LOCK does not wait; SET_LOCK_WAIT does";
+            return Err(bad_value(n::LOCK_WAIT_TIMEOUT_MS, what));
+        }
+        _ => 0,
+    };
+    Ok(Acquire {
+        key: registers.key()?,
+        mode: registers.mode()?,
+        life,
+        wait_ms,
+        holder: registers.text(n::HOLDER).unwrap_or_default(),
+    })
+}
+
+fn proof(registers: &Registers) -> Result<Proof, Bad> {
+    Ok(Proof {
+        key: registers.key()?,
+        fence: registers.fence()?,
+        session: registers.session(),
+        token: registers.need_token(n::UNLOCK_TOKEN)?,
+    })
+}
+
+fn list(registers: &Registers) -> Result<Ask, Bad> {
+    let after = match registers.text(n::KEY_AFTER) {
+        Some(after) => {
+            let what = "the canonical bytes of a key were expected";
+            Some(Key::parse(after).map_err(|_| bad_value(n::KEY_AFTER, what))?)
+        }
+        None => None,
+    };
+    let limit = registers.int(n::LIMIT).map(usize::try_from);
+    let limit = limit.map_or(PAGE_MAX, |limit| limit.unwrap_or(PAGE_MAX));
+    Ok(Ask::List {
+        prefix: registers.text(n::KEY_PREFIX).unwrap_or_default(),
+        after,
+        limit: limit.min(PAGE_MAX),
+    })
+}
+
+/// Writes one request. `stays` is the session that the server has in its registers, and changes
+/// with what is written.
+///
+/// Panics if a request in a session proves a grant of another one: the registers can't say that.
+pub(super) fn write<B: BufMut>(
+    out: &mut B,
+    stays: &mut Option<SessionId>,
+    id: RequestId,
+    client: &Client,
+    ask: &Ask,
+) {
+    let session = session_of(client, ask);
+    if session != *stays {
+        let raw = session.map_or(0, SessionId::get);
+        put_fixed(out, n::SESSION_ID, &raw.to_be_bytes());
+        *stays = session;
+    }
+    put_fixed(out, n::REQUEST_ID, &id.get().to_be_bytes());
+    match client {
+        Client::None => put_int(out, n::REMEMBER, 0),
+        Client::Key(key) => assert!(*key == id, "the key is the request's id"),
+        Client::Session {
+            id,
+            seq,
+            done_through,
+        } => {
+            assert!(session == Some(*id), "one session in one request");
+            put_int(out, n::REQUEST_SEQ, seq.get());
+            put_int(out, n::DONE_THROUGH, done_through.get());
+        }
+    }
+    let execute = put_ask(out, ask);
+    put_execute(out, execute);
+}
+
+/// The session that the request needs in its register.
+const fn session_of(client: &Client, ask: &Ask) -> Option<SessionId> {
+    match ask {
+        Ask::Release(proof) | Ask::Renew { proof, .. } => proof.session,
+        Ask::Resume { session, .. }
+        | Ask::KeepAlive { session }
+        | Ask::CloseSession { session } => Some(*session),
+        Ask::Acquire(_)
+        | Ask::Cancel { .. }
+        | Ask::OpenSession { .. }
+        | Ask::Inspect { .. }
+        | Ask::List { .. }
+        | Ask::Servers => match client {
+            Client::Session { id, .. } => Some(*id),
+            Client::None | Client::Key(_) => None,
+        },
+    }
+}
+
+/// Writes the registers of `ask`, and says which command executes it.
+fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
+    match ask {
+        Ask::Acquire(acquire) => put_acquire(out, acquire),
+        Ask::Release(proof) => {
+            put_proof(out, proof);
+            n::UNLOCK
+        }
+        Ask::Renew { proof, ttl_ms } => {
+            put_proof(out, proof);
+            if let Some(ttl_ms) = ttl_ms {
+                put_int(out, n::TTL_MS, *ttl_ms);
+            }
+            n::RENEW
+        }
+        Ask::Cancel { ticket } => {
+            put_int(out, n::TICKET, ticket.get());
+            n::CANCEL
+        }
+        Ask::OpenSession { ttl_ms, identifier } => {
+            put_int(out, n::TTL_MS, *ttl_ms);
+            if !identifier.is_empty() {
+                put_text(out, n::IDENTIFIER, identifier);
+            }
+            n::OPEN_SESSION
+        }
+        Ask::Resume { secret, .. } => {
+            put_fixed(out, n::SESSION_SECRET, &secret.0);
+            n::RESUME_SESSION
+        }
+        Ask::KeepAlive { .. } => n::KEEP_ALIVE,
+        Ask::CloseSession { .. } => n::CLOSE_SESSION,
+        Ask::Inspect { key } => {
+            put_key(out, key);
+            n::QUERY
+        }
+        Ask::List {
+            prefix,
+            after,
+            limit,
+        } => {
+            if !prefix.is_empty() {
+                put_text(out, n::KEY_PREFIX, prefix);
+            }
+            if let Some(after) = after {
+                put_text(out, n::KEY_AFTER, after.as_bytes());
+            }
+            let limit = u64::try_from(*limit).unwrap_or(u64::MAX);
+            put_int(out, n::LIMIT, limit.min(u32::MAX.into()));
+            n::LIST
+        }
+        Ask::Servers => n::SERVERS,
+    }
+}
+
+fn put_acquire<B: BufMut>(out: &mut B, acquire: &Acquire) -> u16 {
+    put_key(out, &acquire.key);
+    put_mode(out, acquire.mode);
+    put_life(out, acquire.life);
+    if !acquire.holder.is_empty() {
+        put_text(out, n::HOLDER, &acquire.holder);
+    }
+    if acquire.wait_ms == 0 {
+        return n::SET_LOCK;
+    }
+    put_int(out, n::LOCK_WAIT_TIMEOUT_MS, acquire.wait_ms);
+    n::SET_LOCK_WAIT
+}
+
+fn put_proof<B: BufMut>(out: &mut B, proof: &Proof) {
+    put_key(out, &proof.key);
+    put_int(out, n::FENCE, proof.fence.get());
+    put_fixed(out, n::UNLOCK_TOKEN, &proof.token.0);
+}
+
+/// Nothing for exclusive, which it is unless said.
+pub(super) fn put_mode<B: BufMut>(out: &mut B, mode: Mode) {
+    match mode {
+        Mode::Exclusive => {}
+        Mode::Shared => put_int(out, n::LOCK_MODE, 1),
+    }
+}
+
+pub(super) fn put_life<B: BufMut>(out: &mut B, life: Life) {
+    match life {
+        Life::Lease { ttl_ms } => {
+            put_int(out, n::LIFE, 0);
+            put_int(out, n::TTL_MS, ttl_ms);
+        }
+        Life::Static => put_int(out, n::LIFE, 1),
+        Life::Session => put_int(out, n::LIFE, 2),
+    }
+}
+
+/// A path as `LOCK_NAME`, pairs as `KEY_VALUES`.
+pub(super) fn put_key<B: BufMut>(out: &mut B, key: &Key) {
+    let bytes = key.as_bytes();
+    let path = bytes.strip_prefix(PATH_BEFORE);
+    match path.and_then(|path| path.strip_suffix(&[0])) {
+        // A path with a zero byte has it escaped, and goes as it stands.
+        Some(path) if !path.contains(&0) => put_text(out, n::LOCK_NAME, path),
+        Some(_) | None => put_text(out, n::KEY_VALUES, bytes),
+    }
+}

@@ -1,0 +1,176 @@
+//! Every refusal and failure by number and by name, for all protocols alike.
+//!
+//! Numbers and names never change and are never used again: scripts and clients know them. The
+//! hundreds tell who says no: 1 the log, 2 the server without the log, 3 the protocol.
+
+use crate::machine::answer::Refusal;
+use crate::node::output::Failure;
+
+/// What became of the request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// Nothing changed.
+    NotApplied,
+    /// It may have happened, or may yet.
+    Unknown,
+    /// It has happened.
+    Applied,
+}
+
+impl Outcome {
+    /// As it stands in problem documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotApplied => "not_applied",
+            Self::Unknown => "unknown",
+            Self::Applied => "applied",
+        }
+    }
+
+    /// As it stands in the native protocol.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::NotApplied => 0,
+            Self::Unknown => 1,
+            Self::Applied => 2,
+        }
+    }
+
+    /// The outcome with this number; [`Outcome::Unknown`], which promises least, for a new one.
+    pub const fn from_number(number: u64) -> Self {
+        match number {
+            0 => Self::NotApplied,
+            2 => Self::Applied,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// One way to say no.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Code {
+    /// In the native protocol.
+    pub number: u16,
+    /// In HTTP, on the command line and in logs.
+    pub name: &'static str,
+    /// Whether the same request, unchanged, may succeed later.
+    pub retryable: bool,
+    /// What became of the request.
+    pub outcome: Outcome,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $code:ident = $number:literal $name:literal $retryable:ident $outcome:ident,)*) => {
+        $(
+            $(#[$doc])*
+            pub const $code: Code = Code {
+                number: $number,
+                name: $name,
+                retryable: codes!(@ $retryable),
+                outcome: Outcome::$outcome,
+            };
+        )*
+
+        /// All of them, by number.
+        pub const ALL: &[Code] = &[$($code),*];
+    };
+    (@ retryable) => { true };
+    (@ lasting) => { false };
+}
+
+codes! {
+    /// Somebody else has the lock.
+    HELD = 101 "held" retryable NotApplied,
+    /// The wait ended before the lock was free.
+    WAIT_TIMEOUT = 102 "wait-timeout" retryable NotApplied,
+    /// The ticket was cancelled.
+    CANCELLED = 103 "cancelled" lasting NotApplied,
+    /// No such grant: released, expired, or never made.
+    NOT_HELD = 104 "not-held" lasting NotApplied,
+    /// A grant without a ttl of its own.
+    NOT_LEASED = 105 "not-leased" lasting NotApplied,
+    /// No such ticket.
+    NO_SUCH_TICKET = 106 "no-such-ticket" lasting NotApplied,
+    /// The session expired, was closed, or never was.
+    SESSION_GONE = 107 "session-gone" lasting NotApplied,
+    /// Another live session has the identifier.
+    IDENTIFIER_IN_USE = 108 "identifier-in-use" retryable NotApplied,
+    /// Too many unconfirmed answers in the session.
+    SESSION_BUSY = 109 "session-busy" retryable NotApplied,
+    /// The caller confirmed this answer and asks again.
+    FORGOTTEN = 110 "forgotten" lasting Applied,
+    /// One request id, two requests.
+    REQUEST_ID_REUSED = 111 "request-id-reused" lasting NotApplied,
+    /// A table of the zone is full.
+    QUOTA = 112 "quota" retryable NotApplied,
+    /// Out of bounds, found by the log.
+    INVALID_COMMAND_BODY = 113 "invalid-command-body" lasting NotApplied,
+
+    /// A queue of the server is full.
+    BUSY = 201 "busy" retryable NotApplied,
+    /// No leader, or no quorum, in time.
+    NO_QUORUM = 202 "no-quorum" retryable NotApplied,
+    /// Proposed, and not answered in time. A retry with the same request id tells.
+    OUTCOME_UNKNOWN = 203 "outcome-unknown" retryable Unknown,
+    /// A wrong token or secret.
+    BAD_PROOF = 204 "bad-proof" lasting NotApplied,
+    /// Out of bounds, found by the server.
+    INVALID = 205 "invalid" lasting NotApplied,
+
+    /// An execute command that this server does not know.
+    INVALID_COMMAND = 301 "invalid-command" lasting NotApplied,
+    /// A length over its cap. The connection is closed.
+    TOO_LONG = 302 "too-long" lasting NotApplied,
+    /// A stream number over 63. The connection is closed.
+    BAD_STREAM = 303 "bad-stream" lasting NotApplied,
+    /// A register that the command needs was not set.
+    MISSING = 304 "missing" lasting NotApplied,
+    /// A register holds what the command can't use.
+    BAD_VALUE = 305 "bad-value" lasting NotApplied,
+    /// No such zone.
+    UNKNOWN_ZONE = 306 "unknown-zone" lasting NotApplied,
+    /// This is not the cluster that the client looks for.
+    WRONG_CLUSTER = 307 "wrong-cluster" lasting NotApplied,
+    /// The session was neither opened nor resumed on this connection.
+    UNPROVED_SESSION = 308 "unproved-session" retryable NotApplied,
+    /// A command or register with a number of its own, which this version does not serve.
+    UNSUPPORTED = 309 "unsupported" lasting NotApplied,
+}
+
+/// The code of a refusal.
+pub const fn of_refusal(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::Held { .. } => HELD,
+        Refusal::WaitTimeout { .. } => WAIT_TIMEOUT,
+        Refusal::Cancelled => CANCELLED,
+        Refusal::NotHeld => NOT_HELD,
+        Refusal::NotLeased => NOT_LEASED,
+        Refusal::NoSuchTicket => NO_SUCH_TICKET,
+        Refusal::SessionGone => SESSION_GONE,
+        Refusal::IdentifierInUse => IDENTIFIER_IN_USE,
+        Refusal::SessionBusy => SESSION_BUSY,
+        Refusal::Forgotten => FORGOTTEN,
+        Refusal::RequestIdReused => REQUEST_ID_REUSED,
+        Refusal::Quota { .. } => QUOTA,
+        Refusal::Invalid { .. } => INVALID_COMMAND_BODY,
+    }
+}
+
+/// The code of a failure.
+pub const fn of_failure(failure: &Failure) -> Code {
+    match failure {
+        Failure::Busy => BUSY,
+        Failure::NoQuorum => NO_QUORUM,
+        Failure::Unknown => OUTCOME_UNKNOWN,
+        Failure::BadProof => BAD_PROOF,
+        Failure::Invalid(_) => INVALID,
+    }
+}
+
+/// The code with this number, if this version has it.
+pub fn by_number(number: u16) -> Option<Code> {
+    ALL.iter().find(|code| code.number == number).copied()
+}
+
+#[cfg(test)]
+mod tests;
