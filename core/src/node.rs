@@ -1,4 +1,320 @@
 //! The only door.
+//!
+//! ```text
+//!            requests                                    peers' messages, timers, links
+//!               │                                                     │
+//!   proofs ──> pending ──> commands ──> replica (Multi-Paxos) <───────┘
+//!               │                          │ decided entries, in order
+//!               │                          v
+//!   replies <── events of the entries <── machine        reads wait for a slot, then query it
+//! ```
+//! Words that speak of what is not durable yet wait in `hold`; everything else leaves at once.
 
+mod apply;
+mod hold;
 pub mod input;
+mod loads;
 pub mod output;
+mod pending;
+mod proof;
+mod reads;
+mod request;
+
+pub use proof::Secrets;
+
+use crate::config::Config;
+use crate::ids::{Ballot, Boot, Fence, NodeId, Seed, Slot};
+use crate::machine::Machine;
+use crate::machine::codec;
+use crate::replica::record::Recovered;
+use crate::replica::{Effect, Replica};
+use crate::time::{Stamp, Timestamp};
+use alloc::vec::Vec;
+use core::time::Duration;
+use hold::Hold;
+use input::Input;
+use loads::Loads;
+use output::{Halt, Note, Output};
+use pending::Pending;
+use proof::Proofs;
+use reads::Reads;
+
+/// While anything has a deadline, an entry carries a stamp at least this often (rule 19): what a
+/// change of leader can lose of agreed time is bounded by it.
+const STAMP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// One server: consensus, locks and sessions together.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    boot: Boot,
+    now: Timestamp,
+    replica: Replica,
+    machine: Machine,
+    hold: Hold,
+    pending: Pending,
+    reads: Reads,
+    loads: Loads,
+    proofs: Proofs,
+    effects: Vec<Effect>,
+    halted: bool,
+}
+
+/// What a server knows at this moment: true once, perhaps not now.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// `leader`, `follower`, `candidate` or `polling`.
+    pub role: &'static str,
+    /// Who leads, as far as is known.
+    pub leader: Option<NodeId>,
+    /// The ballot that is led, prepared or followed.
+    pub ballot: Ballot,
+    /// The highest ballot promised, durable or about to be.
+    pub promised: Ballot,
+    /// The last slot that something was accepted for.
+    pub accepted: Slot,
+    /// Every slot up to here is decided.
+    pub decided: Slot,
+    /// Every slot up to here is applied.
+    pub applied: Slot,
+    /// The locks.
+    pub machine: &'a Machine,
+    /// Requests that wait for the log, tickets that callers wait for, reads that wait.
+    pub queued: [usize; 3],
+}
+
+/// An invariant that does not hold: a bug.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{room}: {what}")]
+pub struct Violation {
+    /// Where.
+    pub room: &'static str,
+    /// What.
+    pub what: alloc::string::String,
+}
+
+impl Node {
+    /// A server that remembers what its disk does.
+    ///
+    /// `seed` spreads the elections; `fence_floor` is used once in the life of a cluster: its first
+    /// fence is above it (rule 31: unix seconds << 20).
+    pub fn boot(
+        config: Config,
+        recovered: Recovered,
+        secrets: &Secrets,
+        seed: Seed,
+        fence_floor: Fence,
+        now: Timestamp,
+    ) -> Self {
+        let boot = recovered.boot;
+        let hold = Hold::new(recovered.promised);
+        let start_note = codec::encode_start(fence_floor);
+        Self {
+            replica: Replica::boot(config.clone(), recovered, seed, start_note, now),
+            machine: Machine::new(),
+            hold,
+            pending: Pending::new(config.me(), boot),
+            reads: Reads::new(boot),
+            loads: Loads::default(),
+            proofs: Proofs::new(secrets),
+            effects: Vec::new(),
+            halted: false,
+            config,
+            boot,
+            now,
+        }
+    }
+
+    /// Takes one input at `now` and appends what is to be done to `out`. Cannot fail, and never
+    /// waits. After the last input that is at hand, give [`Input::Flush`].
+    pub fn step(&mut self, now: Timestamp, input: Input, out: &mut Vec<Output>) {
+        assert!(now >= self.now, "the host's clock does not go back");
+        self.now = now;
+        if self.halted {
+            return;
+        }
+        let mut effects = core::mem::take(&mut self.effects);
+        self.take(input, &mut effects, out);
+        self.settle(&mut effects, out);
+        self.effects = effects;
+    }
+
+    /// When to give [`Input::Tick`] if nothing else comes before.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        let replica = self.replica.wake_at();
+        let pending = self.pending.wake_at().unwrap_or(Timestamp::MAX);
+        let reads = self.reads.wake_at().unwrap_or(Timestamp::MAX);
+        let wake = replica.min(pending).min(reads).min(self.expiry_wake_at());
+        (!self.halted).then_some(wake)
+    }
+
+    /// What this server knows.
+    pub fn view(&self) -> View<'_> {
+        View {
+            role: self.replica.role_name(),
+            leader: self.replica.leader(),
+            ballot: self.replica.ballot(),
+            promised: self.replica.promised(),
+            accepted: self.replica.accepted(),
+            decided: self.replica.decided(),
+            applied: self.machine.applied(),
+            machine: &self.machine,
+            queued: [
+                self.pending.commands(),
+                self.pending.waiters(),
+                self.reads.len(),
+            ],
+        }
+    }
+
+    /// Which server this is, and which of its starts.
+    pub const fn identity(&self) -> (NodeId, Boot) {
+        (self.config.me(), self.boot)
+    }
+
+    /// The decided entry of `slot`, if it is still in memory: for the simulator's checks.
+    pub fn decided_entry(&self, slot: Slot) -> Option<&crate::entry::Entry> {
+        self.replica.decided_entry(slot)
+    }
+
+    /// Checks every invariant; takes as long as the state is large.
+    pub fn audit(&self) -> Result<(), Violation> {
+        let violation = |room: &'static str| {
+            move |what: &str| Violation {
+                room,
+                what: what.into(),
+            }
+        };
+        self.replica.audit().map_err(violation("replica"))?;
+        self.pending.audit().map_err(violation("node"))?;
+        self.machine.audit().map_err(|what| Violation {
+            room: "machine",
+            what: alloc::format!("{what}"),
+        })
+    }
+
+    fn take(&mut self, input: Input, effects: &mut Vec<Effect>, out: &mut Vec<Output>) {
+        let now = self.now;
+        match input {
+            Input::Tick => self.tick(effects, out),
+            Input::Flush => self.flush(effects, out),
+            Input::Peer {
+                from,
+                boot,
+                message,
+            } => {
+                self.replica.on_message(now, from, boot, message, effects);
+            }
+            Input::Link { peer, up } => self.replica.on_link(now, peer, up, effects),
+            Input::Durable { through } => {
+                self.replica.on_durable(through);
+                self.hold.durable(through, out);
+            }
+            Input::Promised { ballot } => {
+                self.hold.promised(ballot, out);
+                self.replica.on_promise_durable(now, ballot, effects);
+            }
+            Input::Loaded { first, entries } => self.loaded(first, entries, effects, out),
+            Input::Request { tag, request } => self.request(tag, request, effects, out),
+            Input::Gone { tag } => self.gone(tag, effects),
+        }
+    }
+
+    fn tick(&mut self, effects: &mut Vec<Effect>, out: &mut Vec<Output>) {
+        self.replica.on_tick(self.now, effects);
+        self.tick_pending(effects, out);
+        self.tick_reads(effects, out);
+        self.flush(effects, out);
+    }
+
+    fn flush(&mut self, effects: &mut Vec<Effect>, out: &mut Vec<Output>) {
+        self.want_stamp();
+        self.flush_reads(effects);
+        self.replica.on_flush(self.now, effects);
+        self.settle(effects, out);
+    }
+
+    /// Does what the replica asked for, and applies what was decided, until nothing is left.
+    fn settle(&mut self, effects: &mut Vec<Effect>, out: &mut Vec<Output>) {
+        loop {
+            let batch = core::mem::take(effects);
+            for effect in batch {
+                self.perform(effect, effects, out);
+            }
+            self.apply_decided(effects, out);
+            if effects.is_empty() {
+                break;
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect, effects: &mut Vec<Effect>, out: &mut Vec<Output>) {
+        match effect {
+            Effect::Send { to, message, until } => {
+                self.hold.until(until, Output::Send { to, message }, out);
+            }
+            Effect::Append { number, record } => out.push(Output::Append { number, record }),
+            Effect::Promise { ballot } => out.push(Output::Promise { ballot }),
+            Effect::Load { peer, from } => {
+                self.loads.decided(self.replica.decided());
+                self.loads.for_peer(peer, from, out);
+            }
+            Effect::Refused { numbers, reason } => self.refused(&numbers, reason, out),
+            Effect::ReadAt { nonce, slot, stamp } => self.read_at(nonce, slot, stamp),
+            Effect::Leading { ballot } => {
+                out.push(Output::Note(Note::Leading { ballot }));
+                self.new_leader(effects);
+            }
+            Effect::Following { leader } => {
+                out.push(Output::Note(Note::Following { leader }));
+                if leader.is_some() {
+                    self.new_leader(effects);
+                }
+            }
+            Effect::Reverted { peer, acked, upto } => {
+                out.push(Output::Note(Note::Reverted { peer, acked, upto }));
+            }
+            Effect::TwoValues { slot, ballot } => {
+                self.halt(Halt::TwoValues { slot, ballot }, out);
+            }
+        }
+    }
+
+    fn halt(&mut self, reason: Halt, out: &mut Vec<Output>) {
+        self.halted = true;
+        out.push(Output::Halt { reason });
+    }
+
+    /// The leader writes an entry when a deadline has come, and now and then while one is pending.
+    /// Not while another entry is on its way: that one carries a stamp too.
+    fn want_stamp(&mut self) {
+        let Some(stamp) = self.replica.stamp(self.now) else {
+            return;
+        };
+        let is_settled = self.replica.accepted() == self.machine.applied();
+        if is_settled && self.stamp_due().is_some_and(|due| due <= stamp) {
+            self.replica.want_entry();
+        }
+    }
+
+    fn stamp_due(&self) -> Option<Stamp> {
+        let deadline = self.machine.next_deadline()?;
+        Some(deadline.min(self.machine.stamp().plus(STAMP_INTERVAL)))
+    }
+
+    /// Agreed time never runs faster than the host's clock, so this is not too late; if it comes
+    /// too early, because agreed time stood still, it looks again.
+    fn expiry_wake_at(&self) -> Timestamp {
+        let is_settled = self.replica.accepted() == self.machine.applied();
+        match (self.stamp_due(), self.replica.stamp_read()) {
+            (Some(due), Some((stamp, at))) if is_settled => {
+                let wait = due.since(stamp).max(Duration::from_millis(1));
+                at.plus(wait).max(self.now.plus(Duration::from_millis(1)))
+            }
+            (Some(_) | None, Some(_) | None) => Timestamp::MAX,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

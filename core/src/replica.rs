@@ -39,7 +39,8 @@ use crate::entry::Entry;
 use crate::ids::{Ballot, Boot, NodeId, RecordNo, Seed, Slot};
 use crate::rng::Rng;
 use crate::time::{Stamp, Timestamp};
-use acceptor::Acceptor;
+use acceptor::{Accept, Acceptor};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -49,9 +50,10 @@ use election::Election;
 use leader::Leading;
 use log::Log;
 use message::{Message, Proposal, Refused};
+use quorum::Piece;
 use reads::Reads;
 use record::{Record, Recovered};
-use rounds::Rounds;
+use rounds::{Pong, Rounds};
 
 /// What must be durable before a word may be said.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -161,7 +163,7 @@ enum Role {
     Following,
     Polling(Polling),
     Preparing(Preparing),
-    Leading(Leading),
+    Leading(Box<Leading>),
 }
 
 /// One server's part in Multi-Paxos.
@@ -264,94 +266,32 @@ impl Replica {
             };
             self.peer_restarted(from);
         }
+        self.dispatch(from, message, out);
+    }
+
+    #[rustfmt::skip]
+    fn dispatch(&mut self, from: NodeId, message: Message, out: &mut Vec<Effect>) {
         match message {
-            Message::Ping {
-                round,
-                beat,
-                decided,
-            } => {
-                self.on_ping(from, round, beat, decided, out);
-            }
-            Message::Pong {
-                round,
-                promised,
-                beat,
-                decided,
-                clock_ns,
-            } => {
-                self.on_pong(
-                    from,
-                    &rounds::Pong {
-                        round,
-                        promised,
-                        beat,
-                        decided,
-                        clock_ns,
-                    },
-                    out,
-                );
-            }
+            Message::Ping { round, beat, decided } => self.on_ping(from, round, beat, decided, out),
+            Message::Pong { round, promised, beat, decided, clock_ns } =>
+                self.on_pong(from, &Pong { round, promised, beat, decided, clock_ns }, out),
             Message::PreVote { ballot, decided } => self.on_pre_vote(from, ballot, decided, out),
-            Message::PreVoteReply {
-                ballot,
-                granted,
-                promised,
-            } => {
-                self.on_pre_vote_reply(from, ballot, granted, promised, out);
-            }
+            Message::PreVoteReply { ballot, granted, promised } =>
+                self.on_pre_vote_reply(from, ballot, granted, promised, out),
             Message::Prepare { ballot } => self.on_prepare(from, ballot, out),
-            Message::Promise {
-                ballot,
-                part,
-                last,
-                decided,
-                stamp,
-                reports,
-            } => {
-                let piece = quorum::Piece {
-                    part,
-                    last,
-                    decided,
-                    stamp,
-                    reports,
-                };
-                self.on_promise(from, ballot, piece, out);
-            }
-            Message::Accept {
-                ballot,
-                base,
-                first,
-                entries,
-                commit,
-            } => {
-                let accept = acceptor::Accept {
-                    ballot,
-                    base,
-                    first,
-                    commit,
-                };
-                self.on_accept(from, accept, entries, out);
-            }
+            Message::Promise { ballot, part, last, decided, stamp, reports } =>
+                self.on_promise(from, ballot, Piece { part, last, decided, stamp, reports }, out),
+            Message::Accept { ballot, base, first, entries, commit } =>
+                self.on_accept(from, Accept { ballot, base, first, commit }, entries, out),
             Message::Accepted { ballot, upto } => self.on_accepted(from, ballot, upto, out),
-            Message::Nack {
-                ballot,
-                promised,
-                want,
-            } => {
-                self.on_nack(from, ballot, promised, want, out);
-            }
+            Message::Nack { ballot, promised, want } =>
+                self.on_nack(from, ballot, promised, want, out),
             Message::CatchUp { from: slot } => self.on_catch_up(from, slot, out),
-            Message::Decided {
-                first,
-                entries,
-                decided,
-            } => {
-                self.on_decided(from, first, entries, decided, out);
-            }
+            Message::Decided { first, entries, decided } =>
+                self.on_decided(from, first, entries, decided, out),
             Message::ReadIndex { nonce } => self.on_read_index(from, nonce),
-            Message::ReadAt { nonce, slot, stamp } => {
-                out.push(Effect::ReadAt { nonce, slot, stamp });
-            }
+            Message::ReadAt { nonce, slot, stamp } =>
+                out.push(Effect::ReadAt { nonce, slot, stamp }),
             Message::Forward { proposals } => self.on_forward(from, proposals, out),
             Message::Refuse { numbers, reason } => out.push(Effect::Refused { numbers, reason }),
         }
@@ -389,7 +329,8 @@ impl Replica {
     }
 
     /// The connection to `peer` was made or broke.
-    pub fn on_link(&mut self, peer: NodeId, up: bool, out: &mut Vec<Effect>) {
+    pub fn on_link(&mut self, now: Timestamp, peer: NodeId, up: bool, out: &mut Vec<Effect>) {
+        self.now = self.now.max(now);
         if up {
             self.ping(peer, out);
         } else if self.leader() == Some(peer) {
@@ -485,7 +426,7 @@ impl Replica {
         match role {
             Role::Leading(leading) => {
                 self.reads.forget();
-                self.refuse_all(leading, out);
+                self.refuse_all(*leading, out);
             }
             Role::Following | Role::Polling(_) | Role::Preparing(_) => {}
         }

@@ -88,6 +88,16 @@ pub enum Note {
         /// Whom; nobody if none is known.
         leader: Option<NodeId>,
     },
+    /// A peer has less than it acknowledged before it restarted: its disk lost something. It is
+    /// not counted until another leader is elected; replace it.
+    Reverted {
+        /// The peer.
+        peer: NodeId,
+        /// What it had acknowledged.
+        acked: Slot,
+        /// What it has now.
+        upto: Slot,
+    },
 }
 
 /// The answer to a request.

@@ -109,7 +109,8 @@ impl Acceptor {
 
 impl Replica {
     /// The superblock with this promise is durable.
-    pub fn on_promise_durable(&mut self, ballot: Ballot, out: &mut Vec<Effect>) {
+    pub fn on_promise_durable(&mut self, now: Timestamp, ballot: Ballot, out: &mut Vec<Effect>) {
+        self.now = self.now.max(now);
         assert!(
             ballot == self.acceptor.promised,
             "the promise that was asked for is durable"

@@ -201,7 +201,7 @@ impl Replica {
         }
         preparing.tally.count(from, piece);
         match preparing.tally.close() {
-            Ok(evidence) => self.lead(evidence, preparing.sent, out),
+            Ok(evidence) => self.lead(&evidence, preparing.sent, out),
             Err(tally) => self.role = Role::Preparing(Preparing { tally, ..preparing }),
         }
     }

@@ -57,6 +57,11 @@ impl AgreedClock {
         self.value
     }
 
+    /// What was last read, and when.
+    pub(super) const fn last_read(&self) -> (Stamp, Timestamp) {
+        (self.value, self.at)
+    }
+
     /// A quorum confirmed the round sent at `sent`; `clocks` are what its voters' clocks said.
     pub(super) fn confirm(&mut self, sent: Timestamp, now: Timestamp, clocks: &[(NodeId, u64)]) {
         let value = self.read(now);

@@ -12,6 +12,7 @@ use crate::limits::{
     PROPOSALS_MAX,
 };
 use crate::time::{Stamp, Timestamp};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -268,6 +269,14 @@ impl Replica {
         }
     }
 
+    /// Agreed time as it was last read, and when that was, if this server leads.
+    pub fn stamp_read(&self) -> Option<(Stamp, Timestamp)> {
+        match &self.role {
+            Role::Leading(leading) => Some(leading.clock.last_read()),
+            Role::Following | Role::Polling(_) | Role::Preparing(_) => None,
+        }
+    }
+
     /// Asks for an entry at the next flush, even without commands: something is due.
     pub fn want_entry(&mut self) {
         if let Role::Leading(leading) = &mut self.role {
@@ -276,7 +285,12 @@ impl Replica {
     }
 
     /// Phase 1 is done: proposes again what may have been chosen, then its own first entry.
-    pub(super) fn lead(&mut self, evidence: PromiseQuorum, sent: Timestamp, out: &mut Vec<Effect>) {
+    pub(super) fn lead(
+        &mut self,
+        evidence: &PromiseQuorum,
+        sent: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
         if self.log.decided() > evidence.base() {
             // Somebody else decided more since the promises were made: this is no longer the time.
             return self.follow(out);
@@ -284,14 +298,14 @@ impl Replica {
         let stamp = evidence.stamp().max(self.election.stamp_heard());
         let clock = AgreedClock::new(stamp, sent, self.now);
         let peers = self.config.peers();
-        let leading = Leading::new(&evidence, peers, clock, self.now, self.rounds.round());
+        let leading = Leading::new(evidence, peers, clock, self.now, self.rounds.round());
         for peer in self.peers.values_mut() {
             peer.confirmed = 0;
         }
         if let Some(source) = evidence.richest() {
             self.catchup.learn(source, evidence.base());
         }
-        self.role = Role::Leading(leading);
+        self.role = Role::Leading(Box::new(leading));
         for entry in evidence.chosen() {
             self.propose_entry(entry.clone(), out);
         }

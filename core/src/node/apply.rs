@@ -1,0 +1,156 @@
+//! Applying what was decided, and telling this server's own callers.
+
+use super::Node;
+use super::output::{Output, Reply};
+use super::pending::Caller;
+use crate::entry::Entry;
+use crate::ids::{Slot, Tag, TicketId, ZoneId};
+use crate::machine::answer::{Answer, Event};
+use crate::machine::command::{Client, Operation};
+use crate::replica::Effect;
+use alloc::vec::Vec;
+
+impl Node {
+    /// Applies decided entries in order, as far as they are in memory; asks for the others.
+    pub(super) fn apply_decided(&mut self, effects: &mut Vec<Effect>, out: &mut Vec<Output>) {
+        let before = self.machine.applied();
+        while self.machine.applied() < self.replica.decided() && !self.halted {
+            let slot = self.machine.applied().next();
+            let Some(entry) = self.replica.decided_entry(slot).cloned() else {
+                self.loads.decided(self.replica.decided());
+                self.loads.for_own(slot, out);
+                break;
+            };
+            self.apply(slot, &entry, effects, out);
+        }
+        if self.machine.applied() != before {
+            self.replica.hear_stamp(self.machine.stamp());
+            self.answer_reads(out);
+        }
+    }
+
+    pub(super) fn apply(
+        &mut self,
+        slot: Slot,
+        entry: &Entry,
+        effects: &mut Vec<Effect>,
+        out: &mut Vec<Output>,
+    ) {
+        let mut events = Vec::new();
+        self.machine.apply(slot, entry, &mut events);
+        for event in events {
+            self.tell(slot, event, effects, out);
+        }
+    }
+
+    /// Every server sees every event, and answers those that wait at it.
+    fn tell(&mut self, slot: Slot, event: Event, effects: &mut Vec<Effect>, out: &mut Vec<Output>) {
+        match event {
+            Event::Answered { via, answer } => {
+                if let Some(caller) = self.pending.answered(via) {
+                    self.answer(slot, caller, answer, effects, out);
+                }
+            }
+            Event::Offered { ticket } => {
+                // The caller is there: the ticket becomes a grant (rule 32).
+                if let Some(zone) = self.pending.zone_of_waiter(ticket) {
+                    self.order(zone, Operation::Confirm { ticket }, effects);
+                }
+            }
+            Event::Ended { ticket, answer } => {
+                let (zone, tags) = self.pending.ended(ticket);
+                for tag in tags {
+                    self.say(slot, zone, tag, answer.clone(), out);
+                }
+            }
+            Event::Lost { .. } | Event::SessionExpired { .. } => {}
+        }
+    }
+
+    fn answer(
+        &mut self,
+        slot: Slot,
+        caller: Caller,
+        answer: Answer,
+        effects: &mut Vec<Effect>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(tag) = caller.tag else {
+            return self.undo(&caller, &answer, effects);
+        };
+        match &answer {
+            Answer::Queued { ticket, .. } => {
+                self.pending
+                    .wait(*ticket, caller.zone, tag, caller.client == Client::None);
+                self.say(slot, caller.zone, tag, answer, out);
+            }
+            Answer::Offered { ticket } => {
+                self.pending
+                    .wait(*ticket, caller.zone, tag, caller.client == Client::None);
+                self.order(caller.zone, Operation::Confirm { ticket: *ticket }, effects);
+            }
+            Answer::Granted(_)
+            | Answer::Released { .. }
+            | Answer::Renewed { .. }
+            | Answer::Cancelled { .. }
+            | Answer::SessionOpened { .. }
+            | Answer::KeptAlive { .. }
+            | Answer::SessionClosed { .. }
+            | Answer::Refused(_) => self.say(slot, caller.zone, tag, answer, out),
+        }
+    }
+
+    /// The caller went away before the answer, and nothing but its connection stood for it: what it
+    /// got is of no use to anybody.
+    fn undo(&mut self, caller: &Caller, answer: &Answer, effects: &mut Vec<Effect>) {
+        if !caller.is_request || caller.client != Client::None {
+            return;
+        }
+        match answer {
+            Answer::Granted(grant) => {
+                let (key, fence) = (grant.key.clone(), grant.fence);
+                self.order(caller.zone, Operation::Release { key, fence }, effects);
+            }
+            Answer::Queued { ticket, .. } | Answer::Offered { ticket } => {
+                self.order(caller.zone, Operation::Cancel { ticket: *ticket }, effects);
+            }
+            Answer::Released { .. }
+            | Answer::Renewed { .. }
+            | Answer::Cancelled { .. }
+            | Answer::SessionOpened { .. }
+            | Answer::KeptAlive { .. }
+            | Answer::SessionClosed { .. }
+            | Answer::Refused(_) => {}
+        }
+    }
+
+    fn say(&self, slot: Slot, zone: ZoneId, tag: Tag, answer: Answer, out: &mut Vec<Output>) {
+        let token = match &answer {
+            Answer::Granted(grant) => Some(self.proofs.of_grant(grant)),
+            Answer::SessionOpened { session, .. } => Some(self.proofs.of_session(zone, *session)),
+            Answer::Queued { .. }
+            | Answer::Offered { .. }
+            | Answer::Released { .. }
+            | Answer::Renewed { .. }
+            | Answer::Cancelled { .. }
+            | Answer::KeptAlive { .. }
+            | Answer::SessionClosed { .. }
+            | Answer::Refused(_) => None,
+        };
+        let reply = Reply::Decided {
+            answer,
+            token,
+            slot,
+        };
+        out.push(Output::Reply { tag, reply });
+    }
+
+    /// A caller went away.
+    pub(super) fn gone(&mut self, tag: Tag, effects: &mut Vec<Effect>) {
+        self.reads.gone(tag);
+        let abandoned: Option<(ZoneId, TicketId)> = self.pending.gone(tag);
+        if let Some((zone, ticket)) = abandoned {
+            self.order(zone, Operation::Cancel { ticket }, effects);
+        }
+    }
+}

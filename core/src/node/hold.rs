@@ -1,0 +1,66 @@
+//! Words that may not be spoken before the disk remembers what they speak of.
+
+use super::output::Output;
+use crate::ids::{Ballot, RecordNo};
+use crate::replica::Until;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+/// Outputs kept until a record or a promise is durable.
+#[derive(Debug)]
+pub(super) struct Hold {
+    record: RecordNo,
+    promise: Ballot,
+    for_records: BTreeMap<RecordNo, Vec<Output>>,
+    for_promises: VecDeque<(Ballot, Output)>,
+}
+
+impl Hold {
+    /// Nothing of this boot's log is durable yet; `promise` is what the superblock said.
+    pub(super) const fn new(promise: Ballot) -> Self {
+        Self {
+            record: RecordNo::new(0),
+            promise,
+            for_records: BTreeMap::new(),
+            for_promises: VecDeque::new(),
+        }
+    }
+
+    /// Lets `output` out once what it speaks of is durable: now, or later.
+    pub(super) fn until(&mut self, until: Until, output: Output, out: &mut Vec<Output>) {
+        match until {
+            Until::Record(record) if record > self.record => {
+                self.for_records.entry(record).or_default().push(output);
+            }
+            Until::Promise(ballot) if ballot > self.promise => {
+                self.for_promises.push_back((ballot, output));
+            }
+            Until::Now | Until::Record(_) | Until::Promise(_) => out.push(output),
+        }
+    }
+
+    /// Lets out what speaks of records up to `through`, oldest first.
+    pub(super) fn durable(&mut self, through: RecordNo, out: &mut Vec<Output>) {
+        assert!(through >= self.record, "what is durable stays durable");
+        self.record = through;
+        while let Some(first) = self.for_records.first_entry() {
+            if *first.key() > through {
+                break;
+            }
+            out.extend(first.remove());
+        }
+    }
+
+    /// Lets out what speaks of promises up to `ballot`.
+    pub(super) fn promised(&mut self, ballot: Ballot, out: &mut Vec<Output>) {
+        assert!(ballot >= self.promise, "a promise stays");
+        self.promise = ballot;
+        while let Some((waits_for, output)) = self.for_promises.pop_front() {
+            if waits_for > ballot {
+                self.for_promises.push_front((waits_for, output));
+                break;
+            }
+            out.push(output);
+        }
+    }
+}

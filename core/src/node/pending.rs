@@ -1,0 +1,322 @@
+//! Requests of this server's own callers: commands that wait for the log, and tickets that
+//! callers wait for.
+
+use super::Node;
+use super::output::{Failure, Output, Reply};
+use crate::ids::{Boot, NodeId, Tag, TicketId, ZoneId};
+use crate::limits::{FORWARD_RETRY, PENDING_MAX, REQUEST_PATIENCE, WAITING_MAX};
+use crate::machine::command::{Client, Via};
+use crate::replica::Effect;
+use crate::replica::message::{Proposal, Refused};
+use crate::time::Timestamp;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// Who is to be answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    /// Its request; none if it went away, or if there never was one.
+    pub(super) tag: Option<Tag>,
+    /// Its tenant.
+    pub(super) zone: ZoneId,
+    /// How its retries are known.
+    pub(super) client: Client,
+    /// Whether it came from outside, or is this server's own order.
+    pub(super) is_request: bool,
+}
+
+/// A command that was proposed, or is to be.
+#[derive(Debug)]
+struct Waiting {
+    caller: Caller,
+    command: Bytes,
+    born: Timestamp,
+    sent_at: Timestamp,
+    /// How often it was proposed. Each time but the last may still come through.
+    sends: u32,
+    /// Whether the last proposal was refused before it was appended.
+    is_refused: bool,
+}
+
+impl Waiting {
+    /// Whether it can be said that nothing happened and nothing will.
+    const fn was_never_appended(&self) -> bool {
+        self.sends == 0 || self.sends == 1 && self.is_refused
+    }
+
+    /// Later and later, so that a slow leader is not buried under copies.
+    fn retry_at(&self) -> Timestamp {
+        let shift = self.sends.saturating_sub(1).min(4);
+        self.sent_at.plus(FORWARD_RETRY * 2_u32.pow(shift))
+    }
+}
+
+/// Who waits for a ticket.
+#[derive(Debug, Default)]
+struct Line {
+    zone: ZoneId,
+    /// Each with whether only its connection stands for the ticket.
+    tags: BTreeMap<Tag, bool>,
+}
+
+#[derive(Debug)]
+pub(super) struct Pending {
+    me: NodeId,
+    boot: Boot,
+    seq: u64,
+    commands: BTreeMap<u64, Waiting>,
+    by_tag: BTreeMap<Tag, u64>,
+    tickets: BTreeMap<TicketId, Line>,
+    tickets_by_tag: BTreeMap<Tag, TicketId>,
+    check_at: Option<Timestamp>,
+}
+
+impl Pending {
+    pub(super) const fn new(me: NodeId, boot: Boot) -> Self {
+        Self {
+            me,
+            boot,
+            seq: 0,
+            commands: BTreeMap::new(),
+            by_tag: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            tickets_by_tag: BTreeMap::new(),
+            check_at: None,
+        }
+    }
+
+    pub(super) fn commands(&self) -> usize {
+        self.commands.len()
+    }
+
+    pub(super) fn waiters(&self) -> usize {
+        self.tickets_by_tag.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.commands.len() >= PENDING_MAX || self.tickets_by_tag.len() >= WAITING_MAX
+    }
+
+    /// The name of the next command.
+    pub(super) const fn next_via(&mut self) -> Via {
+        self.seq += 1;
+        Via {
+            node: self.me,
+            boot: self.boot,
+            seq: self.seq,
+        }
+    }
+
+    pub(super) fn add(
+        &mut self,
+        via: Via,
+        caller: Caller,
+        command: Bytes,
+        now: Timestamp,
+    ) -> Proposal {
+        if let Some(tag) = caller.tag {
+            self.by_tag.insert(tag, via.seq);
+        }
+        let waiting = Waiting {
+            caller,
+            command: command.clone(),
+            born: now,
+            sent_at: now,
+            sends: 1,
+            is_refused: false,
+        };
+        self.check_at = Some(self.check_at.unwrap_or(waiting.retry_at()));
+        self.commands.insert(via.seq, waiting);
+        Proposal {
+            number: via.seq,
+            command,
+        }
+    }
+
+    /// The log answered; gives who asked, if it was a caller of this server, in this boot.
+    pub(super) fn answered(&mut self, via: Via) -> Option<Caller> {
+        if via.node != self.me || via.boot != self.boot {
+            return None;
+        }
+        let waiting = self.commands.remove(&via.seq)?;
+        if let Some(tag) = waiting.caller.tag {
+            self.by_tag.remove(&tag);
+        }
+        Some(waiting.caller)
+    }
+
+    pub(super) fn wait(&mut self, ticket: TicketId, zone: ZoneId, tag: Tag, is_conn_only: bool) {
+        let line = self.tickets.entry(ticket).or_default();
+        line.zone = zone;
+        line.tags.insert(tag, is_conn_only);
+        self.tickets_by_tag.insert(tag, ticket);
+    }
+
+    /// The tenant of a ticket that somebody waits for here.
+    pub(super) fn zone_of_waiter(&self, ticket: TicketId) -> Option<ZoneId> {
+        self.tickets.get(&ticket).map(|line| line.zone)
+    }
+
+    /// The ticket ended; gives its tenant, and those who wait for it.
+    pub(super) fn ended(&mut self, ticket: TicketId) -> (ZoneId, Vec<Tag>) {
+        let line = self.tickets.remove(&ticket).unwrap_or_default();
+        for tag in line.tags.keys() {
+            self.tickets_by_tag.remove(tag);
+        }
+        (line.zone, line.tags.into_keys().collect())
+    }
+
+    /// A caller went away; gives the ticket that now nobody stands for.
+    pub(super) fn gone(&mut self, tag: Tag) -> Option<(ZoneId, TicketId)> {
+        if let Some(seq) = self.by_tag.remove(&tag)
+            && let Some(waiting) = self.commands.get_mut(&seq)
+        {
+            waiting.caller.tag = None;
+        }
+        let ticket = self.tickets_by_tag.remove(&tag)?;
+        let line = self.tickets.get_mut(&ticket)?;
+        let was_conn_only = line.tags.remove(&tag).unwrap_or_default();
+        let zone = line.zone;
+        if line.tags.is_empty() {
+            self.tickets.remove(&ticket);
+        }
+        was_conn_only.then_some((zone, ticket))
+    }
+
+    pub(super) const fn wake_at(&self) -> Option<Timestamp> {
+        self.check_at
+    }
+
+    pub(super) fn audit(&self) -> Result<(), &'static str> {
+        let tagged = self
+            .commands
+            .values()
+            .filter(|waiting| waiting.caller.tag.is_some())
+            .count();
+        if tagged != self.by_tag.len() {
+            return Err("a command's caller is not in the index");
+        }
+        let waiters: usize = self.tickets.values().map(|line| line.tags.len()).sum();
+        if waiters != self.tickets_by_tag.len() {
+            return Err("a ticket's waiter is not in the index");
+        }
+        Ok(())
+    }
+
+    /// What is to be proposed again: everything that is due, or everything if the leader is new.
+    fn again(&mut self, now: Timestamp, leader_is_new: bool) -> Vec<Proposal> {
+        let mut proposals = Vec::new();
+        for (seq, waiting) in &mut self.commands {
+            if leader_is_new || now >= waiting.retry_at() {
+                waiting.sends = waiting.sends.saturating_add(1);
+                waiting.sent_at = now;
+                waiting.is_refused = false;
+                proposals.push(Proposal {
+                    number: *seq,
+                    command: waiting.command.clone(),
+                });
+            }
+        }
+        self.plan();
+        proposals
+    }
+
+    fn look_again_at(&mut self, at: Timestamp) {
+        self.check_at = (!self.commands.is_empty()).then_some(at);
+    }
+
+    fn plan(&mut self) {
+        let due = |waiting: &Waiting| waiting.retry_at().min(waiting.born.plus(REQUEST_PATIENCE));
+        self.check_at = self.commands.values().map(due).min();
+    }
+
+    /// Those whose callers waited long enough. An order of this server's own waits on.
+    fn expired(&mut self, now: Timestamp) -> Vec<(Tag, Failure)> {
+        let is_late = |waiting: &Waiting| now.since(waiting.born) >= REQUEST_PATIENCE;
+        let late: BTreeSet<u64> = self
+            .commands
+            .iter()
+            .filter(|(_, waiting)| is_late(waiting))
+            .map(|(seq, _)| *seq)
+            .collect();
+        let mut failed = Vec::new();
+        for waiting in late.iter().filter_map(|seq| self.commands.remove(seq)) {
+            let never = waiting.was_never_appended();
+            let failure = if never {
+                Failure::NoQuorum
+            } else {
+                Failure::Unknown
+            };
+            if let Some(tag) = waiting.caller.tag {
+                self.by_tag.remove(&tag);
+                failed.push((tag, failure));
+            }
+        }
+        failed
+    }
+
+    /// The leader refused these before it appended them. Gives those to be answered so.
+    fn refuse(&mut self, numbers: &[u64], reason: Refused) -> Vec<Tag> {
+        let mut busy = Vec::new();
+        for number in numbers {
+            let Some(waiting) = self.commands.get_mut(number) else {
+                continue;
+            };
+            waiting.is_refused = true;
+            match reason {
+                Refused::Busy if waiting.was_never_appended() && waiting.caller.is_request => {
+                    let tag = waiting.caller.tag;
+                    self.commands.remove(number);
+                    if let Some(tag) = tag {
+                        self.by_tag.remove(&tag);
+                        busy.push(tag);
+                    }
+                }
+                Refused::Busy | Refused::NotLeader => {}
+            }
+        }
+        busy
+    }
+}
+
+impl Node {
+    pub(super) fn refused(&mut self, numbers: &[u64], reason: Refused, out: &mut Vec<Output>) {
+        for tag in self.pending.refuse(numbers, reason) {
+            out.push(Output::Reply {
+                tag,
+                reply: Reply::Failed(Failure::Busy),
+            });
+        }
+    }
+
+    /// What an earlier leader may have lost is proposed again: the machine knows a command by its
+    /// via, and does it once.
+    pub(super) fn new_leader(&mut self, effects: &mut Vec<Effect>) {
+        let again = self.pending.again(self.now, true);
+        if !again.is_empty() {
+            self.replica.propose(again, effects);
+        }
+        self.reads.restart();
+    }
+
+    pub(super) fn tick_pending(&mut self, effects: &mut Vec<Effect>, out: &mut Vec<Output>) {
+        if self.pending.check_at.is_none_or(|at| self.now < at) {
+            return;
+        }
+        for (tag, failure) in self.pending.expired(self.now) {
+            out.push(Output::Reply {
+                tag,
+                reply: Reply::Failed(failure),
+            });
+        }
+        if self.replica.leads() {
+            // A leader has its own proposals in its queue or in its log: nothing of them is lost.
+            return self.pending.look_again_at(self.now.plus(FORWARD_RETRY));
+        }
+        let again = self.pending.again(self.now, false);
+        if !again.is_empty() {
+            self.replica.propose(again, effects);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! What the door promises, with a handful of nodes in one loop: a perfect network and disk unless
+//! the test takes them away.
+
+use super::*;
+use crate::config::Member;
+use crate::entry::Entry;
+use crate::ids::{RecordNo, Tag, ZoneId};
+use crate::machine::answer::Answer;
+use crate::machine::command::{Acquire, Client, Life, Mode};
+use crate::machine::key::Key;
+use crate::node::input::{Ask, Request};
+use crate::node::output::{Failure, Reply};
+use crate::replica::message::Message;
+use crate::replica::record::{Record, RecoveredEntry};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use bytes::Bytes;
+
+mod elections;
+mod laws;
+mod requests;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn member(node: u64) -> Member {
+    Member {
+        node: NodeId::new(node),
+        peer: String::new(),
+        client: String::new(),
+        http: String::new(),
+        location: String::new(),
+    }
+}
+
+/// What a server's disk holds.
+#[derive(Clone, Debug, Default)]
+struct Disk {
+    promised: Ballot,
+    records: Vec<Record>,
+    boot: u64,
+}
+
+impl Disk {
+    fn recovered(&mut self) -> Recovered {
+        self.boot += 1;
+        let mut decided = Slot::new(0);
+        let mut best: BTreeMap<Slot, RecoveredEntry> = BTreeMap::new();
+        for record in &self.records {
+            let found = match record.clone() {
+                Record::Accepted {
+                    ballot,
+                    slot,
+                    entry,
+                    ..
+                } => RecoveredEntry {
+                    slot,
+                    ballot: Some(ballot),
+                    entry,
+                },
+                Record::Decided { slot, entry } => RecoveredEntry {
+                    slot,
+                    ballot: None,
+                    entry,
+                },
+                Record::DecidedHint { upto } => {
+                    decided = decided.max(upto);
+                    continue;
+                }
+            };
+            let known = best.get(&found.slot);
+            let outranks = |known: &RecoveredEntry| {
+                known.ballot.is_some() && (found.ballot.is_none() || found.ballot > known.ballot)
+            };
+            if known.is_none_or(outranks) {
+                best.insert(found.slot, found);
+            }
+        }
+        best.retain(|slot, _| *slot > decided);
+        let accepted = best.into_values().collect();
+        Recovered {
+            boot: Boot::new(self.boot),
+            promised: self.promised,
+            decided,
+            accepted,
+        }
+    }
+
+    fn load(&self, from: Slot, upto: Slot) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let mut slot = from;
+        while slot <= upto {
+            let of_slot = self.records.iter().filter_map(|record| match record {
+                Record::Accepted {
+                    ballot,
+                    slot: s,
+                    entry,
+                    ..
+                } if *s == slot => Some((false, *ballot, entry)),
+                Record::Decided { slot: s, entry } if *s == slot => {
+                    Some((true, Ballot::ZERO, entry))
+                }
+                _ => None,
+            });
+            let Some((_, _, entry)) = of_slot.max_by_key(|(known, ballot, _)| (*known, *ballot))
+            else {
+                break;
+            };
+            entries.push(entry.clone());
+            slot = slot.next();
+        }
+        entries
+    }
+}
+
+struct World {
+    now: Timestamp,
+    nodes: BTreeMap<u64, Node>,
+    disks: BTreeMap<u64, Disk>,
+    size: u64,
+    net: VecDeque<(u64, u64, Boot, Message)>,
+    cut: Vec<(u64, u64)>,
+    replies: Vec<(u64, Tag, Reply)>,
+    notes: Vec<(u64, Note)>,
+    halts: Vec<(u64, Halt)>,
+    tags: u64,
+}
+
+impl World {
+    fn new(size: u64) -> Self {
+        let mut world = Self {
+            now: Timestamp::from_nanos(1_000_000),
+            nodes: BTreeMap::new(),
+            disks: (1..=size).map(|node| (node, Disk::default())).collect(),
+            size,
+            net: VecDeque::new(),
+            cut: Vec::new(),
+            replies: Vec::new(),
+            notes: Vec::new(),
+            halts: Vec::new(),
+            tags: 0,
+        };
+        for node in 1..=size {
+            world.start(node);
+        }
+        world
+    }
+
+    fn start(&mut self, node: u64) {
+        let members = (1..=self.size).map(member).collect();
+        let config =
+            Config::new(crate::ids::ClusterId([9; 16]), NodeId::new(node), members).unwrap();
+        let recovered = self.disks.get_mut(&node).unwrap().recovered();
+        let secrets = Secrets { token_key: [7; 32] };
+        let floor = Fence::new(1 << 20);
+        let node_new = Node::boot(
+            config,
+            recovered,
+            &secrets,
+            Seed::new(node),
+            floor,
+            self.now,
+        );
+        self.nodes.insert(node, node_new);
+    }
+
+    fn step(&mut self, node: u64, input: Input) {
+        let mut inputs = VecDeque::from([input, Input::Flush]);
+        while let Some(input) = inputs.pop_front() {
+            let Some(live) = self.nodes.get_mut(&node) else {
+                return;
+            };
+            let mut out = Vec::new();
+            live.step(self.now, input, &mut out);
+            let boot = live.identity().1;
+            let disk = self.disks.get_mut(&node).unwrap();
+            let mut through = RecordNo::new(0);
+            for output in out {
+                match output {
+                    Output::Send { to, message } => {
+                        self.net.push_back((node, to.get(), boot, message));
+                    }
+                    Output::Reply { tag, reply } => self.replies.push((node, tag, reply)),
+                    Output::Append { number, record } => {
+                        disk.records.push(record);
+                        through = number;
+                    }
+                    Output::Promise { ballot } => {
+                        disk.promised = ballot;
+                        inputs.push_back(Input::Promised { ballot });
+                    }
+                    Output::Load { from, upto } => {
+                        let entries = disk.load(from, upto);
+                        inputs.push_back(Input::Loaded {
+                            first: from,
+                            entries,
+                        });
+                    }
+                    Output::Note(note) => self.notes.push((node, note)),
+                    Output::Halt { reason } => self.halts.push((node, reason)),
+                }
+            }
+            if through > RecordNo::new(0) {
+                inputs.push_back(Input::Durable { through });
+            }
+            if inputs.is_empty() {
+                break;
+            }
+            if !matches!(inputs.back(), Some(Input::Flush)) {
+                inputs.push_back(Input::Flush);
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        while let Some((from, to, boot, message)) = self.net.pop_front() {
+            if !self.cut.contains(&(from, to)) {
+                self.step(
+                    to,
+                    Input::Peer {
+                        from: NodeId::new(from),
+                        boot,
+                        message,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Lets `time` pass.
+    fn run(&mut self, time: Duration) {
+        let end = self.now.plus(time);
+        self.deliver();
+        while self.now < end {
+            let wakes = self.nodes.values().filter_map(Node::wake_at);
+            let next = wakes.min().unwrap_or(end).clamp(self.now, end);
+            self.now = next;
+            let due: Vec<u64> = self
+                .nodes
+                .iter()
+                .filter(|(_, node)| node.wake_at().is_some_and(|at| at <= next))
+                .map(|(node, _)| *node)
+                .collect();
+            for node in due {
+                self.step(node, Input::Tick);
+            }
+            self.deliver();
+            self.audit();
+        }
+    }
+
+    fn audit(&self) {
+        for node in self.nodes.values() {
+            assert_eq!(node.audit(), Ok(()));
+        }
+    }
+
+    fn leaders(&self) -> Vec<u64> {
+        let leads = |(_, node): &(&u64, &Node)| node.view().role == "leader";
+        self.nodes
+            .iter()
+            .filter(leads)
+            .map(|(node, _)| *node)
+            .collect()
+    }
+
+    fn leader(&self) -> u64 {
+        let leaders = self.leaders();
+        assert_eq!(leaders.len(), 1, "one leader: {leaders:?}");
+        leaders[0]
+    }
+
+    fn isolate(&mut self, node: u64) {
+        for other in (1..=self.size).filter(|other| *other != node) {
+            self.cut.push((node, other));
+            self.cut.push((other, node));
+        }
+    }
+
+    fn ask(&mut self, node: u64, client: Client, ask: Ask) -> Tag {
+        self.tags += 1;
+        let tag = Tag {
+            conn: 1,
+            request: self.tags,
+        };
+        let request = Request {
+            zone: ZoneId::default(),
+            principal: Bytes::new(),
+            client,
+            ask,
+        };
+        self.step(node, Input::Request { tag, request });
+        self.deliver();
+        tag
+    }
+
+    fn reply(&self, tag: Tag) -> Option<&Reply> {
+        self.replies
+            .iter()
+            .rev()
+            .find(|(_, to, _)| *to == tag)
+            .map(|(_, _, reply)| reply)
+    }
+
+    fn answer(&self, tag: Tag) -> &Answer {
+        match self.reply(tag) {
+            Some(Reply::Decided { answer, .. }) => answer,
+            other => panic!("no answer of the log: {other:?}"),
+        }
+    }
+}
+
+fn acquire(path: &str, wait_ms: u64) -> Ask {
+    Ask::Acquire(Acquire {
+        key: Key::from_path(path).unwrap(),
+        mode: Mode::Exclusive,
+        life: Life::Lease { ttl_ms: 10_000 },
+        wait_ms,
+        holder: Bytes::from_static(b"tester"),
+    })
+}

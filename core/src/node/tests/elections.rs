@@ -1,0 +1,94 @@
+//! There is one leader soon, and another one soon after it is gone.
+
+use super::*;
+
+#[test]
+fn three_new_servers_elect_the_first_at_once() {
+    let mut world = World::new(3);
+    world.run(MS * 10);
+    assert_eq!(world.leader(), 1);
+    assert_eq!(world.nodes[&3].view().leader, Some(NodeId::new(1)));
+}
+
+#[test]
+fn one_server_leads_itself_at_once() {
+    let mut world = World::new(1);
+    world.run(MS);
+    assert_eq!(world.leader(), 1);
+}
+
+#[test]
+fn a_leader_stays() {
+    let mut world = World::new(3);
+    world.run(MS * 10_000);
+    assert_eq!(world.leader(), 1);
+    let led = world
+        .notes
+        .iter()
+        .filter(|(_, note)| matches!(note, Note::Leading { .. }))
+        .count();
+    assert_eq!(led, 1, "nobody else ever led");
+}
+
+#[test]
+fn a_cut_off_leader_is_replaced_and_stops() {
+    let mut world = World::new(3);
+    world.run(MS * 10);
+    world.isolate(1);
+    world.run(MS * 1000);
+    assert_eq!(world.leader(), 2, "the old one stopped leading");
+    world.cut.clear();
+    world.run(MS * 1000);
+    assert_eq!(world.leader(), 2, "its return disturbs nobody");
+}
+
+#[test]
+fn a_broken_connection_to_the_leader_is_a_hint() {
+    let mut world = World::new(3);
+    world.run(MS * 500);
+    world.isolate(1);
+    for node in [2, 3] {
+        world.step(
+            node,
+            Input::Link {
+                peer: NodeId::new(1),
+                up: false,
+            },
+        );
+    }
+    world.run(MS * 100);
+    assert!(world.leaders().contains(&2), "within 100 ms, not after T_e");
+}
+
+#[test]
+fn two_followers_do_not_keep_a_dead_leader_alive() {
+    let mut world = World::new(3);
+    world.run(MS * 500);
+    world.nodes.remove(&1);
+    world.run(MS * 400);
+    assert_eq!(world.leader(), 2);
+}
+
+#[test]
+fn without_a_quorum_nobody_leads() {
+    let mut world = World::new(3);
+    world.run(MS * 500);
+    world.nodes.remove(&2);
+    world.nodes.remove(&3);
+    world.run(MS * 600);
+    assert!(world.leaders().is_empty());
+}
+
+#[test]
+fn restarted_servers_elect_again_under_a_higher_ballot() {
+    let mut world = World::new(3);
+    world.run(MS * 500);
+    let before = world.nodes[&1].view().ballot;
+    for node in 1..=3 {
+        world.start(node);
+    }
+    world.net.clear();
+    world.run(MS * 1000);
+    let leader = world.leader();
+    assert!(world.nodes[&leader].view().ballot > before);
+}

@@ -1,0 +1,3 @@
+//! Requests are answered once, by the server that took them, whoever leads.
+
+use super::*;
