@@ -320,6 +320,13 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
 
     fn note(&self, note: &Note) {
         let status = match note {
+            Note::Reverted { peer, acked, upto } => {
+                tracing::error!(
+                    %peer, %acked, %upto,
+                    "a peer lost what its disk had acknowledged; it does not count: replace it"
+                );
+                return;
+            }
             Note::Leading { ballot } => {
                 tracing::info!(%ballot, "this server leads");
                 Status {
