@@ -449,6 +449,3 @@ impl Replica {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,1 +1,128 @@
+//! Agreed time never runs faster than real time, whoever's clock is wrong and whatever pauses.
 
+use super::*;
+use crate::limits::PING_INTERVAL;
+use proptest::prelude::*;
+
+fn at(ms: u64) -> Timestamp {
+    Timestamp::from_nanos(ms * 1_000_000)
+}
+
+fn elapsed_ms(clock: &mut AgreedClock, ms: u64) -> u128 {
+    clock.read(at(ms)).since(Stamp::from_nanos(7)).as_millis()
+}
+
+fn clock() -> AgreedClock {
+    AgreedClock::new(Stamp::from_nanos(7), at(0), at(0))
+}
+
+fn nodes(clocks: &[u64]) -> Vec<(NodeId, u64)> {
+    let numbered = (2..).map(NodeId::new).zip(clocks.iter());
+    numbered.map(|(node, ms)| (node, ms * 1_000_000)).collect()
+}
+
+#[test]
+fn it_starts_where_the_quorum_heard_it_last() {
+    assert_eq!(clock().read(at(0)), Stamp::from_nanos(7));
+}
+
+#[test]
+fn without_a_confirmed_round_it_stands_still_after_t_e() {
+    let mut clock = clock();
+    assert_eq!(elapsed_ms(&mut clock, 10_000), ELECTION_TIMEOUT.as_millis());
+}
+
+#[test]
+fn a_pause_of_the_leader_is_lost_and_not_made_up_for() {
+    let mut clock = clock();
+    for round in 1..=10 {
+        clock.confirm(
+            at(round * 40),
+            at(round * 40 + 1),
+            &nodes(&[1000 + round * 40]),
+        );
+    }
+    let before = elapsed_ms(&mut clock, 401);
+    assert!(before <= 401);
+    // Ten seconds of SIGSTOP; the next round is confirmed after it.
+    clock.confirm(at(10_400), at(10_401), &nodes(&[11_400]));
+    let after = elapsed_ms(&mut clock, 10_401);
+    assert!(
+        after - before <= ELECTION_TIMEOUT.as_millis() + 1,
+        "{before} -> {after}"
+    );
+}
+
+#[test]
+fn one_fast_clock_is_outvoted() {
+    let mut clock = clock();
+    // The leader's own clock runs at twice real time: at its 80 ms, 40 ms have passed.
+    for round in 1..=100 {
+        let real = round * 40;
+        clock.confirm(at(2 * real), at(2 * real), &nodes(&[real, real]));
+    }
+    let agreed = elapsed_ms(&mut clock, 8000);
+    assert!(
+        (3800..=4100).contains(&agreed),
+        "4 s have passed, it says {agreed} ms"
+    );
+}
+
+#[test]
+fn one_voter_that_jumps_ahead_is_outvoted() {
+    let mut clock = clock();
+    for round in 1..=100 {
+        let real = round * 40;
+        clock.confirm(at(real), at(real), &nodes(&[real, real + 3_600_000]));
+    }
+    let agreed = elapsed_ms(&mut clock, 4000);
+    assert!((3800..=4000).contains(&agreed), "{agreed}");
+}
+
+#[test]
+fn it_goes_on_from_what_the_log_has() {
+    let mut clock = clock();
+    clock.raise(Stamp::from_nanos(7).plus(Duration::from_secs(7200)));
+    assert!(
+        elapsed_ms(&mut clock, 100) >= 7_200_000,
+        "and not two hours later"
+    );
+    clock.confirm(at(100), at(101), &nodes(&[100]));
+    assert!(elapsed_ms(&mut clock, 140) > 7_200_000);
+}
+
+proptest! {
+    /// The law that makes leases safe: between any two moments it advances by no more than the
+    /// leader's clock does, however rounds are confirmed, late, twice, or with odd clocks.
+    #[test]
+    fn it_never_runs_faster_than_the_leaders_clock(
+        steps in prop::collection::vec((0..400_u64, 0..400_u64, 0..100_000_u64, any::<bool>()), 1..60)
+    ) {
+        let mut clock = clock();
+        let mut now = 0;
+        let mut seen: Vec<(u64, u128)> = Vec::new();
+        for (wait, lag, voter, confirms) in steps {
+            now += wait;
+            if confirms {
+                clock.confirm(at(now.saturating_sub(lag)), at(now), &nodes(&[voter]));
+            }
+            let value = elapsed_ms(&mut clock, now);
+            for (then, before) in &seen {
+                prop_assert!(value - before <= u128::from(now - then) + 1);
+            }
+            seen.push((now, value));
+        }
+    }
+
+    #[test]
+    fn confirmed_rounds_keep_it_near_real_time(delays in prop::collection::vec(0..30_u64, 50)) {
+        let mut clock = clock();
+        let mut now = 0;
+        for delay in delays {
+            now += u64::try_from(PING_INTERVAL.as_millis()).unwrap();
+            clock.confirm(at(now), at(now + delay), &nodes(&[5000 + now + delay / 2, 9000 + now]));
+        }
+        let behind = u128::from(now) - elapsed_ms(&mut clock, now).min(u128::from(now));
+        prop_assert!(behind <= 60, "{behind} ms behind");
+    }
+}

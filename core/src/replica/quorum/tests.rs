@@ -1,1 +1,159 @@
+//! A quorum is a majority of whole promises, and its choice is the highest ballot's.
 
+use super::*;
+use crate::ids::{Epoch, Round};
+use alloc::vec;
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::string::String;
+
+fn ballot(round: u64) -> Ballot {
+    Ballot {
+        epoch: Epoch::new(1),
+        round: Round::new(round),
+        node: NodeId::new(1),
+    }
+}
+
+fn entry(text: &str) -> Entry {
+    let command = Bytes::copy_from_slice(text.as_bytes());
+    Entry::new(EntryKind::Batch, Stamp::from_nanos(5), &[command])
+}
+
+fn report(slot: u64, round: u64, text: &str) -> Report {
+    Report {
+        slot: Slot::new(slot),
+        ballot: ballot(round),
+        entry: entry(text),
+    }
+}
+
+fn whole(decided: u64, reports: Vec<Report>) -> Piece {
+    piece(0, true, decided, reports)
+}
+
+fn piece(part: u32, last: bool, decided: u64, reports: Vec<Report>) -> Piece {
+    Piece {
+        part,
+        last,
+        decided: Slot::new(decided),
+        stamp: Stamp::from_nanos(3),
+        reports,
+    }
+}
+
+fn tally() -> Tally {
+    Tally::new(ballot(9), 2)
+}
+
+fn closed(pieces: Vec<(u64, Piece)>) -> Option<PromiseQuorum> {
+    let mut tally = tally();
+    for (node, piece) in pieces {
+        tally.count(NodeId::new(node), piece);
+    }
+    tally.close().ok()
+}
+
+fn text_of(entry: &Entry) -> String {
+    entry
+        .commands()
+        .map(|command| String::from_utf8(command.to_vec()).unwrap())
+        .collect()
+}
+
+#[test]
+fn one_voter_twice_is_no_quorum() {
+    assert!(closed(vec![(1, whole(0, vec![])), (1, whole(0, vec![]))]).is_none());
+    assert!(closed(vec![(1, whole(0, vec![])), (2, whole(0, vec![]))]).is_some());
+}
+
+#[test]
+fn half_a_promise_is_none() {
+    let first = piece(0, false, 0, vec![report(1, 1, "a")]);
+    let last = piece(1, true, 0, vec![report(2, 1, "b")]);
+    assert!(closed(vec![(1, whole(0, vec![])), (2, first.clone())]).is_none());
+    assert!(closed(vec![(1, whole(0, vec![])), (2, last.clone())]).is_none());
+    let chosen = closed(vec![(1, whole(0, vec![])), (2, last), (2, first)]).unwrap();
+    assert_eq!(chosen.chosen().len(), 2);
+}
+
+#[test]
+fn parts_of_two_promises_do_not_mix() {
+    let old = piece(0, false, 10, vec![report(11, 1, "a")]);
+    let new = piece(1, true, 15, vec![report(16, 1, "b")]);
+    assert!(closed(vec![(1, whole(0, vec![])), (2, old), (2, new)]).is_none());
+}
+
+#[test]
+fn the_highest_ballot_wins_and_not_the_longest_log() {
+    let longest = whole(0, vec![report(1, 1, "old"), report(2, 1, "old too")]);
+    let highest = whole(0, vec![report(1, 2, "new")]);
+    let chosen = closed(vec![(1, longest), (2, highest)]).unwrap();
+    let texts: Vec<String> = chosen.chosen().iter().map(text_of).collect();
+    assert_eq!(texts, ["new", "old too"]);
+}
+
+#[test]
+fn a_hole_is_filled_with_nothing() {
+    let chosen = closed(vec![
+        (1, whole(0, vec![report(2, 1, "b")])),
+        (2, whole(0, vec![])),
+    ]);
+    let chosen = chosen.unwrap();
+    let kinds: Vec<EntryKind> = chosen.chosen().iter().map(Entry::kind).collect();
+    assert_eq!(kinds, [EntryKind::Noop, EntryKind::Batch]);
+}
+
+/// F7: the promiser that has decided more no longer reports those slots, so the other one's silence
+/// about them means nothing.
+#[test]
+fn nothing_is_proposed_at_or_below_what_any_promiser_decided() {
+    let behind = whole(100, vec![report(101, 1, "x")]);
+    let ahead = whole(128, vec![report(129, 2, "y")]);
+    let chosen = closed(vec![(1, behind), (2, ahead)]).unwrap();
+    assert_eq!(chosen.base(), Slot::new(128));
+    assert_eq!(chosen.richest(), Some(NodeId::new(2)));
+    assert_eq!(chosen.chosen().len(), 1);
+}
+
+#[test]
+fn agreed_time_begins_where_anybody_heard_it_last() {
+    let chosen = closed(vec![
+        (1, whole(0, vec![report(1, 1, "a")])),
+        (2, whole(0, vec![])),
+    ]);
+    assert_eq!(
+        chosen.unwrap().stamp(),
+        Stamp::from_nanos(5),
+        "the entry's, above the promises'"
+    );
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_promises_does_not_matter(
+        one in prop::collection::vec((1..6_u64, 1..4_u64), 0..5),
+        two in prop::collection::vec((1..6_u64, 1..4_u64), 0..5),
+        decided in (0..3_u64, 0..3_u64),
+    ) {
+        let reports = |found: &[(u64, u64)]| {
+            found.iter().map(|(slot, round)| report(*slot, *round, "v")).collect::<Vec<_>>()
+        };
+        let a = (1, whole(decided.0, reports(&one)));
+        let b = (2, whole(decided.1, reports(&two)));
+        let ab = closed(vec![a.clone(), b.clone()]).unwrap();
+        let ba = closed(vec![b, a]).unwrap();
+        prop_assert_eq!(ab.base(), ba.base());
+        prop_assert_eq!(ab.chosen(), ba.chosen());
+        prop_assert_eq!(ab.base(), Slot::new(decided.0.max(decided.1)));
+    }
+
+    #[test]
+    fn reached_is_what_so_many_have(mut values in prop::collection::vec(0..9_u64, 1..8), quorum in 1..8_usize) {
+        let all = values.clone();
+        let level = reached(&mut values, quorum);
+        let have = all.iter().filter(|value| **value >= level).count();
+        prop_assert!(have >= quorum.min(all.len()) || level == 0);
+        prop_assert!(all.iter().filter(|value| **value > level).count() < quorum);
+    }
+}
