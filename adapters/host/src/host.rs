@@ -8,6 +8,7 @@ use crate::syncer::{Begun, SyncMode, Syncer};
 use std::io;
 use tenure_core::ids::{Ballot, NodeId, RecordNo};
 use tenure_core::limits::TRAILING_SEAL_AFTER;
+use tenure_core::node::Node;
 use tenure_core::node::input::Input;
 use tenure_core::node::output::{Halt, Note, Output};
 use tenure_core::time::Timestamp;
@@ -25,6 +26,16 @@ pub trait Steps: Send + 'static {
     fn step(&mut self, now: Timestamp, input: Input, out: &mut Vec<Output>);
     /// `Node::wake_at`.
     fn wake_at(&self) -> Option<Timestamp>;
+}
+
+impl Steps for Node {
+    fn step(&mut self, now: Timestamp, input: Input, out: &mut Vec<Output>) {
+        Self::step(self, now, input, out);
+    }
+
+    fn wake_at(&self) -> Option<Timestamp> {
+        Self::wake_at(self)
+    }
 }
 
 /// Why a host stopped.

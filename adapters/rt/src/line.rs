@@ -9,13 +9,13 @@ use bytes::BytesMut;
 use std::future::poll_fn;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 /// What both ends share.
 struct Shared {
     stream: Stream,
     output: BytesMut,
-    output_bytes_max: usize,
+    limits: Limits,
     /// The task that reads, to be woken when it must write too, or end.
     task: Waker,
     /// The connection is of no use any more: why.
@@ -33,12 +33,23 @@ pub struct Hearer {
     shared: Arc<Mutex<Shared>>,
 }
 
-/// Splits a connection. What is said and not yet taken by the kernel is at most `output_bytes_max`.
-pub fn split(stream: Stream, output_bytes_max: usize) -> (Speaker, Hearer) {
+/// How much may be said that the kernel has not taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Beyond so many bytes nothing more may be said.
+    pub output_bytes_max: usize,
+    /// Beyond so many bytes nothing more is read: who does not listen is not listened to. Between
+    /// two sides that both say more than they are asked, there must be no such limit: they would
+    /// wait for each other for ever.
+    pub deaf_above_bytes: Option<usize>,
+}
+
+/// Splits a connection.
+pub fn split(stream: Stream, limits: Limits) -> (Speaker, Hearer) {
     let shared = Arc::new(Mutex::new(Shared {
         stream,
         output: BytesMut::new(),
-        output_bytes_max,
+        limits,
         task: Waker::noop().clone(),
         broken: None,
     }));
@@ -58,7 +69,7 @@ impl Speaker {
     /// is broken or has too much to say already.
     pub fn say(&self, write: impl FnOnce(&mut BytesMut)) -> bool {
         let mut shared = lock(&self.shared);
-        if shared.broken.is_some() || shared.output.len() > shared.output_bytes_max {
+        if shared.broken.is_some() || shared.output.len() > shared.limits.output_bytes_max {
             return false;
         }
         write(&mut shared.output);
@@ -128,6 +139,10 @@ impl Shared {
             // The last words, if they go out at once: often why the connection ends.
             drop(self.stream.poll_write_all(context, &mut self.output));
             return Poll::Ready(Err(kind.into()));
+        }
+        let deaf_above = self.limits.deaf_above_bytes.unwrap_or(usize::MAX);
+        if self.output.len() > deaf_above {
+            ready!(self.poll_write(context))?;
         }
         let mut output = std::mem::take(&mut self.output);
         let polled = loop {

@@ -15,6 +15,13 @@ async fn pair() -> (Stream, Stream) {
     (taken, dialed.expect("somebody listens"))
 }
 
+fn limits(output_bytes_max: usize) -> line::Limits {
+    line::Limits {
+        output_bytes_max,
+        deaf_above_bytes: None,
+    }
+}
+
 #[test]
 fn the_clock_goes_on_and_a_sleep_is_not_short() {
     block_on(async {
@@ -63,7 +70,7 @@ fn two_sides_that_both_have_much_to_say_do_not_wait_for_each_other() {
 fn what_is_said_leaves_at_once_and_the_rest_is_left_to_the_task() {
     block_on(async {
         let (a, mut b) = pair().await;
-        let (speaker, mut hearer) = line::split(a, 16 << 20);
+        let (speaker, mut hearer) = line::split(a, limits(16 << 20));
         assert!(speaker.say(|out| out.extend_from_slice(b"hello")));
         speaker.flush();
         // Nobody has polled the hearer: the speaker wrote by itself.
@@ -93,13 +100,44 @@ fn what_is_said_leaves_at_once_and_the_rest_is_left_to_the_task() {
 fn a_speaker_that_is_not_heard_is_stopped_at_its_limit() {
     block_on(async {
         let (a, _b) = pair().await;
-        let (speaker, _hearer) = line::split(a, 1000);
+        let (speaker, _hearer) = line::split(a, limits(1000));
         let mut said = 0;
         while speaker.say(|out| out.extend_from_slice(&[0; 100])) {
             said += 100;
             assert!(said <= 1100, "the limit is {said}");
         }
         assert_eq!(said, 1100, "one more than fits, and no more");
+    })
+    .expect("the runtime starts");
+}
+
+#[test]
+fn who_does_not_listen_is_not_listened_to() {
+    block_on(async {
+        let (a, mut b) = pair().await;
+        let deaf = line::Limits {
+            output_bytes_max: 64 << 20,
+            deaf_above_bytes: Some(1 << 20),
+        };
+        let (speaker, mut hearer) = line::split(a, deaf);
+        let much = 32 << 20;
+        assert!(speaker.say(|out| out.resize(much, 1)));
+        speaker.flush();
+        b.write_all(&mut BytesMut::from(&b"more!"[..]))
+            .await
+            .expect("it fits");
+        let mut input = BytesMut::new();
+        let limit = Duration::from_millis(50);
+        let heard = clock::timeout(limit, hearer.read(&mut input)).await;
+        assert!(heard.is_none() && input.is_empty());
+        let task = spawn(async move { hearer.read(&mut input).await });
+        let (mut taken, mut read) = (BytesMut::new(), 0);
+        while read < much {
+            taken.clear();
+            read += b.read(&mut taken).await.expect("it comes");
+        }
+        let heard = task.await.expect("the task lives");
+        assert_eq!(heard.expect("the connection stands"), 5);
     })
     .expect("the runtime starts");
 }

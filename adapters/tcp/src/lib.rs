@@ -1,9 +1,11 @@
 //! Peers and native clients over TCP.
 //!
-//! - [`mesh`]: one connection between each two servers, made again when it breaks.
+//! - [`mesh`][]: one connection between each two servers, made again when it breaks.
+//! - [`native`][]: clients.
 
 mod link;
 pub mod mesh;
+pub mod native;
 
 pub use mesh::Mesh;
 

@@ -11,13 +11,16 @@ use tenure_core::ids::{Boot, NodeId};
 use tenure_core::replica::message::Message;
 use tenure_core::wire::peer::{Body, Doorman, Header, Hello, HelloRefusal};
 use tenure_host::{Door, Peers};
-use tenure_rt::line::{self, Speaker};
+use tenure_rt::line::{self, Limits, Speaker};
 use tenure_rt::net::{Listener, Stream, resolve};
 use tenure_rt::sync::Semaphore;
 use tenure_rt::{clock, spawn};
 
-/// Bytes for one peer that the network did not take. What is more is lost, as by a network.
-const OUTPUT_BYTES_MAX: usize = 8 << 20;
+/// What one peer's network did not take. What is more is lost, as by a network.
+const LIMITS: Limits = Limits {
+    output_bytes_max: 8 << 20,
+    deaf_above_bytes: None,
+};
 /// Connections that have not said hello.
 const STRANGERS_MAX: usize = 32;
 /// How long a connection may take to be made.
@@ -214,7 +217,7 @@ impl Shared {
     /// Hands in what the peer says, until the link ends.
     async fn run(&self, stream: Stream, input: BytesMut, hello: Hello) -> LinkError {
         let peer = hello.node;
-        let (speaker, hearer) = line::split(stream, OUTPUT_BYTES_MAX);
+        let (speaker, hearer) = line::split(stream, LIMITS);
         let generation = self.link_up(peer, speaker);
         let mut frames = Frames::new(hearer, input, hello);
         let ended = match self.door.link(peer, true).await {

@@ -1,23 +1,20 @@
 //! Servers that meet, and some that should not.
 
+use super::{NoLog, listen, says, test};
 use crate::Mesh;
-use bytes::BytesMut;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tenure_core::config::{Config, Member};
-use tenure_core::entry::Entry;
-use tenure_core::ids::{Ballot, Boot, ClusterId, Incarnation, NodeId, RecordNo, Slot};
+use tenure_core::ids::{Boot, ClusterId, Incarnation, NodeId, Slot};
 use tenure_core::node::input::Input;
 use tenure_core::node::output::Output;
 use tenure_core::replica::message::Message;
-use tenure_core::replica::record::Record;
 use tenure_core::time::Timestamp;
 use tenure_core::wire::peer::{self, Body, Doorman, HelloRefusal};
-use tenure_host::{Door, Group, Host, HostError, Log, Options, Steps, SyncMode};
-use tenure_rt::net::{Listener, Stream};
-use tenure_rt::{JoinHandle, block_on, clock, spawn};
+use tenure_host::{Door, Host, HostError, Options, Steps, SyncMode};
+use tenure_rt::net::Listener;
+use tenure_rt::{JoinHandle, clock, spawn};
 
 /// Tells what it hears, and answers `CatchUp` with one slot more.
 struct Echo(Arc<Mutex<Vec<String>>>);
@@ -57,31 +54,6 @@ impl Steps for Echo {
     }
 }
 
-struct NoLog;
-struct Nothing;
-
-impl Group for Nothing {
-    fn sync(self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log for NoLog {
-    type Group = Nothing;
-    fn append(&mut self, _: RecordNo, _: &Record) -> io::Result<()> {
-        Ok(())
-    }
-    fn seal(&mut self) -> io::Result<Nothing> {
-        Ok(Nothing)
-    }
-    fn promise(&mut self, _: Ballot) -> io::Result<()> {
-        Ok(())
-    }
-    fn load(&mut self, _: Slot, _: Slot) -> io::Result<Vec<Entry>> {
-        Ok(Vec::new())
-    }
-}
-
 struct Server {
     heard: Arc<Mutex<Vec<String>>>,
     door: Door,
@@ -103,13 +75,6 @@ impl Server {
         let heard = self.heard.lock().expect("no test panics in it");
         heard.iter().filter(|line| *line == what).count()
     }
-}
-
-async fn listen() -> (Listener, String) {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listener = Listener::bind(any).await.expect("a port is free");
-    let address = listener.local_addr().expect("it is bound").to_string();
-    (listener, address)
 }
 
 fn config(me: u64, cluster: u8, addresses: &[String]) -> Config {
@@ -152,26 +117,6 @@ async fn three() -> (Vec<Server>, Vec<String>) {
         .zip(listeners)
         .map(|(me, listener)| start(&config(me, 1, &addresses), listener, 100 + me));
     (servers.collect(), addresses)
-}
-
-fn test(body: impl Future<Output = ()>) {
-    block_on(body).expect("the runtime starts");
-}
-
-/// What a server says to these bytes, until it closes; fails if it does not.
-async fn says(address: &str, bytes: &[u8]) -> BytesMut {
-    let address = address.parse().expect("it is an address");
-    let mut stream = Stream::connect(address).await.expect("it listens");
-    let sent = stream.write_all(&mut BytesMut::from(bytes)).await;
-    sent.expect("it reads");
-    let mut heard = BytesMut::new();
-    let all = async {
-        // A reset is an end too: the server closed with bytes of ours unread.
-        while matches!(stream.read(&mut heard).await, Ok(1..)) {}
-    };
-    let ended = clock::timeout(Duration::from_secs(20), all).await;
-    assert!(ended.is_some(), "the server keeps the connection");
-    heard
 }
 
 #[test]
