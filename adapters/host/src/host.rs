@@ -2,15 +2,17 @@
 
 use crate::callers::Callers;
 use crate::door::{FromCaller, FromPeer, Inbox};
-use crate::log::Log;
+use crate::log::{Appended, Log};
 use crate::peers::Peers;
 use crate::syncer::{Begun, SyncMode, Syncer};
+use std::collections::VecDeque;
 use std::io;
 use tenure_core::ids::{Ballot, NodeId, RecordNo};
 use tenure_core::limits::TRAILING_SEAL_AFTER;
 use tenure_core::node::Node;
 use tenure_core::node::input::Input;
-use tenure_core::node::output::{Halt, Note, Output};
+use tenure_core::node::output::{Failure, Halt, Note, Output, Reply};
+use tenure_core::replica::record::Record;
 use tenure_core::time::Timestamp;
 use tenure_rt::sync::watch;
 use tenure_rt::{clock, select, yield_now};
@@ -87,7 +89,10 @@ pub struct Host<N, L: Log, P> {
     /// What is to be stepped next.
     inputs: Vec<Input>,
     outputs: Vec<Output>,
-    /// The last record appended and not yet in a group that is synced.
+    /// Records that are not in the open group yet: it was full. The core bounds what it asks for
+    /// before it hears that the log is durable.
+    to_append: VecDeque<(RecordNo, Record)>,
+    /// The last record of the open group.
     appended: Option<RecordNo>,
     /// When the last group gets its trailing seal (rule 12).
     trailing_seal_at: Option<Timestamp>,
@@ -111,6 +116,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             syncer: Syncer::new(options.sync),
             inputs: Vec::new(),
             outputs: Vec::new(),
+            to_append: VecDeque::new(),
             appended: None,
             trailing_seal_at: None,
             status: watch::Sender::default(),
@@ -168,11 +174,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             match output {
                 Output::Send { to, message } => self.peers.send(to, &message),
                 Output::Reply { tag, reply } => self.callers.deliver(tag, reply),
-                Output::Append { number, record } => {
-                    let appended = self.log.append(number, &record);
-                    appended.map_err(disk("written"))?;
-                    self.appended = Some(number);
-                }
+                Output::Append { number, record } => self.to_append.push_back((number, record)),
                 Output::Promise { ballot } => promised = Some(ballot),
                 Output::Load { from, upto } => loads.push((from, upto)),
                 Output::Note(note) => self.note(&note),
@@ -197,12 +199,34 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
     /// Syncs what was appended, unless a sync is on its way: then its end begins the next, and all
     /// that is appended until then shares it.
     fn sync_appended(&mut self) -> Result<(), HostError> {
-        if let Some(through) = self.appended
-            && self.syncer.is_idle()
-        {
+        loop {
+            self.append()?;
+            let Some(through) = self.appended.filter(|_| self.syncer.is_idle()) else {
+                return Ok(());
+            };
             self.appended = None;
             self.sync_group(Some(through))?;
             self.trailing_seal_at = Some(clock::now().plus(TRAILING_SEAL_AFTER));
+        }
+    }
+
+    /// Adds to the open group what fits.
+    fn append(&mut self) -> Result<(), HostError> {
+        while let Some((number, record)) = self.to_append.front() {
+            let appended = self.log.append(*number, record);
+            match appended.map_err(disk("written"))? {
+                Appended::Yes => {
+                    self.appended = Some(*number);
+                    self.to_append.pop_front();
+                }
+                Appended::GroupFull => {
+                    assert!(
+                        self.appended.is_some(),
+                        "an empty group has room for every record"
+                    );
+                    break;
+                }
+            }
         }
         Ok(())
     }
@@ -231,6 +255,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
     fn take_ready(&mut self) -> Result<(), HostError> {
         self.take_synced()?;
         self.take_told();
+        self.callers.flush();
         self.take_due()
     }
 
@@ -275,12 +300,19 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 }
             }
         }
+        let has_room = self.from_callers.is_empty() || self.log.has_room();
         for told in self.from_callers.drain(..) {
             match told {
                 FromCaller::Open(conn, replies) => self.callers.open(conn, replies),
                 FromCaller::Request(tag, request) => {
-                    if self.callers.asked(tag) {
+                    if !self.callers.asked(tag) {
+                        continue;
+                    }
+                    if has_room {
                         self.inputs.push(Input::Request { tag, request });
+                    } else {
+                        let reply = Reply::Failed(Failure::Busy);
+                        self.callers.deliver(tag, reply);
                     }
                 }
                 FromCaller::Gone(tag) => {

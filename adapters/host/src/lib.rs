@@ -21,7 +21,7 @@ mod syncer;
 
 pub use door::{Conn, Door, Full, Replies, Stopped};
 pub use host::{Host, HostError, Options, Status, Steps};
-pub use log::{Group, Log};
+pub use log::{Appended, Group, Log};
 pub use peers::Peers;
 pub use syncer::SyncMode;
 

@@ -15,12 +15,20 @@ pub trait Log: Send + 'static {
     /// What [`Log::seal`] closed, and is to be synced.
     type Group: Group;
 
-    /// Adds a record to the open group. `number` is one more than the last.
+    /// Adds a record to the open group. `number` is one more than the last. `Appended::GroupFull`
+    /// if it was not added, because the group must be sealed and synced first; an empty group has
+    /// room for every record.
     ///
     /// # Errors
     ///
     /// The disk is full or broken.
-    fn append(&mut self, number: RecordNo, record: &Record) -> io::Result<()>;
+    fn append(&mut self, number: RecordNo, record: &Record) -> io::Result<Appended>;
+
+    /// Whether new work can be taken. While not, callers are refused, and what room is left is for
+    /// the work that has begun.
+    fn has_room(&mut self) -> bool {
+        true
+    }
 
     /// Closes the open group, also one without records: that is the trailing seal of rule 12. What
     /// is appended afterwards belongs to the next group.
@@ -44,6 +52,15 @@ pub trait Log: Send + 'static {
     ///
     /// The disk is broken, or the log is damaged here.
     fn load(&mut self, from: Slot, upto: Slot) -> io::Result<Vec<Entry>>;
+}
+
+/// What [`Log::append`] did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Appended {
+    /// The record is in the open group.
+    Yes,
+    /// It is not: seal and sync the group, and try again.
+    GroupFull,
 }
 
 /// A closed group of records. It may be synced on another thread while the next one is written.

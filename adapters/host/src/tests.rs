@@ -1,7 +1,10 @@
 //! The loop against a scripted node, a scripted disk and real time.
 
-use crate::{Conn, Door, Group, Host, HostError, Log, Options, Peers, Replies, Steps, SyncMode};
+use crate::{
+    Appended, Conn, Door, Group, Host, HostError, Log, Options, Peers, Replies, Steps, SyncMode,
+};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -105,6 +108,10 @@ impl Steps for Script {
 
 struct Disk {
     events: Events,
+    /// Records in the open group, and how many fit.
+    open: usize,
+    open_max: usize,
+    has_room: Arc<AtomicBool>,
     /// One word for each sync that may end, if it must wait for them.
     gate: Option<Arc<Mutex<Receiver<io::Result<()>>>>>,
 }
@@ -117,12 +124,21 @@ struct Written {
 impl Log for Disk {
     type Group = Written;
 
-    fn append(&mut self, number: RecordNo, _: &Record) -> io::Result<()> {
+    fn append(&mut self, number: RecordNo, _: &Record) -> io::Result<Appended> {
+        if self.open == self.open_max {
+            return Ok(Appended::GroupFull);
+        }
+        self.open += 1;
         self.events.add(format!("append {number}"));
-        Ok(())
+        Ok(Appended::Yes)
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.has_room.load(Ordering::Relaxed)
     }
 
     fn seal(&mut self) -> io::Result<Written> {
+        self.open = 0;
         self.events.add("seal");
         Ok(Written {
             events: self.events.clone(),
@@ -179,6 +195,7 @@ impl Replies for Ears {
 struct Rig {
     events: Events,
     door: Door,
+    has_room: Arc<AtomicBool>,
     let_sync: Sender<io::Result<()>>,
     end: tenure_rt::JoinHandle<Result<(), HostError>>,
 }
@@ -192,8 +209,12 @@ fn start(sync: SyncMode, gated: bool, halts: bool) -> Rig {
         asked: Vec::new(),
         halts,
     };
+    let has_room = Arc::new(AtomicBool::new(true));
     let log = Disk {
         events: events.clone(),
+        open: 0,
+        open_max: 20,
+        has_room: Arc::clone(&has_room),
         gate: gated.then(|| Arc::new(Mutex::new(gate))),
     };
     let (door, inbox) = Door::new();
@@ -203,6 +224,7 @@ fn start(sync: SyncMode, gated: bool, halts: bool) -> Rig {
     Rig {
         events,
         door,
+        has_room,
         let_sync,
         end: spawn(host.run()),
     }
@@ -235,9 +257,9 @@ fn words_leave_before_the_disk_is_waited_for_and_answers_after_it() {
         rig.events.wait_for("to caller", 1).await;
         let events = rig.events.all();
         let wanted = [
-            "append 1",
             "send",
             "to peers",
+            "append 1",
             "seal",
             "sync",
             "durable 1",
@@ -247,7 +269,7 @@ fn words_leave_before_the_disk_is_waited_for_and_answers_after_it() {
         let told: Vec<&str> = events
             .iter()
             .map(String::as_str)
-            .skip_while(|event| *event != "append 1")
+            .skip_while(|event| *event != "send")
             .filter(|event| wanted.contains(event))
             .collect();
         // The round of the answer flushes to the peers too, with nothing to say.
@@ -265,21 +287,59 @@ fn what_comes_while_a_sync_is_on_its_way_shares_the_next_one() {
         let conn = caller(&rig).await;
         conn.request(0, request()).expect("there is room");
         rig.events.wait_for("append 1", 1).await;
-        for number in 1..=50 {
+        for number in 1..=20 {
             conn.request(number, request()).expect("there is room");
             // Each in a round of its own.
-            rig.events
-                .wait_for(&format!("append {}", number + 1), 1)
-                .await;
+            let appended = format!("append {}", number + 1);
+            rig.events.wait_for(&appended, 1).await;
         }
         assert_eq!(rig.events.count("seal"), 1, "the first is still on its way");
         for _ in 0..3 {
             rig.let_sync.send(Ok(())).expect("the disk lives");
         }
-        rig.events.wait_for("reply 50", 1).await;
-        assert_eq!(rig.events.count("durable 51"), 1);
+        rig.events.wait_for("reply 20", 1).await;
+        assert_eq!(rig.events.count("durable 21"), 1);
         let durable = |event: &&String| event.starts_with("durable");
         assert_eq!(rig.events.all().iter().filter(durable).count(), 2);
+    });
+}
+
+#[test]
+fn what_does_not_fit_a_group_waits_for_the_next_one() {
+    test(async {
+        for mode in [SyncMode::Inline, SyncMode::Thread] {
+            let rig = start(mode, false, false);
+            let conn = caller(&rig).await;
+            for number in 0..50 {
+                conn.request(number, request()).expect("there is room");
+            }
+            rig.events.wait_for("reply 49", 1).await;
+            let durable = |event: &&String| event.starts_with("durable");
+            let groups = rig.events.all().iter().filter(durable).count();
+            assert!(
+                (3..=4).contains(&groups),
+                "50 records, 20 to a group: {groups}"
+            );
+            for number in 1..=50 {
+                assert_eq!(rig.events.count(&format!("append {number}")), 1);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_disk_without_room_takes_no_new_work() {
+    test(async {
+        let rig = start(SyncMode::Inline, false, false);
+        let conn = caller(&rig).await;
+        rig.has_room.store(false, Ordering::Relaxed);
+        conn.request(1, request()).expect("there is room");
+        rig.events.wait_for("reply 1", 1).await;
+        assert_eq!(rig.events.count("append 1"), 0);
+        rig.has_room.store(true, Ordering::Relaxed);
+        conn.request(2, request()).expect("there is room");
+        rig.events.wait_for("reply 2", 1).await;
+        assert_eq!(rig.events.count("append 1"), 1);
     });
 }
 

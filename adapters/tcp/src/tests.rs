@@ -7,7 +7,7 @@ use std::time::Duration;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, RecordNo, Slot};
 use tenure_core::replica::record::Record;
-use tenure_host::{Group, Log};
+use tenure_host::{Appended, Group, Log};
 use tenure_rt::net::{Listener, Stream};
 use tenure_rt::{block_on, clock};
 
@@ -26,8 +26,8 @@ impl Group for Nothing {
 
 impl Log for NoLog {
     type Group = Nothing;
-    fn append(&mut self, _: RecordNo, _: &Record) -> io::Result<()> {
-        Ok(())
+    fn append(&mut self, _: RecordNo, _: &Record) -> io::Result<Appended> {
+        Ok(Appended::Yes)
     }
     fn seal(&mut self) -> io::Result<Nothing> {
         Ok(Nothing)
