@@ -26,6 +26,8 @@
     test,
     allow(
         clippy::as_conversions,
+        clippy::disallowed_types,
+        clippy::float_arithmetic,
         clippy::indexing_slicing,
         clippy::unwrap_used,
         clippy::wildcard_enum_match_arm,

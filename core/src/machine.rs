@@ -1,53 +1,275 @@
 //! The replicated state: what every server computes from the same log.
+//!
+//! [`Machine::apply`] is the only way in. Time is the stamp of the entry, and what a command finds
+//! past its deadline is dead, reaped or not. The order within one entry is fixed (rules 22 and 42):
+//!
+//! 1. A leader's start raises the floor under all ttls.
+//! 2. Renewals and keep-alives, judged at the stamp of the entry before.
+//! 3. The clock moves. What earlier entries had no room for, then what is due: at most
+//!    `EXPIRY_BATCH_MAX` ends and grants; the rest is work for the next entries.
+//! 4. The other commands, in their order.
+//!
+//! A session that holds a lock and asks for it again queues like anybody, whatever the mode, unless
+//! it is a retry of the same request: there is no re-entry and no conversion yet.
+
+use crate::entry::{Entry, EntryKind};
+use crate::ids::{Fence, NodeId, SessionId, Slot, TicketId, ZoneId};
+use crate::limits;
+use crate::time::Stamp;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use answer::{Answer, Event, Refusal};
+use bytes::Bytes;
+use codec::Header;
+use index::Index;
+use state::{Grace, Grant, Line, Lock, Request, Session, Ticket, Work, Zone};
+use table::Table;
+use timers::Timers;
+use via::ViaWindow;
 
 pub mod answer;
+mod audit;
 pub mod codec;
 pub mod command;
+mod digest;
+mod expiry;
+mod hold;
+mod index;
 pub mod key;
-use crate::{entry::Entry, ids::*, time::Stamp};
-/// stub
-#[derive(Debug)]
-pub struct Machine {
-    applied: Slot,
-    stamp: Stamp,
+mod line;
+mod list;
+mod once;
+mod operate;
+mod session;
+mod state;
+mod table;
+mod timers;
+mod via;
+mod view;
+
+pub use audit::Violation;
+pub use view::TicketView;
+
+/// The limits of a machine. All servers of a cluster have the same, or they would disagree.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Expiries and grants that one entry may do.
+    pub expiry_batch: usize,
+    /// Grants and tickets of one zone, together.
+    pub locks: usize,
+    /// Tickets of one zone.
+    pub tickets: usize,
+    /// Sessions of one zone.
+    pub sessions: usize,
+    /// Remembered answers of one zone.
+    pub answers: usize,
+    /// Unconfirmed answers of one session.
+    pub session_window: u64,
+    /// Zones.
+    pub zones: usize,
 }
-impl Machine {
-    /// stub
-    pub fn new() -> Self {
+
+impl Default for Limits {
+    fn default() -> Self {
         Self {
-            applied: Slot::new(0),
-            stamp: Stamp::ZERO,
+            expiry_batch: limits::EXPIRY_BATCH_MAX,
+            locks: limits::LOCKS_MAX,
+            tickets: limits::TICKETS_MAX,
+            sessions: limits::SESSIONS_MAX,
+            answers: limits::DEDUPE_MAX,
+            session_window: limits::SESSION_WINDOW,
+            zones: limits::ZONES_MAX,
         }
     }
-    /// stub
-    pub fn apply(
+}
+
+/// The locks, their lines, the sessions, and what was answered.
+#[derive(Debug, Default)]
+pub struct Machine {
+    limits: Limits,
+    applied: Slot,
+    stamp: Stamp,
+    digest: u64,
+    /// Commands of which not even the header could be read.
+    unreadable: u64,
+    grace: Grace,
+    fence_floor: Fence,
+    zones: BTreeMap<ZoneId, Zone>,
+    vias: BTreeMap<NodeId, ViaWindow>,
+    work: VecDeque<Work>,
+    /// Expiries and grants that this entry may still do.
+    budget: usize,
+
+    locks: Table<Lock>,
+    lock_index: Index<Lock>,
+    grants: Table<Grant>,
+    /// Shared grants by fence: an exclusive one is the only one of its lock.
+    shared_index: Index<Grant>,
+    lease_timers: Timers<Grant>,
+    lines: Table<Line>,
+    tickets: Table<Ticket>,
+    ticket_index: Index<Ticket>,
+    ticket_timers: Timers<Ticket>,
+    sessions: Table<Session>,
+    session_index: Index<Session>,
+    identifier_index: Index<Session>,
+    session_timers: Timers<Session>,
+    requests: Table<Request>,
+    request_index: Index<Request>,
+    request_timers: Timers<Request>,
+
+    /// Memory that is used again by every entry.
+    later: Vec<(Place, Header)>,
+    scratch: Vec<u8>,
+}
+
+/// Where in the log a command stands: names what it makes.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    slot: Slot,
+    number: u32,
+}
+
+const PLACE_BITS: u32 = 12;
+const _: () = assert!(limits::ENTRY_COMMANDS_MAX <= 1 << PLACE_BITS);
+
+impl Place {
+    const fn ticket(self) -> TicketId {
+        // Widening; `From` is not const.
+        TicketId::new(self.packed())
+    }
+
+    const fn session(self) -> SessionId {
+        #[expect(clippy::as_conversions, reason = "u64 to u128 loses nothing")]
+        SessionId::new(self.packed() as u128)
+    }
+
+    const fn packed(self) -> u64 {
+        #[expect(clippy::as_conversions, reason = "u32 to u64 loses nothing")]
+        let number = self.number as u64;
+        self.slot.get() << PLACE_BITS | number
+    }
+}
+
+impl Machine {
+    /// Before the first entry of a cluster.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With other limits than those of `limits.rs`, for tests.
+    pub fn with_limits(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// The last slot that was applied.
+    pub const fn applied(&self) -> Slot {
+        self.applied
+    }
+
+    /// Agreed time at that slot.
+    pub const fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// A hash of everything that was applied and answered: equal on all servers at equal slots.
+    pub const fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// How many commands could not be read at all. They change nothing.
+    pub const fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+
+    /// Applies the entry of the slot after [`Self::applied`]. `events` gets what it did.
+    ///
+    /// A later leader may propose an older entry again, with an older stamp: agreed time then stands
+    /// still for that entry, it never goes back.
+    pub fn apply(&mut self, slot: Slot, entry: &Entry, events: &mut Vec<Event>) {
+        assert!(
+            slot == self.applied.next(),
+            "slots are applied once, in order"
+        );
+        let earlier_events = events.len();
+        let clock = self.stamp.max(entry.stamp());
+        let mut later = core::mem::take(&mut self.later);
+        match entry.kind() {
+            EntryKind::Noop => {}
+            EntryKind::LeaderStart => self.leader_started(entry, clock),
+            EntryKind::Batch => self.renewals_first(slot, entry, clock, &mut later, events),
+        }
+        self.stamp = clock;
+        self.budget = self.limits.expiry_batch;
+        self.work_off(events);
+        self.expire(events);
+        for (place, header) in later.drain(..) {
+            let via = header.via;
+            let answer = match header.decode() {
+                Ok(command) => self.execute(place, &command, events),
+                Err(error) => Answer::Refused(Refusal::Invalid { what: error.what() }),
+            };
+            events.push(Event::Answered { via, answer });
+        }
+        self.later = later;
+        self.applied = slot;
+        self.roll(entry, events.get(earlier_events..).unwrap_or_default());
+    }
+
+    /// When an entry is due at the latest, in agreed time: at once if there is work left over.
+    pub fn next_deadline(&self) -> Option<Stamp> {
+        if !self.work.is_empty() {
+            return Some(self.stamp);
+        }
+        self.first_due().map(|(due, _)| due.max(self.stamp))
+    }
+
+    fn leader_started(&mut self, entry: &Entry, clock: Stamp) {
+        self.grace.leader_started(self.stamp, clock);
+        for command in entry.commands() {
+            match codec::decode_start(command) {
+                Ok(floor) if self.fence_floor == Fence::default() => self.fence_floor = floor,
+                Ok(_) => {}
+                Err(_) => self.unreadable += 1,
+            }
+        }
+    }
+
+    /// Renewals and keep-alives are applied at once, and the others kept for later. A pause of the
+    /// leader thus ends no ttl whose renewal waits in the same entry (rule 22).
+    fn renewals_first(
         &mut self,
         slot: Slot,
         entry: &Entry,
-        _events: &mut alloc::vec::Vec<answer::Event>,
+        clock: Stamp,
+        later: &mut Vec<(Place, Header)>,
+        events: &mut Vec<Event>,
     ) {
-        assert!(slot == self.applied.next());
-        self.applied = slot;
-        self.stamp = self.stamp.max(entry.stamp());
-    }
-    /// stub
-    pub fn applied(&self) -> Slot {
-        self.applied
-    }
-    /// stub
-    pub fn stamp(&self) -> Stamp {
-        self.stamp
-    }
-    /// stub
-    pub fn digest(&self) -> u64 {
-        0
-    }
-    /// stub
-    pub fn next_deadline(&self) -> Option<Stamp> {
-        None
-    }
-    /// stub
-    pub fn audit(&self) -> Result<(), &'static str> {
-        Ok(())
+        for (number, command) in (0..).zip(entry.commands()) {
+            let command: Bytes = entry.bytes().slice_ref(command);
+            let Ok(header) = codec::decode_header(&command) else {
+                self.unreadable += 1;
+                continue;
+            };
+            let via = header.via;
+            if !self.vias.entry(via.node).or_default().take(via) {
+                continue;
+            }
+            if !header.is_renewal() {
+                later.push((Place { slot, number }, header));
+                continue;
+            }
+            let answer = match header.decode() {
+                Ok(command) => self.renew(&command, clock),
+                Err(error) => Answer::Refused(Refusal::Invalid { what: error.what() }),
+            };
+            events.push(Event::Answered { via, answer });
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,11 @@
 //! Questions about the locks: reads only.
 
-use crate::ids::{Fence, SessionId, TicketId};
+use crate::ids::{Fence, SessionId, TicketId, ZoneId};
+use crate::limits::PAGE_MAX;
+use crate::machine::Machine;
 use crate::machine::command::Mode;
 use crate::machine::key::Key;
+use crate::time::Stamp;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -57,20 +60,32 @@ pub struct Page {
     /// Whether there are more after the last.
     pub more: bool,
 }
-use crate::{ids::ZoneId, machine::Machine, time::Stamp};
-/// stub
-pub fn inspect(_: &Machine, _: ZoneId, key: &Key, _: Stamp) -> LockView {
-    LockView {
-        key: key.clone(),
-        holders: Vec::new(),
-        waiters: Vec::new(),
-        waiting: 0,
-    }
+
+/// One lock, free or not. `now` is the leader's agreed time when the question was asked: what is
+/// left is counted from it, not from the last entry.
+pub fn inspect(machine: &Machine, zone: ZoneId, key: &Key, now: Stamp) -> LockView {
+    machine.lock_view(zone, key, now)
 }
-/// stub
-pub fn list(_: &Machine, _: ZoneId, _: &Bytes, _: Option<&Key>, _: usize, _: Stamp) -> Page {
+
+/// The locks of a zone that somebody holds or waits for, in the order of their keys: those whose
+/// canonical bytes begin with `prefix` and come after `after`, at most `limit` and `PAGE_MAX`.
+/// Pages follow each other by the last key of the one before; a lock that stood throughout is
+/// neither skipped nor repeated. Costs a walk over all locks.
+pub fn list(
+    machine: &Machine,
+    zone: ZoneId,
+    prefix: &[u8],
+    after: Option<&Key>,
+    limit: usize,
+    now: Stamp,
+) -> Page {
+    let limit = limit.min(PAGE_MAX);
+    let mut keys = machine.first_keys(zone, prefix, after.map(Key::as_bytes), limit + 1);
+    let more = keys.len() > limit;
+    keys.truncate(limit);
+    let views = keys.iter().map(|key| machine.lock_view(zone, key, now));
     Page {
-        locks: Vec::new(),
-        more: false,
+        locks: views.collect(),
+        more,
     }
 }

@@ -1,0 +1,400 @@
+//! Two hashes that find servers which disagree: a rolling one over all that was applied and
+//! answered, and a full one over all that is.
+//!
+//! Neither sees where in a table a record stands, so servers agree whatever way they came to their
+//! state: by the whole log, or by a snapshot and the rest of it.
+
+use super::Machine;
+use super::answer::{Answer, Blocker, Event, Grant as Granted, Refusal, Table as Limited};
+use super::command::{Life, Mode, Via};
+use super::state::{
+    Asker, Ending, Grant, Line, Lock, Outcome, Request, Session, Term, Ticket, Work,
+};
+use super::table::Ref;
+use crate::entry::Entry;
+use crate::hash::{hash64, hash64_after};
+use crate::ids::SessionId;
+use crate::time::Stamp;
+use alloc::vec::Vec;
+
+/// Bytes to hash. Each thing begins with a number of its kind and each length stands before its
+/// bytes, so that different things give different bytes.
+struct Bytes<'a>(&'a mut Vec<u8>);
+
+impl Machine {
+    /// Takes what the entry did into the rolling digest.
+    pub(super) fn roll(&mut self, entry: &Entry, events: &[Event]) {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        scratch.clear();
+        let mut bytes = Bytes(&mut scratch);
+        bytes.number(self.applied.get());
+        bytes.number(self.stamp.as_nanos());
+        bytes.number(entry.hash());
+        events.iter().for_each(|event| bytes.event(event));
+        self.digest = hash64_after(self.digest, &scratch);
+        self.scratch = scratch;
+    }
+
+    /// A hash of the whole state, the rolling digest with it. Walks everything.
+    pub fn digest_full(&self) -> u64 {
+        let mut scratch = Vec::new();
+        let mut sum = 0_u64;
+        let mut add = |kind: u64, write: &dyn Fn(&mut Bytes<'_>)| {
+            scratch.clear();
+            write(&mut Bytes(&mut scratch));
+            // A sum has no order: neither has a table.
+            sum = sum.wrapping_add(hash64_after(kind, &scratch));
+        };
+        for (_, lock) in self.locks.iter() {
+            add(1, &|bytes| self.put_lock(bytes, lock));
+        }
+        for (_, session) in self.sessions.iter() {
+            add(2, &|bytes| self.put_session(bytes, session));
+        }
+        for (_, request) in self.requests.iter() {
+            add(3, &|bytes| self.put_request(bytes, request));
+        }
+        for (id, zone) in &self.zones {
+            add(4, &|bytes| {
+                bytes.number(u64::from(id.get()));
+                bytes.number(zone.fence.get());
+            });
+        }
+        for (node, window) in &self.vias {
+            add(5, &|bytes| {
+                bytes.number(node.get());
+                bytes.number(window.boot.get());
+                bytes.number(window.highest);
+                window.seen.iter().for_each(|word| bytes.number(*word));
+            });
+        }
+        add(6, &|bytes| self.put_rest(bytes));
+        hash64(&sum.to_le_bytes())
+    }
+
+    fn put_rest(&self, bytes: &mut Bytes<'_>) {
+        bytes.number(self.applied.get());
+        bytes.number(self.stamp.as_nanos());
+        bytes.number(self.digest);
+        bytes.number(self.unreadable);
+        bytes.number(self.fence_floor.get());
+        bytes.number(self.grace.from.as_nanos());
+        bytes.number(self.grace.until.as_nanos());
+        bytes.option(self.grace.given.map(Stamp::as_nanos));
+        for work in &self.work {
+            match work {
+                Work::Line(line) => {
+                    let lock = self.locks.at(self.lines.at(*line).lock);
+                    bytes.kind(1);
+                    bytes.number(u64::from(lock.zone.get()));
+                    bytes.bytes(&lock.key);
+                }
+                Work::Session(session) => {
+                    bytes.kind(2);
+                    bytes.session(Some(self.sessions.at(*session).id));
+                }
+            }
+        }
+    }
+
+    fn put_lock(&self, bytes: &mut Bytes<'_>, lock: &Lock) {
+        bytes.number(u64::from(lock.zone.get()));
+        bytes.bytes(&lock.key);
+        bytes.mode(lock.mode);
+        self.holders(lock)
+            .for_each(|grant| self.put_grant(bytes, grant));
+        if let Some(line) = lock.line {
+            self.put_line(bytes, self.lines.at(line));
+        }
+    }
+
+    fn put_grant(&self, bytes: &mut Bytes<'_>, grant: &Grant) {
+        bytes.kind(1);
+        bytes.number(grant.fence.get());
+        bytes.number(grant.since.as_nanos());
+        bytes.bytes(&grant.holder);
+        match &grant.term {
+            Term::Lease { deadline, ttl_ms } => {
+                bytes.kind(1);
+                bytes.number(deadline.as_nanos());
+                bytes.number(u64::from(*ttl_ms));
+            }
+            Term::Session { session, .. } => {
+                bytes.kind(2);
+                bytes.session(Some(self.sessions.at(*session).id));
+            }
+            Term::Static => bytes.kind(3),
+        }
+        self.put_key_of(bytes, grant.request);
+    }
+
+    fn put_key_of(&self, bytes: &mut Bytes<'_>, request: Option<Ref<Request>>) {
+        let id = request.map_or(0, |at| self.requests.at(at).id.get());
+        bytes.kind(u8::from(request.is_some()));
+        bytes.0.extend_from_slice(&id.to_le_bytes());
+    }
+
+    fn put_line(&self, bytes: &mut Bytes<'_>, line: &Line) {
+        bytes.kind(2);
+        bytes.number(line.count);
+        bytes.number(line.place_next);
+        bytes.kind(u8::from(line.in_work));
+        self.tickets_of(line)
+            .for_each(|ticket| self.put_ticket(bytes, ticket));
+    }
+
+    fn put_ticket(&self, bytes: &mut Bytes<'_>, ticket: &Ticket) {
+        bytes.kind(3);
+        bytes.number(ticket.id.get());
+        bytes.number(ticket.place);
+        bytes.mode(ticket.mode);
+        bytes.life(ticket.life);
+        bytes.bytes(&ticket.holder);
+        bytes.number(ticket.since.as_nanos());
+        bytes.number(ticket.deadline.as_nanos());
+        bytes.kind(u8::from(ticket.offered));
+        match &ticket.asker {
+            Asker::Nobody => bytes.kind(0),
+            Asker::Key(request) => self.put_key_of(bytes, Some(*request)),
+            Asker::Session { session, seq, .. } => {
+                bytes.kind(2);
+                bytes.session(Some(self.sessions.at(*session).id));
+                bytes.number(seq.get());
+            }
+        }
+    }
+
+    fn put_session(&self, bytes: &mut Bytes<'_>, session: &Session) {
+        bytes.session(Some(session.id));
+        bytes.number(u64::from(session.zone.get()));
+        bytes.number(u64::from(session.ttl_ms));
+        bytes.number(session.deadline.as_nanos());
+        bytes.number(session.done_through.get());
+        bytes.bytes(&session.identifier);
+        bytes.kind(match session.ending {
+            None => 0,
+            Some(Ending::Expired) => 1,
+            Some(Ending::Closed) => 2,
+        });
+        for answer in &session.answers {
+            bytes.number(answer.seq.get());
+            bytes.number(answer.hash);
+            self.put_outcome(bytes, &answer.outcome);
+        }
+    }
+
+    fn put_request(&self, bytes: &mut Bytes<'_>, request: &Request) {
+        bytes.number(u64::from(request.zone.get()));
+        bytes.0.extend_from_slice(&request.id.get().to_le_bytes());
+        bytes.number(request.hash);
+        bytes.number(request.forget_at.as_nanos());
+        self.put_outcome(bytes, &request.outcome);
+    }
+
+    fn put_outcome(&self, bytes: &mut Bytes<'_>, outcome: &Outcome) {
+        match outcome {
+            Outcome::Open => bytes.kind(0),
+            Outcome::Granted { fence, .. } => {
+                bytes.kind(1);
+                bytes.number(fence.get());
+            }
+            Outcome::Waits(at) => {
+                bytes.kind(2);
+                bytes.number(self.tickets.at(*at).id.get());
+            }
+            Outcome::Released { fence, already } => {
+                bytes.kind(3);
+                bytes.number(fence.get());
+                bytes.kind(u8::from(*already));
+            }
+            Outcome::Said(answer) => {
+                bytes.kind(4);
+                bytes.answer(answer);
+            }
+        }
+    }
+}
+
+impl Bytes<'_> {
+    fn kind(&mut self, kind: u8) {
+        self.0.push(kind);
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn option(&mut self, number: Option<u64>) {
+        self.kind(u8::from(number.is_some()));
+        self.number(number.unwrap_or_default());
+    }
+
+    fn session(&mut self, session: Option<SessionId>) {
+        self.kind(u8::from(session.is_some()));
+        let id = session.unwrap_or_default().get();
+        self.0.extend_from_slice(&id.to_le_bytes());
+    }
+
+    fn mode(&mut self, mode: Mode) {
+        self.kind(match mode {
+            Mode::Exclusive => 1,
+            Mode::Shared => 2,
+        });
+    }
+
+    fn life(&mut self, life: Life) {
+        match life {
+            Life::Lease { ttl_ms } => self.number(ttl_ms),
+            Life::Static => self.number(u64::MAX),
+            Life::Session => self.number(u64::MAX - 1),
+        }
+    }
+
+    fn via(&mut self, via: Via) {
+        self.number(via.node.get());
+        self.number(via.boot.get());
+        self.number(via.seq);
+    }
+
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Answered { via, answer } => {
+                self.kind(1);
+                self.via(*via);
+                self.answer(answer);
+            }
+            Event::Offered { ticket } => {
+                self.kind(2);
+                self.number(ticket.get());
+            }
+            Event::Ended { ticket, answer } => {
+                self.kind(3);
+                self.number(ticket.get());
+                self.answer(answer);
+            }
+            Event::Lost {
+                zone,
+                key,
+                fence,
+                session,
+            } => {
+                self.kind(4);
+                self.number(u64::from(zone.get()));
+                self.bytes(key.as_bytes());
+                self.number(fence.get());
+                self.session(*session);
+            }
+            Event::SessionExpired { session } => {
+                self.kind(5);
+                self.session(Some(*session));
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: &Answer) {
+        match answer {
+            Answer::Granted(grant) => self.granted(grant),
+            Answer::Queued { ticket, position } => {
+                self.kind(2);
+                self.number(ticket.get());
+                self.number(*position);
+            }
+            Answer::Offered { ticket } => {
+                self.kind(3);
+                self.number(ticket.get());
+            }
+            Answer::Released { fence, already } => {
+                self.kind(4);
+                self.number(fence.get());
+                self.kind(u8::from(*already));
+            }
+            Answer::Renewed { fence, ttl_ms } => {
+                self.kind(5);
+                self.number(fence.get());
+                self.number(*ttl_ms);
+            }
+            Answer::Cancelled { ticket } => {
+                self.kind(6);
+                self.number(ticket.get());
+            }
+            Answer::SessionOpened { session, ttl_ms } => {
+                self.kind(7);
+                self.session(Some(*session));
+                self.number(*ttl_ms);
+            }
+            Answer::KeptAlive { session, ttl_ms } => {
+                self.kind(8);
+                self.session(Some(*session));
+                self.number(*ttl_ms);
+            }
+            Answer::SessionClosed { session } => {
+                self.kind(9);
+                self.session(Some(*session));
+            }
+            Answer::Refused(refusal) => {
+                self.kind(10);
+                self.refusal(refusal);
+            }
+        }
+    }
+
+    fn granted(&mut self, grant: &Granted) {
+        self.kind(1);
+        self.number(u64::from(grant.zone.get()));
+        self.bytes(grant.key.as_bytes());
+        self.mode(grant.mode);
+        self.number(grant.fence.get());
+        self.life(grant.life);
+        self.session(grant.session);
+        self.bytes(&grant.holder);
+        self.option(grant.remaining_ms);
+        self.kind(u8::from(grant.replayed));
+    }
+
+    fn blockers(&mut self, by: &[Blocker]) {
+        for blocker in by {
+            self.bytes(&blocker.holder);
+            self.number(blocker.fence.get());
+            self.mode(blocker.mode);
+        }
+    }
+
+    fn refusal(&mut self, refusal: &Refusal) {
+        match refusal {
+            Refusal::Held { by } => {
+                self.kind(1);
+                self.blockers(by);
+            }
+            Refusal::WaitTimeout { by } => {
+                self.kind(2);
+                self.blockers(by);
+            }
+            Refusal::Cancelled => self.kind(3),
+            Refusal::NotHeld => self.kind(4),
+            Refusal::NotLeased => self.kind(5),
+            Refusal::NoSuchTicket => self.kind(6),
+            Refusal::SessionGone => self.kind(7),
+            Refusal::IdentifierInUse => self.kind(8),
+            Refusal::SessionBusy => self.kind(9),
+            Refusal::Forgotten => self.kind(10),
+            Refusal::RequestIdReused => self.kind(11),
+            Refusal::Quota { what } => {
+                self.kind(12);
+                self.kind(match what {
+                    Limited::Locks => 1,
+                    Limited::Tickets => 2,
+                    Limited::Sessions => 3,
+                    Limited::Answers => 4,
+                    Limited::Zones => 5,
+                });
+            }
+            // The words may be bettered by a later version; servers of both must agree.
+            Refusal::Invalid { .. } => self.kind(13),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Finds a record by a hash of what names it. It is never walked, so no order can leak from it.
+
+use super::table::Ref;
+use alloc::vec::Vec;
+use hashbrown::HashTable;
+
+/// So many tables, each of which grows at its own time: a growth moves 1/256 of the whole, and at
+/// a million records stalls the loop for a fraction of a millisecond instead of a hundred.
+const SHARDS: usize = 256;
+
+/// A hash index of four bytes a record, plus one, plus room.
+#[derive(Debug)]
+pub(super) struct Index<T> {
+    shards: Vec<HashTable<Ref<T>>>,
+}
+
+impl<T> Default for Index<T> {
+    fn default() -> Self {
+        Self {
+            shards: core::iter::repeat_with(HashTable::new)
+                .take(SHARDS)
+                .collect(),
+        }
+    }
+}
+
+impl<T> Index<T> {
+    /// The record with this hash that `is` it.
+    pub(super) fn find(&self, hash: u64, mut is: impl FnMut(Ref<T>) -> bool) -> Option<Ref<T>> {
+        let shard = self.shards.get(shard_of(hash))?;
+        shard.find(hash, |at| is(*at)).copied()
+    }
+
+    /// Adds a record that is not there yet. `rehash` gives the hash of those that are.
+    pub(super) fn insert(&mut self, hash: u64, at: Ref<T>, rehash: impl Fn(Ref<T>) -> u64) {
+        if let Some(shard) = self.shards.get_mut(shard_of(hash)) {
+            shard.insert_unique(hash, at, |at| rehash(*at));
+        }
+    }
+
+    /// Takes a record out, which is there.
+    pub(super) fn remove(&mut self, hash: u64, at: Ref<T>) {
+        let shard = self.shards.get_mut(shard_of(hash));
+        let found = shard.and_then(|shard| shard.find_entry(hash, |other| *other == at).ok());
+        let Some(found) = found else {
+            panic!("what is in the table is in its index");
+        };
+        found.remove();
+    }
+
+    /// How many records are in it.
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(HashTable::len).sum()
+    }
+}
+
+/// Bits that hashbrown uses neither for the place in a table nor for its tags.
+fn shard_of(hash: u64) -> usize {
+    usize::try_from(hash >> 40).unwrap_or(0) % SHARDS
+}

@@ -1,0 +1,313 @@
+//! Exactly once: what a retry is answered (promise 7, rule 38).
+
+use super::answer::{Answer, Event, Refusal, Table as Limited};
+use super::command::{Client, Command, Life, Mode, Operation};
+use super::state::{Asker, Numbered, Outcome, Request, request_order};
+use super::table::Ref;
+use super::{Machine, Place};
+use crate::hash::{hash64, hash64_after};
+use crate::ids::{RequestId, RequestSeq, SessionId, ZoneId};
+use crate::limits::DEDUPE_MS;
+use crate::time::Stamp;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Who asks, as the operations need it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum From {
+    Nobody,
+    Key(Ref<Request>),
+    Session(Ref<super::state::Session>, RequestSeq),
+}
+
+/// Deadlines of remembered answers are whole seconds, so that forgetting them asks for at most one
+/// entry a second of an idle cluster.
+const FORGET_STEP: u64 = 1_000_000_000;
+
+fn request_hash(zone: ZoneId, id: RequestId) -> u64 {
+    hash64_after(u64::from(zone.get()), &id.get().to_le_bytes())
+}
+
+/// What makes a request another one. The wait is left out: a retry may want to wait less.
+fn content_hash(command: &Command, scratch: &mut Vec<u8>) -> u64 {
+    scratch.clear();
+    let fixed = |scratch: &mut Vec<u8>, kind: u8, numbers: &[u64]| {
+        scratch.push(kind);
+        numbers
+            .iter()
+            .for_each(|number| scratch.extend_from_slice(&number.to_le_bytes()));
+    };
+    match &command.operation {
+        Operation::Acquire(acquire) => {
+            let mode = match acquire.mode {
+                Mode::Exclusive => 0,
+                Mode::Shared => 1,
+            };
+            let life = match acquire.life {
+                Life::Lease { ttl_ms } => ttl_ms,
+                Life::Static => u64::MAX,
+                Life::Session => u64::MAX - 1,
+            };
+            fixed(scratch, 1, &[mode, life]);
+            scratch.extend_from_slice(acquire.key.as_bytes());
+            scratch.extend_from_slice(&acquire.holder);
+        }
+        Operation::Release { key, fence } => {
+            fixed(scratch, 2, &[fence.get()]);
+            scratch.extend_from_slice(key.as_bytes());
+        }
+        Operation::Renew { key, fence, ttl_ms } => {
+            fixed(scratch, 3, &[fence.get(), ttl_ms.unwrap_or(u64::MAX)]);
+            scratch.extend_from_slice(key.as_bytes());
+        }
+        Operation::Cancel { ticket } => fixed(scratch, 4, &[ticket.get()]),
+        Operation::Confirm { ticket } => fixed(scratch, 5, &[ticket.get()]),
+        Operation::OpenSession { ttl_ms, identifier } => {
+            fixed(scratch, 6, &[*ttl_ms]);
+            scratch.extend_from_slice(identifier);
+        }
+        Operation::KeepAlive { session } => {
+            scratch.push(7);
+            scratch.extend_from_slice(&session.get().to_le_bytes());
+        }
+        Operation::CloseSession { session } => {
+            scratch.push(8);
+            scratch.extend_from_slice(&session.get().to_le_bytes());
+        }
+    }
+    hash64_after(hash64(&command.principal), scratch)
+}
+
+impl Outcome {
+    fn of(answer: &Answer) -> Self {
+        if let Answer::Released { fence, already } = *answer {
+            return Self::Released { fence, already };
+        }
+        assert!(
+            !matches!(answer, Answer::Granted(_) | Answer::Queued { .. }),
+            "what goes on changing is never answered from a copy"
+        );
+        Self::Said(Box::new(answer.clone()))
+    }
+
+    /// Whether its grant or ticket keeps it in memory.
+    const fn is_bound(&self) -> bool {
+        matches!(self, Self::Granted { .. } | Self::Waits(_))
+    }
+}
+
+impl Machine {
+    /// Does what a command says, unless it was done before.
+    pub(super) fn execute(
+        &mut self,
+        place: Place,
+        command: &Command,
+        events: &mut Vec<Event>,
+    ) -> Answer {
+        if !self.has_zone(command.zone) {
+            return Answer::Refused(Refusal::Quota {
+                what: Limited::Zones,
+            });
+        }
+        // A confirm is the server's own, and its second try finds what the first one made.
+        if matches!(command.operation, Operation::Confirm { .. }) {
+            return self.operate(place, command, From::Nobody, events).0;
+        }
+        match command.client {
+            Client::None => self.operate(place, command, From::Nobody, events).0,
+            Client::Key(id) => self.execute_keyed(place, command, id, events),
+            Client::Session {
+                id,
+                seq,
+                done_through,
+            } => self.execute_numbered(place, command, (id, seq, done_through), events),
+        }
+    }
+
+    fn has_zone(&mut self, zone: ZoneId) -> bool {
+        if self.zones.contains_key(&zone) {
+            return true;
+        }
+        if self.zones.len() >= self.limits.zones {
+            return false;
+        }
+        let state = self.zones.entry(zone).or_default();
+        state.fence = self.fence_floor;
+        true
+    }
+
+    fn execute_keyed(
+        &mut self,
+        place: Place,
+        command: &Command,
+        id: RequestId,
+        events: &mut Vec<Event>,
+    ) -> Answer {
+        let hash = content_hash(command, &mut self.scratch);
+        let zone = command.zone;
+        if let Some(at) = self.request_of(zone, id) {
+            let request = self.requests.at(at);
+            if request.forget_at <= self.stamp {
+                self.forget(at);
+            } else if request.hash != hash {
+                return Answer::Refused(Refusal::RequestIdReused);
+            } else {
+                let outcome = self.requests.at(at).outcome.clone();
+                return self.replay(&outcome, command);
+            }
+        }
+        if self.zones.entry(zone).or_default().answers >= self.limits.answers {
+            return Answer::Refused(Refusal::Quota {
+                what: Limited::Answers,
+            });
+        }
+        let at = self.requests.insert(Request {
+            zone,
+            id,
+            hash,
+            outcome: Outcome::Open,
+            forget_at: Stamp::MAX,
+        });
+        let requests = &self.requests;
+        self.request_index.insert(request_hash(zone, id), at, |at| {
+            let request = requests.at(at);
+            request_hash(request.zone, request.id)
+        });
+        let (answer, outcome) = self.operate(place, command, From::Key(at), events);
+        let outcome = outcome.unwrap_or_else(|| Outcome::of(&answer));
+        let bound = outcome.is_bound();
+        self.requests.at_mut(at).outcome = outcome;
+        if !bound {
+            self.forget_later(at);
+        }
+        answer
+    }
+
+    fn execute_numbered(
+        &mut self,
+        place: Place,
+        command: &Command,
+        (id, seq, done_through): (SessionId, RequestSeq, RequestSeq),
+        events: &mut Vec<Event>,
+    ) -> Answer {
+        let Some(at) = self.session_of(command.zone, id) else {
+            return Answer::Refused(Refusal::SessionGone);
+        };
+        let session = self.sessions.at_mut(at);
+        if done_through > session.done_through {
+            session.done_through = done_through;
+            session.answers.retain(|answer| answer.seq > done_through);
+        }
+        if seq <= session.done_through {
+            return Answer::Refused(Refusal::Forgotten);
+        }
+        if seq.get() - session.done_through.get() > self.limits.session_window {
+            return Answer::Refused(Refusal::SessionBusy);
+        }
+        let hash = content_hash(command, &mut self.scratch);
+        let answers = &self.sessions.at(at).answers;
+        if let Ok(found) = answers.binary_search_by_key(&seq, |answer| answer.seq)
+            && let Some(known) = answers.get(found)
+        {
+            if known.hash != hash {
+                return Answer::Refused(Refusal::RequestIdReused);
+            }
+            let outcome = known.outcome.clone();
+            return self.replay(&outcome, command);
+        }
+        let (answer, outcome) = self.operate(place, command, From::Session(at, seq), events);
+        // It may have closed itself.
+        if self.session_of(command.zone, id) == Some(at) {
+            let outcome = outcome.unwrap_or_else(|| Outcome::of(&answer));
+            let answers = &mut self.sessions.at_mut(at).answers;
+            let place = answers.partition_point(|answer| answer.seq < seq);
+            answers.insert(place, Numbered { seq, hash, outcome });
+        }
+        answer
+    }
+
+    /// What is, for somebody who asked for it before.
+    fn replay(&self, outcome: &Outcome, command: &Command) -> Answer {
+        match outcome {
+            Outcome::Open => panic!("a request is decided before the next one"),
+            Outcome::Granted { grant, fence } => {
+                let Operation::Acquire(acquire) = &command.operation else {
+                    panic!("only an acquire is remembered by its grant");
+                };
+                let key = acquire.key.clone();
+                let found = self.grant_of(command.zone, key.as_bytes(), *fence);
+                let alive = found.filter(|at| self.is_alive(self.grants.at(*at)));
+                let Some(at) = alive else {
+                    return Answer::Refused(Refusal::NotHeld);
+                };
+                assert!(at == *grant, "a fence is given once");
+                Answer::Granted(self.describe(at, key, true))
+            }
+            Outcome::Waits(at) => {
+                let ticket = self.tickets.at(*at);
+                if !self.is_ticket_alive(ticket) {
+                    // The end itself comes as an event, when there is room for it.
+                    return Answer::Refused(Refusal::Cancelled);
+                }
+                if ticket.offered {
+                    return Answer::Offered { ticket: ticket.id };
+                }
+                Answer::Queued {
+                    ticket: ticket.id,
+                    position: self.position(ticket),
+                }
+            }
+            Outcome::Released { fence, already } => Answer::Released {
+                fence: *fence,
+                already: *already,
+            },
+            Outcome::Said(answer) => (**answer).clone(),
+        }
+    }
+
+    fn request_of(&self, zone: ZoneId, id: RequestId) -> Option<Ref<Request>> {
+        self.request_index.find(request_hash(zone, id), |at| {
+            let request = self.requests.at(at);
+            request.zone == zone && request.id == id
+        })
+    }
+
+    /// A ticket ended: what a retry of its request will be told.
+    pub(super) fn conclude(&mut self, asker: &Asker, outcome: Outcome) {
+        match asker {
+            Asker::Nobody => {}
+            Asker::Key(request) => self.requests.at_mut(*request).outcome = outcome,
+            Asker::Session { session, seq, .. } => {
+                let answers = &mut self.sessions.at_mut(*session).answers;
+                if let Ok(found) = answers.binary_search_by_key(seq, |answer| answer.seq)
+                    && let Some(answer) = answers.get_mut(found)
+                {
+                    answer.outcome = outcome;
+                }
+            }
+        }
+    }
+
+    /// Nothing but the answer itself keeps it in memory any more: it has its time from now on.
+    pub(super) fn forget_later(&mut self, at: Ref<Request>) {
+        let forget_at = self.stamp.plus(Duration::from_millis(DEDUPE_MS)).as_nanos();
+        let forget_at =
+            Stamp::from_nanos(forget_at.div_ceil(FORGET_STEP).saturating_mul(FORGET_STEP));
+        let request = self.requests.at_mut(at);
+        request.forget_at = forget_at;
+        self.zones.entry(request.zone).or_default().answers += 1;
+        let requests = &self.requests;
+        self.request_timers.set(at, request_order(requests));
+    }
+
+    /// The time of an answer is over.
+    pub(super) fn forget(&mut self, at: Ref<Request>) {
+        let requests = &self.requests;
+        self.request_timers.clear(at, request_order(requests));
+        let request = self.requests.remove(at);
+        self.request_index
+            .remove(request_hash(request.zone, request.id), at);
+        self.zones.entry(request.zone).or_default().answers -= 1;
+    }
+}

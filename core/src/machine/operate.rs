@@ -1,0 +1,214 @@
+//! What each command does, once it is known to be new.
+
+use super::answer::{Answer, Event, Refusal, Table as Limited};
+use super::command::{Acquire, Command, Operation};
+use super::hold::Claim;
+use super::key::Key;
+use super::list::Link;
+use super::once::From;
+use super::state::{Asker, Lock, Outcome, Ticket};
+use super::table::Ref;
+use super::{Machine, Place};
+use crate::ids::{Fence, TicketId, ZoneId};
+use alloc::vec::Vec;
+
+impl Machine {
+    /// Does what a command says. The outcome is what a retry is answered from, if it is more than
+    /// the answer itself.
+    pub(super) fn operate(
+        &mut self,
+        place: Place,
+        command: &Command,
+        from: From,
+        events: &mut Vec<Event>,
+    ) -> (Answer, Option<Outcome>) {
+        let zone = command.zone;
+        let answer = match &command.operation {
+            Operation::Acquire(acquire) => {
+                return self.acquire(place, command, acquire, from, events);
+            }
+            Operation::Release { key, fence } => self.release(zone, key, *fence, events),
+            Operation::Cancel { ticket } => self.cancel(zone, *ticket, from, events),
+            Operation::Confirm { ticket } => self.confirm(zone, *ticket, events),
+            Operation::OpenSession { ttl_ms, identifier } => {
+                self.open_session(place, zone, *ttl_ms, identifier, events)
+            }
+            Operation::CloseSession { session } => self.close_session(zone, *session, events),
+            Operation::Renew { .. } | Operation::KeepAlive { .. } => {
+                panic!("renewals go before the clock")
+            }
+        };
+        (answer, None)
+    }
+
+    fn acquire(
+        &mut self,
+        place: Place,
+        command: &Command,
+        acquire: &Acquire,
+        from: From,
+        events: &mut Vec<Event>,
+    ) -> (Answer, Option<Outcome>) {
+        let zone = command.zone;
+        let found = self.lock_of(zone, acquire.key.as_bytes());
+        let found = found.filter(|at| self.settle(*at, events));
+        let free = found.is_none_or(|at| self.is_free_for(self.locks.at(at), acquire));
+        if !free && acquire.wait_ms == 0 {
+            let by = found.map_or_else(Vec::new, |at| self.blockers(self.locks.at(at)));
+            return (Answer::Refused(Refusal::Held { by }), None);
+        }
+        if let Some(what) = self.exceeded(zone, free) {
+            return (Answer::Refused(Refusal::Quota { what }), None);
+        }
+        let lock =
+            found.unwrap_or_else(|| self.lock_for(zone, acquire.key.as_bytes(), acquire.mode));
+        let claim = Claim {
+            mode: acquire.mode,
+            life: acquire.life,
+            holder: self.holder_to_keep(command, acquire, from).into(),
+            session: match from {
+                From::Session(session, _) => Some(session),
+                From::Nobody | From::Key(_) => None,
+            },
+            request: match from {
+                From::Key(request) => Some(request),
+                From::Nobody | From::Session(..) => None,
+            },
+        };
+        if free {
+            let grant = self.grant(lock, claim);
+            let fence = self.grants.at(grant).fence;
+            let answer = Answer::Granted(self.describe(grant, acquire.key.clone(), false));
+            return (answer, Some(Outcome::Granted { grant, fence }));
+        }
+        let asker = |at| asker_of(from, at);
+        let at = self.enqueue(lock, place.ticket(), acquire.wait_ms, claim, asker);
+        let ticket = self.tickets.at(at);
+        let answer = Answer::Queued {
+            ticket: ticket.id,
+            position: self.position(ticket),
+        };
+        (answer, Some(Outcome::Waits(at)))
+    }
+
+    /// Whether a newcomer may have it at once: it fits, and nobody came before.
+    fn is_free_for(&self, lock: &Lock, acquire: &Acquire) -> bool {
+        let front = lock.line.and_then(|line| self.lines.at(line).front);
+        front.is_none() && self.fits(lock, acquire.mode)
+    }
+
+    fn exceeded(&self, zone: ZoneId, free: bool) -> Option<Limited> {
+        let zone = self.zones.get(&zone)?;
+        if zone.grants + zone.tickets >= self.limits.locks {
+            return Some(Limited::Locks);
+        }
+        (!free && zone.tickets >= self.limits.tickets).then_some(Limited::Tickets)
+    }
+
+    /// The holder's name as it is stored: nothing if the session's identifier says it.
+    fn holder_to_keep<'a>(
+        &self,
+        command: &'a Command,
+        acquire: &'a Acquire,
+        from: From,
+    ) -> &'a [u8] {
+        let by_session = match from {
+            From::Session(session, _) => !self.sessions.at(session).identifier.is_empty(),
+            From::Nobody | From::Key(_) => false,
+        };
+        if acquire.holder.is_empty() && !by_session {
+            return &command.principal;
+        }
+        &acquire.holder
+    }
+
+    fn release(
+        &mut self,
+        zone: ZoneId,
+        key: &Key,
+        fence: Fence,
+        events: &mut Vec<Event>,
+    ) -> Answer {
+        let given = self
+            .zones
+            .get(&zone)
+            .map_or(Fence::default(), |zone| zone.fence);
+        if fence > given {
+            return Answer::Refused(Refusal::NotHeld);
+        }
+        let already = Answer::Released {
+            fence,
+            already: true,
+        };
+        let Some(at) = self.grant_of(zone, key.as_bytes(), fence) else {
+            return already;
+        };
+        self.budget = self.budget.max(1);
+        if !self.is_alive(self.grants.at(at)) {
+            let lock = self.lose(at, events);
+            self.wake(lock, events);
+            return already;
+        }
+        let lock = self.end(at);
+        self.wake(lock, events);
+        Answer::Released {
+            fence,
+            already: false,
+        }
+    }
+
+    fn cancel(
+        &mut self,
+        zone: ZoneId,
+        id: TicketId,
+        from: From,
+        events: &mut Vec<Event>,
+    ) -> Answer {
+        let found = self.ticket_of(zone, id);
+        let Some(at) = found.filter(|at| self.is_ticket_alive(self.tickets.at(*at))) else {
+            return Answer::Refused(Refusal::NoSuchTicket);
+        };
+        let owner = self.tickets.at(at).session();
+        let asks = match from {
+            From::Session(session, _) => Some(session),
+            From::Nobody | From::Key(_) => None,
+        };
+        if owner.is_some() && owner != asks {
+            return Answer::Refused(Refusal::NoSuchTicket);
+        }
+        let lock = self.end_ticket(at, Refusal::Cancelled, events);
+        self.budget = self.budget.max(1);
+        self.wake(lock, events);
+        Answer::Cancelled { ticket: id }
+    }
+
+    fn confirm(&mut self, zone: ZoneId, id: TicketId, events: &mut Vec<Event>) -> Answer {
+        let found = self.ticket_of(zone, id);
+        let Some(at) = found.filter(|at| self.is_ticket_alive(self.tickets.at(*at))) else {
+            return Answer::Refused(Refusal::NoSuchTicket);
+        };
+        let ticket = self.tickets.at(at);
+        if ticket.offered {
+            let lock = self.lines.at(ticket.line).lock;
+            let answer = self.grant_ticket(at, events);
+            self.tidy_up(lock);
+            return answer;
+        }
+        Answer::Queued {
+            ticket: id,
+            position: self.position(ticket),
+        }
+    }
+}
+
+fn asker_of(from: From, at: Ref<Ticket>) -> Asker {
+    match from {
+        From::Nobody => Asker::Nobody,
+        From::Key(request) => Asker::Key(request),
+        From::Session(session, seq) => Asker::Session {
+            session,
+            seq,
+            beside: Link::alone(at),
+        },
+    }
+}

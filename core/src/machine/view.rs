@@ -1,0 +1,152 @@
+//! What may be read of the machine without a command.
+
+use super::Machine;
+use super::command::Mode;
+use super::hold::millis;
+use super::key::Key;
+use super::state::Lock;
+use crate::ids::{SessionId, TicketId, ZoneId};
+use crate::limits::{HOLDERS_SHOWN_MAX, WAITERS_SHOWN_MAX};
+use crate::query::{HolderView, LockView, WaiterView};
+use crate::time::Stamp;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// A ticket that is still in its line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TicketView {
+    /// The lock.
+    pub key: Key,
+    /// How it would be shared.
+    pub mode: Mode,
+    /// The session that waits, if one does.
+    pub session: Option<SessionId>,
+    /// The lock is offered to it, and awaits its confirm.
+    pub offered: bool,
+    /// How many are before it at most, plus one.
+    pub position: u64,
+}
+
+impl Machine {
+    /// Whether this session's end is still to come.
+    pub fn has_session(&self, zone: ZoneId, session: SessionId) -> bool {
+        self.session_of(zone, session).is_some()
+    }
+
+    /// A ticket, if its end is still to come.
+    pub fn ticket(&self, zone: ZoneId, ticket: TicketId) -> Option<TicketView> {
+        let ticket = self.tickets.at(self.ticket_of(zone, ticket)?);
+        if !self.is_ticket_alive(ticket) {
+            return None;
+        }
+        let lock = self.locks.at(self.lines.at(ticket.line).lock);
+        Some(TicketView {
+            key: Key::copied(&lock.key),
+            mode: ticket.mode,
+            session: ticket.session().map(|at| self.sessions.at(at).id),
+            offered: ticket.offered,
+            position: self.position(ticket),
+        })
+    }
+
+    /// How many locks are held or waited for, in all zones.
+    pub const fn locks_len(&self) -> usize {
+        self.locks.len()
+    }
+
+    /// How many grants there are, in all zones.
+    pub const fn grants_len(&self) -> usize {
+        self.grants.len()
+    }
+
+    /// How many sessions there are, in all zones.
+    pub const fn sessions_len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many tickets there are, in all zones.
+    pub const fn tickets_len(&self) -> usize {
+        self.tickets.len()
+    }
+
+    /// One lock, with what is left of its times counted from `now`.
+    pub(crate) fn lock_view(&self, zone: ZoneId, key: &Key, now: Stamp) -> LockView {
+        let found = self.lock_of(zone, key.as_bytes());
+        let view = found.map(|at| self.view_of(self.locks.at(at), key.clone(), now));
+        view.unwrap_or_else(|| LockView {
+            key: key.clone(),
+            holders: Vec::new(),
+            waiters: Vec::new(),
+            waiting: 0,
+        })
+    }
+
+    /// The first `count` keys of a zone that begin with `prefix` and come after `after`, and that
+    /// somebody holds or waits for, in order.
+    ///
+    /// Walks all locks, with memory for `count` of them: an ordered index would cost every lock
+    /// about 12 bytes and every cycle a search, for a question that people ask.
+    pub(crate) fn first_keys(
+        &self,
+        zone: ZoneId,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        count: usize,
+    ) -> Vec<Key> {
+        let mut first = alloc::collections::BinaryHeap::with_capacity(count + 1);
+        for (_, lock) in self.locks.iter() {
+            let key: &[u8] = &lock.key;
+            let wanted = lock.zone == zone
+                && key.starts_with(prefix)
+                && after.is_none_or(|after| key > after)
+                && (first.len() < count || first.peek().is_some_and(|last| key < *last));
+            if wanted && self.is_in_use(lock) {
+                first.push(key);
+                if first.len() > count {
+                    first.pop();
+                }
+            }
+        }
+        first
+            .into_sorted_vec()
+            .into_iter()
+            .map(Key::copied)
+            .collect()
+    }
+
+    fn is_in_use(&self, lock: &Lock) -> bool {
+        let mut waiters = lock
+            .line
+            .into_iter()
+            .flat_map(|line| self.tickets_of(self.lines.at(line)));
+        self.holders(lock).any(|grant| self.is_alive(grant))
+            || waiters.any(|ticket| self.is_ticket_alive(ticket))
+    }
+
+    fn view_of(&self, lock: &Lock, key: Key, now: Stamp) -> LockView {
+        let holders = self.holders(lock).filter(|grant| self.is_alive(grant));
+        let holders = holders.take(HOLDERS_SHOWN_MAX).map(|grant| HolderView {
+            holder: Bytes::copy_from_slice(self.holder_name(grant)),
+            mode: lock.mode,
+            fence: grant.fence,
+            session: grant.session().map(|at| self.sessions.at(at).id),
+            held_ms: millis(now.since(grant.since)),
+            remaining_ms: self.end_of(grant).map(|end| millis(end.since(now))),
+        });
+        let line = lock.line.map(|line| self.lines.at(line));
+        let waiters = line.into_iter().flat_map(|line| self.tickets_of(line));
+        let waiters = waiters.filter(|ticket| self.is_ticket_alive(ticket));
+        let waiters = waiters.take(WAITERS_SHOWN_MAX).map(|ticket| WaiterView {
+            holder: Bytes::copy_from_slice(self.waiter_name(ticket)),
+            mode: ticket.mode,
+            ticket: ticket.id,
+            waiting_ms: millis(now.since(ticket.since)),
+        });
+        LockView {
+            key,
+            holders: holders.collect(),
+            waiters: waiters.collect(),
+            waiting: line.map_or(0, |line| line.count),
+        }
+    }
+}
