@@ -127,6 +127,11 @@ impl Pending {
         &self.writes
     }
 
+    /// What it will say.
+    pub const fn superblock(&self) -> &Superblock {
+        &self.next
+    }
+
     /// Says that all of it was written and synced.
     pub fn done(self) -> Durable {
         Durable { now: self.next }

@@ -1,0 +1,381 @@
+//! One data directory, open.
+
+use crate::counters::{Counters, Tally};
+use crate::error::DiskError;
+use crate::lock::Lock;
+use crate::mapping::Mapping;
+use crate::segments::Segments;
+use crate::spare::Spare;
+use crate::superblock::SuperblockFile;
+use crate::trace::Trace;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+use tenure_core::entry::Entry;
+use tenure_core::ids::{Ballot, RecordNo, SegmentNo, Slot};
+use tenure_core::replica::record::Record;
+use tenure_core::wal::superblock::{Durable, Superblock};
+use tenure_core::wal::writer::{Group, Writer};
+
+/// Files that stay open for reading.
+const READERS_MAX: usize = 8;
+/// How long after a failure the next spare segment is tried.
+const SPARE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Whether new work can be taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Space {
+    /// Yes.
+    Enough,
+    /// No: the next segment could not be made, and what is left of the present one is for the work
+    /// that has begun. It is tried again every second.
+    Low,
+}
+
+/// One data directory, open. Dropping it waits for the segment that is being made, if one is.
+pub struct Disk {
+    pub(crate) dir: PathBuf,
+    pub(crate) segments: Segments,
+    pub(crate) superblock_file: SuperblockFile,
+    /// Taken only while it is written.
+    pub(crate) superblock: Option<Durable>,
+    pub(crate) writer: Writer,
+    pub(crate) active: Active,
+    pub(crate) spare: Spare,
+    pub(crate) space: Space,
+    pub(crate) spare_tried: Instant,
+    pub(crate) readers: BTreeMap<SegmentNo, File>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) trace: Option<SyncSender<Trace>>,
+    /// The last thing that goes.
+    pub(crate) _lock: Lock,
+}
+
+/// The segment that groups are stored into.
+pub(crate) struct Active {
+    number: SegmentNo,
+    file: Arc<File>,
+    mapping: Mapping,
+}
+
+impl Active {
+    pub(crate) fn new(number: SegmentNo, file: File) -> std::io::Result<Self> {
+        Ok(Self {
+            number,
+            mapping: Mapping::new(&file)?,
+            file: Arc::new(file),
+        })
+    }
+}
+
+/// What the thread that syncs shares with the one that appends.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    tally: Tally,
+    /// A write or a sync failed.
+    failed: AtomicBool,
+    /// A group was stored and is not synced yet.
+    in_flight: AtomicBool,
+}
+
+impl Shared {
+    fn fail<T>(&self, error: DiskError) -> Result<T, DiskError> {
+        self.failed.store(true, Ordering::SeqCst);
+        Err(error)
+    }
+
+    fn check(&self) -> Result<(), DiskError> {
+        if self.failed.load(Ordering::SeqCst) {
+            return Err(DiskError::Failed);
+        }
+        Ok(())
+    }
+}
+
+/// A group that was stored. It is durable when [`Sealed::sync`] returns, which may be called on
+/// another thread; until then no other group can be sealed.
+#[must_use = "a group is durable only once it is synced"]
+pub struct Sealed {
+    shared: Arc<Shared>,
+    stored: Option<Stored>,
+}
+
+struct Stored {
+    segment: SegmentNo,
+    file: Arc<File>,
+    path: PathBuf,
+    bytes: u64,
+    through: RecordNo,
+    trace: Option<SyncSender<Trace>>,
+}
+
+impl Sealed {
+    /// Whether there is nothing to sync.
+    pub const fn is_empty(&self) -> bool {
+        self.stored.is_none()
+    }
+
+    /// Waits until the group, and everything before it, survives a crash. Returns the last record
+    /// that does, if any was sealed.
+    ///
+    /// # Errors
+    ///
+    /// It may not survive. Every later call on this disk is refused: stop the server.
+    pub fn sync(self) -> Result<Option<RecordNo>, DiskError> {
+        self.shared.check()?;
+        let Some(stored) = self.stored else {
+            return Ok(None);
+        };
+        let began = Instant::now();
+        // Also writes what was stored through the mapping: the kernel finds those pages dirty.
+        if let Err(error) = stored.file.sync_data() {
+            return self
+                .shared
+                .fail(DiskError::io("synced", &stored.path)(error));
+        }
+        self.shared.tally.synced(stored.bytes, began.elapsed());
+        trace(&stored.trace, || Trace::Synced {
+            segment: stored.segment,
+        });
+        self.shared.in_flight.store(false, Ordering::SeqCst);
+        Ok(Some(stored.through))
+    }
+}
+
+impl Disk {
+    /// Adds a record to the open group. `number` is one more than the last.
+    ///
+    /// # Errors
+    ///
+    /// No room for the next segment ([`DiskError::Full`]: nothing was appended), or the disk failed
+    /// before, or the group is full (`DiskError::Append`: seal, sync, and try again).
+    pub fn append(&mut self, number: RecordNo, record: &Record) -> Result<(), DiskError> {
+        self.shared.check()?;
+        let payload = match record {
+            Record::Accepted { entry, .. } | Record::Decided { entry, .. } => entry.bytes().len(),
+            Record::DecidedHint { .. } => 0,
+        };
+        if self.writer.may_need_next_segment(payload) {
+            self.need_spare()?;
+        }
+        Ok(self.writer.append(number, record)?)
+    }
+
+    /// Closes the open group and stores it. Without records it is the trailing seal (rule 12), or
+    /// nothing if there is one already, or no room for one.
+    ///
+    /// # Errors
+    ///
+    /// The group before is not synced yet, or the disk failed.
+    pub fn seal(&mut self) -> Result<Sealed, DiskError> {
+        self.shared.check()?;
+        if self.shared.in_flight.load(Ordering::SeqCst) {
+            return Err(DiskError::NotSynced);
+        }
+        let group = if self.writer.is_empty() {
+            self.trailing_seal()
+        } else {
+            self.writer.seal()
+        };
+        let stored = match group.map(|group| self.store(group)).transpose() {
+            Ok(stored) => stored,
+            // The writer has gone on without the disk.
+            Err(error) => return self.shared.fail(error),
+        };
+        Ok(Sealed {
+            shared: Arc::clone(&self.shared),
+            stored,
+        })
+    }
+
+    /// Writes the superblock with this promise. It survives a crash when this returns.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed, now or before.
+    pub fn promise(&mut self, ballot: Ballot) -> Result<(), DiskError> {
+        self.shared.check()?;
+        let Some(durable) = self.superblock.take() else {
+            return Err(DiskError::Failed);
+        };
+        match self.superblock_file.write(durable.promise(ballot)) {
+            Ok(durable) => self.superblock = Some(durable),
+            Err(error) => return self.shared.fail(error),
+        }
+        self.shared.tally.promised();
+        Ok(())
+    }
+
+    /// Decided entries in a row from slot `from`, none above `upto`: as many as fit a bounded
+    /// answer, or none if the log does not have the first one. What the log holds for a slot that
+    /// is not decided is given as well; the caller knows how far is decided.
+    ///
+    /// # Errors
+    ///
+    /// A segment can't be read, or is damaged.
+    pub fn load(&mut self, from: Slot, upto: Slot) -> Result<Vec<Entry>, DiskError> {
+        self.shared.check()?;
+        let mut plan = self.writer.index().plan(from, upto);
+        for piece in plan.pieces().to_vec() {
+            let file = reader(&mut self.readers, &self.segments, piece.segment)?;
+            let bytes = self
+                .segments
+                .read(piece.segment, file, piece.offset, piece.len)?;
+            let taken = plan.take(&piece, &bytes);
+            taken.map_err(|damage| DiskError::Damaged {
+                dir: self.dir.clone(),
+                damage: Box::new(damage),
+            })?;
+        }
+        Ok(plan.finish())
+    }
+
+    /// Whether new work can be taken. Asks again for room, once a second, if there was none.
+    pub fn space(&mut self) -> Space {
+        self.spare.poll();
+        match &self.spare {
+            Spare::Ready(..) => self.space = Space::Enough,
+            Spare::Making(..) => {}
+            Spare::Failed(..) => {
+                self.space = Space::Low;
+                if self.spare_tried.elapsed() >= SPARE_AGAIN {
+                    self.begin_spare();
+                }
+            }
+        }
+        self.space
+    }
+
+    /// Whether the last group has records, so that a trailing seal is due.
+    pub fn wants_trailing_seal(&self) -> bool {
+        self.writer.wants_trailing_seal()
+    }
+
+    /// What the superblock says.
+    ///
+    /// # Panics
+    ///
+    /// Never: it is only away while [`Disk::promise`] runs, or after that failed.
+    pub fn superblock(&self) -> Option<&Superblock> {
+        self.superblock.as_ref().map(Durable::superblock)
+    }
+
+    /// What was done since the disk was opened.
+    pub fn counters(&self) -> Counters {
+        self.shared.tally.read()
+    }
+
+    fn trailing_seal(&mut self) -> Option<Group> {
+        let fits = !self.writer.may_need_next_segment(0) || self.need_spare().is_ok();
+        if fits {
+            self.writer.trailing_seal()
+        } else {
+            None
+        }
+    }
+
+    fn store(&mut self, group: Group) -> Result<Stored, DiskError> {
+        if group.segment != self.active.number {
+            self.next_segment(group.segment)?;
+        }
+        let path = self.segments.path(group.segment);
+        let offset = usize::try_from(group.offset)
+            .map_err(|error| DiskError::io("mapped", &path)(std::io::Error::other(error)))?;
+        let (first, others) = group.halves();
+        self.active.mapping.store(offset, first, others);
+        self.shared.in_flight.store(true, Ordering::SeqCst);
+        let bytes = u64::try_from(group.bytes.len()).unwrap_or(u64::MAX);
+        trace(&self.trace, || Trace::Stored {
+            segment: group.segment,
+            offset: group.offset,
+            bytes: group.bytes,
+        });
+        Ok(Stored {
+            segment: group.segment,
+            file: Arc::clone(&self.active.file),
+            path,
+            bytes,
+            through: group.through,
+            trace: self.trace.clone(),
+        })
+    }
+
+    /// Maps the spare segment and begins the next one.
+    fn next_segment(&mut self, wanted: SegmentNo) -> Result<(), DiskError> {
+        self.need_spare()?;
+        let after = wanted.next();
+        let bytes = self.writer.next_segment().1;
+        let next = Spare::begin(&self.segments, after, bytes);
+        self.spare_tried = Instant::now();
+        let Spare::Ready(number, file) = std::mem::replace(&mut self.spare, next) else {
+            panic!("the next segment was waited for");
+        };
+        assert!(number == wanted, "segments are used in their order");
+        let path = self.segments.path(number);
+        let len = file.metadata().map_err(DiskError::io("read", &path))?.len();
+        self.active = Active::new(number, file).map_err(DiskError::io("mapped", &path))?;
+        trace(&self.trace, || Trace::Made {
+            segment: number,
+            bytes: len,
+        });
+        Ok(())
+    }
+
+    /// Waits for the next segment. If it could not be made, tries once more.
+    fn need_spare(&mut self) -> Result<(), DiskError> {
+        if matches!(self.spare, Spare::Failed(..)) {
+            self.begin_spare();
+        }
+        self.spare.wait();
+        match &mut self.spare {
+            Spare::Failed(error) => {
+                self.space = Space::Low;
+                Err(std::mem::replace(error, DiskError::Failed))
+            }
+            Spare::Ready(..) | Spare::Making(..) => {
+                self.space = Space::Enough;
+                Ok(())
+            }
+        }
+    }
+
+    fn begin_spare(&mut self) {
+        let (number, bytes) = self.writer.next_segment();
+        self.spare = Spare::begin(&self.segments, number, bytes);
+        self.spare_tried = Instant::now();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // The lock goes after this: nobody else may find a segment half made.
+        self.spare.wait();
+    }
+}
+
+/// An open file to read segment `number` from.
+fn reader<'r>(
+    readers: &'r mut BTreeMap<SegmentNo, File>,
+    segments: &Segments,
+    number: SegmentNo,
+) -> Result<&'r File, DiskError> {
+    if !readers.contains_key(&number) {
+        let file = segments.open(number)?;
+        if readers.len() >= READERS_MAX {
+            readers.pop_first();
+        }
+        readers.insert(number, file);
+    }
+    Ok(&readers[&number])
+}
+
+fn trace(to: &Option<SyncSender<Trace>>, what: impl FnOnce() -> Trace) {
+    if let Some(to) = to {
+        // A test that no longer listens does not stop the disk.
+        drop(to.send(what()));
+    }
+}

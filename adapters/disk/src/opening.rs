@@ -1,0 +1,239 @@
+//! Making a data directory, and opening one.
+
+use crate::disk::{Active, Disk, Shared, Space};
+use crate::error::DiskError;
+use crate::lock::Lock;
+use crate::segments::{Segments, sync_folder};
+use crate::spare::Spare;
+use crate::superblock::SuperblockFile;
+use crate::trace::Trace;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Instant;
+use tenure_core::ids::{ClusterId, Incarnation, NodeId, SegmentNo};
+use tenure_core::replica::record::Recovered;
+use tenure_core::wal::damage::Damage;
+use tenure_core::wal::recovery::{Recovery, Tail};
+use tenure_core::wal::superblock::{self, Durable, Superblock};
+use tenure_core::wal::{Identity, Sizes};
+
+/// Whose directory it must be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Owner {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The server.
+    pub node: NodeId,
+}
+
+/// What may differ.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How large new segments are.
+    pub sizes: Sizes,
+    /// Where to tell what is stored and synced. It must be read while the disk is used.
+    pub trace: Option<SyncSender<Trace>>,
+}
+
+impl Disk {
+    /// Whether there is a data directory, so that it is to be opened and not made.
+    pub fn is_formatted(dir: &Path) -> bool {
+        dir.join(SUPERBLOCK).exists()
+    }
+
+    /// Makes a data directory with an empty log. `config` is kept in the superblock. What a crash
+    /// leaves half made is made anew.
+    ///
+    /// # Errors
+    ///
+    /// There is one already, somebody makes one, or the system says no.
+    pub fn format(
+        dir: &Path,
+        owner: Owner,
+        config: Bytes,
+        options: &Options,
+    ) -> Result<(), DiskError> {
+        let segments = Segments::of(dir);
+        let made = fs::create_dir_all(segments.folder());
+        made.map_err(DiskError::io("made", segments.folder()))?;
+        let _lock = Lock::take(dir)?;
+        let dir_owned = || dir.to_owned();
+        if Self::is_formatted(dir) {
+            return Err(DiskError::AlreadyFormatted { dir: dir_owned() });
+        }
+        let unfinished = dir.join(UNFINISHED);
+        for number in segments.list()? {
+            // Only a format that was cut off leaves segments and no superblock of that name.
+            if !unfinished.exists() {
+                return Err(DiskError::SuperblockMissing { dir: dir_owned() });
+            }
+            segments.remove(number)?;
+        }
+        let identity = Identity {
+            cluster: owner.cluster,
+            node: owner.node,
+            incarnation: draw_incarnation(dir)?,
+        };
+        let first = superblock::format(identity, config);
+        let (mut file, _) = SuperblockFile::make(&unfinished, first)?;
+        sync_folder(dir)?;
+        let number = SegmentNo::new(1);
+        segments.make(number, options.sizes.of(number))?;
+        file.rename(&dir.join(SUPERBLOCK))?;
+        sync_folder(dir)?;
+        dir.parent()
+            .filter(|parent| parent.is_dir())
+            .map_or(Ok(()), sync_folder)
+    }
+
+    /// Opens a data directory: begins a new boot, recovers the log, makes its end safe.
+    ///
+    /// # Errors
+    ///
+    /// It is in use, belongs to somebody else, is damaged (then nothing was changed but the
+    /// superblock), or the system says no.
+    pub fn open(
+        dir: &Path,
+        owner: Owner,
+        options: Options,
+    ) -> Result<(Self, Recovered), DiskError> {
+        let segments = Segments::of(dir);
+        check_formatted(dir, &segments)?;
+        let lock = Lock::take(dir)?;
+        let superblock_file = SuperblockFile::open(&dir.join(SUPERBLOCK))?;
+        let superblock = open_superblock(dir, owner, &superblock_file)?;
+        let tail = recover(dir, &segments, superblock.superblock(), options.sizes)?;
+        let spare = settle(&segments, &tail, options.sizes)?;
+        let (recovered, writer) = tail.done();
+        let number = writer.segment();
+        let active = Active::new(number, segments.open(number)?);
+        let active = active.map_err(DiskError::io("mapped", &segments.path(number)))?;
+        let spare = match spare {
+            Some(spare) => spare,
+            None => {
+                let (number, bytes) = writer.next_segment();
+                Spare::begin(&segments, number, bytes)
+            }
+        };
+        let mut disk = Self {
+            dir: dir.to_owned(),
+            segments,
+            superblock_file,
+            superblock: Some(superblock),
+            writer,
+            active,
+            spare,
+            space: Space::Enough,
+            spare_tried: Instant::now(),
+            readers: BTreeMap::new(),
+            shared: Arc::new(Shared::default()),
+            trace: options.trace,
+            _lock: lock,
+        };
+        // What was recovered is no longer the last thing in the log.
+        disk.seal()?.sync()?;
+        Ok((disk, recovered))
+    }
+}
+
+const SUPERBLOCK: &str = "superblock";
+const UNFINISHED: &str = "superblock.new";
+
+fn check_formatted(dir: &Path, segments: &Segments) -> Result<(), DiskError> {
+    if Disk::is_formatted(dir) {
+        return Ok(());
+    }
+    let dir_owned = dir.to_owned();
+    let unfinished = dir.join(UNFINISHED).exists() || !segments.folder().is_dir();
+    if unfinished || segments.list()?.is_empty() {
+        return Err(DiskError::NotFormatted { dir: dir_owned });
+    }
+    Err(DiskError::SuperblockMissing { dir: dir_owned })
+}
+
+fn draw_incarnation(dir: &Path) -> Result<Incarnation, DiskError> {
+    match getrandom::u64() {
+        Ok(drawn) => Ok(Incarnation::new(drawn)),
+        Err(error) => Err(DiskError::io("given an incarnation", dir)(
+            io::Error::other(error),
+        )),
+    }
+}
+
+/// Begins a boot, unless the directory is somebody else's.
+fn open_superblock(dir: &Path, owner: Owner, file: &SuperblockFile) -> Result<Durable, DiskError> {
+    let dir = || dir.to_owned();
+    let pending = file
+        .read()?
+        .map_err(|error| DiskError::Superblock { dir: dir(), error })?;
+    let found = pending.superblock().identity;
+    if found.cluster != owner.cluster {
+        return Err(DiskError::OtherCluster {
+            dir: dir(),
+            expected: owner.cluster,
+            found: found.cluster,
+        });
+    }
+    if found.node != owner.node {
+        return Err(DiskError::OtherNode {
+            dir: dir(),
+            expected: owner.node,
+            found: found.node,
+        });
+    }
+    file.write(pending)
+}
+
+/// Reads every segment.
+fn recover(
+    dir: &Path,
+    segments: &Segments,
+    superblock: &Superblock,
+    sizes: Sizes,
+) -> Result<Tail, DiskError> {
+    let damaged = |damage: Damage| DiskError::Damaged {
+        dir: dir.to_owned(),
+        damage: Box::new(damage),
+    };
+    let mut recovery = Recovery::new(superblock, sizes);
+    for number in segments.list()? {
+        let next = recovery.next_segment();
+        if number < superblock.first_segment {
+            continue;
+        }
+        if number != next {
+            return Err(damaged(recovery.hole(next)));
+        }
+        let file = segments.open(number)?;
+        let bytes = segments.read(number, &file, 0, segments.len(number)?)?;
+        recovery.segment(number, &bytes).map_err(damaged)?;
+    }
+    recovery.finish().map_err(damaged)
+}
+
+/// Makes the end of the log safe. Gives the segment after it, if there is a good one.
+fn settle(segments: &Segments, tail: &Tail, sizes: Sizes) -> Result<Option<Spare>, DiskError> {
+    if let Some(zero) = tail.zero {
+        segments.zero(zero.segment, zero.offset, zero.len)?;
+    }
+    // A group that only a killed process left in the page cache was read like a durable one.
+    let synced = segments.open(tail.sync)?.sync_data();
+    synced.map_err(DiskError::io("synced", &segments.path(tail.sync)))?;
+    let mut spare = None;
+    for number in segments.list()? {
+        if number < tail.spare {
+            continue;
+        }
+        if number == tail.spare && segments.len(number)? == sizes.of(number) {
+            spare = Some(Spare::Ready(number, segments.open(number)?));
+        } else {
+            segments.remove(number)?;
+        }
+    }
+    Ok(spare)
+}

@@ -1,0 +1,88 @@
+//! The superblock's file.
+
+use crate::error::DiskError;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use tenure_core::wal::superblock::{
+    COPIES, COPY_BYTES, COPY_STRIDE, Durable, FILE_BYTES, Pending, SuperblockError, open,
+};
+
+/// The file with the four copies.
+#[derive(Debug)]
+pub(crate) struct SuperblockFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl SuperblockFile {
+    /// Makes the file at `path`, without a name that a start would believe.
+    pub(crate) fn make(path: &Path, first: Pending) -> Result<(Self, Durable), DiskError> {
+        let io = || DiskError::io("made", path);
+        let made = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path);
+        let file = made.map_err(io())?;
+        let zeros = vec![0; COPY_BYTES];
+        let len = u64::try_from(COPY_BYTES).unwrap_or(u64::MAX);
+        for at in (0..FILE_BYTES / len).map(|index| index * len) {
+            file.write_all_at(&zeros, at).map_err(io())?;
+        }
+        file.sync_all().map_err(io())?;
+        let made = Self {
+            file,
+            path: path.to_owned(),
+        };
+        let durable = made.write(first)?;
+        Ok((made, durable))
+    }
+
+    pub(crate) fn open(path: &Path) -> Result<Self, DiskError> {
+        let opened = OpenOptions::new().read(true).write(true).open(path);
+        Ok(Self {
+            file: opened.map_err(DiskError::io("opened", path))?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Reads the copies, and what to write before anything is said.
+    pub(crate) fn read(&self) -> Result<Result<Pending, SuperblockError>, DiskError> {
+        let mut copies: [Vec<u8>; COPIES] = Default::default();
+        for (copy, at) in copies.iter_mut().zip((0..).step_by(step())) {
+            let mut bytes = vec![0; COPY_BYTES];
+            match self.file.read_exact_at(&mut bytes, at) {
+                Ok(()) => *copy = bytes,
+                // One copy that can't be read is one copy lost.
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(DiskError::io("read", &self.path)(error)),
+            }
+        }
+        Ok(open([&copies[0], &copies[1], &copies[2], &copies[3]]))
+    }
+
+    /// Writes a change: one copy after another, each synced before the next.
+    pub(crate) fn write(&self, pending: Pending) -> Result<Durable, DiskError> {
+        for write in pending.writes() {
+            let written = self.file.write_all_at(&write.bytes, write.offset);
+            written.map_err(DiskError::io("written", &self.path))?;
+            let synced = self.file.sync_data();
+            synced.map_err(DiskError::io("synced", &self.path))?;
+        }
+        Ok(pending.done())
+    }
+
+    /// Gives a finished file the name that a start believes.
+    pub(crate) fn rename(&mut self, path: &Path) -> Result<(), DiskError> {
+        fs::rename(&self.path, path).map_err(DiskError::io("renamed", &self.path))?;
+        path.clone_into(&mut self.path);
+        Ok(())
+    }
+}
+
+fn step() -> usize {
+    usize::try_from(COPY_STRIDE).unwrap_or(usize::MAX)
+}

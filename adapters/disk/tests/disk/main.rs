@@ -1,0 +1,6 @@
+//! The disk adapter on real files.
+
+mod common;
+mod crash;
+mod directory;
+mod full;
