@@ -45,7 +45,7 @@ pub const SECTOR_BYTES: usize = 4096;
 pub const ATOM_BYTES: usize = 512;
 /// The first segment of a new log, small so that a first start is fast.
 pub const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
-/// Every other segment.
+/// Segments grow to this.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// The smallest segment that a log can work with.
 pub const SEGMENT_BYTES_MIN: u64 = 4 * 4096;
@@ -91,7 +91,7 @@ impl Default for Sizes {
 }
 
 impl Sizes {
-    /// The first segment and all others, in bytes: multiples of [`SECTOR_BYTES`], at least
+    /// The first segment, and what the others grow to, in bytes: multiples of [`SECTOR_BYTES`], at least
     /// [`SEGMENT_BYTES_MIN`].
     pub const fn new(first: u64, rest: u64) -> Self {
         let sector = 4096;
@@ -106,12 +106,14 @@ impl Sizes {
         Self { first, rest }
     }
 
-    /// Bytes of segment `number`.
-    pub const fn of(&self, number: SegmentNo) -> u64 {
-        if number.get() <= 1 {
-            self.first
-        } else {
-            self.rest
+    /// Bytes of segment `number`: each four times the one before, up to the size of the others, so
+    /// that while one is filled the next can be made, however slow the disk.
+    pub fn of(&self, number: SegmentNo) -> u64 {
+        let before = u32::try_from(number.before().get()).unwrap_or(u32::MAX);
+        let factor = 4_u64.saturating_pow(before);
+        match before {
+            0 => self.first,
+            1.. => self.first.saturating_mul(factor).min(self.rest),
         }
     }
 }

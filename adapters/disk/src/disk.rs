@@ -379,3 +379,6 @@ fn trace(to: &Option<SyncSender<Trace>>, what: impl FnOnce() -> Trace) {
         drop(to.send(what()));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,10 @@ use tenure_core::ids::SegmentNo;
 /// each later sync of 4 KiB would write a whole folio (190 to 270 µs instead of 30).
 const PAGE: [u8; 4096] = [0; 4096];
 
+/// A segment is synced in steps while it is filled, so that a group's sync, which goes to the same
+/// disk at the same time, waits for one of them at most.
+const SYNC_EVERY: u64 = 1 << 20;
+
 /// The folder of the log.
 #[derive(Clone, Debug)]
 pub(crate) struct Segments {
@@ -122,11 +126,12 @@ fn fill(path: &Path, bytes: u64) -> io::Result<File> {
         .truncate(true)
         .open(path)?;
     calm(&file)?;
-    let mut left = bytes;
-    while left > 0 {
-        let piece = PAGE.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        file.write_all(&PAGE[..piece])?;
-        left -= u64::try_from(piece).unwrap_or(left);
+    let page = u64::try_from(PAGE.len()).unwrap_or(u64::MAX);
+    for at in (0..bytes).step_by(PAGE.len()) {
+        file.write_all(&PAGE)?;
+        if (at + page).is_multiple_of(SYNC_EVERY) {
+            file.sync_data()?;
+        }
     }
     file.sync_all()?;
     Ok(file)

@@ -86,3 +86,10 @@ impl SuperblockFile {
 fn step() -> usize {
     usize::try_from(COPY_STRIDE).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+impl SuperblockFile {
+    pub(crate) fn break_file(&mut self, file: File) {
+        self.file = file;
+    }
+}
