@@ -13,6 +13,7 @@
 //! | [`machine`] | the lock table, tickets, sessions, expiry, fences    | consensus, host time  |
 //! | [`wal`]     | the log's bytes: records, seals, segments, recovery  | files                 |
 //! | [`wire`]    | bytes between servers, and with clients              | sockets               |
+//! | [`client`]  | the client's half: session, retries, what to believe | sockets               |
 #![no_std]
 #![deny(
     clippy::as_conversions,
@@ -39,6 +40,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod client;
 pub mod config;
 pub mod entry;
 pub mod hash;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::limits::PAGE_MAX;
 use proptest::prelude::*;
+use proptest::strategy::Union;
 
 fn proof(session: Option<SessionId>) -> Proof {
     Proof {
@@ -135,20 +136,20 @@ fn any_key() -> impl Strategy<Value = Key> {
             .collect();
         Key::from_pairs(&pairs).unwrap()
     });
-    prop_oneof![path, pairs]
+    Union::new([path.boxed(), pairs.boxed()])
 }
 
 fn any_client() -> impl Strategy<Value = Client> {
-    prop_oneof![
-        Just(Client::None),
-        Just(Client::Key(ID)),
-        (1..u64::MAX).prop_map(in_session),
-    ]
+    Union::new([
+        Just(Client::None).boxed(),
+        Just(Client::Key(ID)).boxed(),
+        (1..u64::MAX).prop_map(in_session).boxed(),
+    ])
 }
 
 fn any_life() -> impl Strategy<Value = Life> {
     let lease = any::<u64>().prop_map(|ttl_ms| Life::Lease { ttl_ms });
-    prop_oneof![lease, Just(Life::Static)]
+    Union::new([lease.boxed(), Just(Life::Static).boxed()])
 }
 
 proptest! {
