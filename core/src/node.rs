@@ -260,7 +260,11 @@ impl Node {
                 self.loads.for_peer(peer, from, out);
             }
             Effect::Refused { numbers, reason } => self.refused(&numbers, reason, out),
-            Effect::ReadAt { nonce, slot, stamp } => self.read_at(nonce, slot, stamp),
+            Effect::Unsent { numbers } => self.pending.unsent(&numbers),
+            Effect::ReadAt { nonce, slot, stamp } => {
+                self.read_at(nonce, slot, stamp);
+                self.answer_reads(out);
+            }
             Effect::Leading { ballot } => {
                 out.push(Output::Note(Note::Leading { ballot }));
                 self.new_leader(effects);

@@ -104,6 +104,11 @@ pub enum Effect {
         /// Why.
         reason: Refused,
     },
+    /// These proposals of this server never left it: there is no leader to send them to.
+    Unsent {
+        /// Their numbers.
+        numbers: Vec<u64>,
+    },
     /// A read that began as `nonce` may be answered once `slot` is applied.
     ReadAt {
         /// The read.

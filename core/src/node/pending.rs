@@ -256,6 +256,15 @@ impl Pending {
         failed
     }
 
+    /// These never left this server.
+    pub(super) fn unsent(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            if let Some(waiting) = self.commands.get_mut(number) {
+                waiting.sends = waiting.sends.saturating_sub(1);
+            }
+        }
+    }
+
     /// The leader refused these before it appended them. Gives those to be answered so.
     fn refuse(&mut self, numbers: &[u64], reason: Refused) -> Vec<Tag> {
         let mut busy = Vec::new();

@@ -9,7 +9,7 @@ use crate::machine::answer::Answer;
 use crate::machine::command::{Acquire, Client, Life, Mode};
 use crate::machine::key::Key;
 use crate::node::input::{Ask, Request};
-use crate::node::output::Reply;
+use crate::node::output::{Failure, Reply};
 use crate::replica::message::Message;
 use crate::replica::record::{Record, RecoveredEntry};
 use alloc::collections::{BTreeMap, VecDeque};

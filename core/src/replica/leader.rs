@@ -431,10 +431,7 @@ impl Replica {
         let forwards = core::mem::take(&mut self.forwards);
         let Some(leader) = self.leader() else {
             let numbers = forwards.iter().map(|proposal| proposal.number).collect();
-            return out.push(Effect::Refused {
-                numbers,
-                reason: Refused::NotLeader,
-            });
+            return out.push(Effect::Unsent { numbers });
         };
         let mut proposals = Vec::new();
         let mut bytes = 0;
