@@ -10,8 +10,10 @@ use crate::rng::Rng;
 use answer::{Blocker, Grant as Granted};
 use core::time::Duration;
 
+mod compare;
 mod expiry;
 mod hold;
+mod model;
 mod once;
 mod sessions;
 mod wait;

@@ -1,0 +1,349 @@
+//! The machine against the model, step by step, over histories that proptest makes up.
+
+use super::model::Model;
+use super::*;
+use crate::rng::Rng;
+use alloc::vec;
+use proptest::prelude::*;
+
+/// One choice: what to do, with some numbers to choose its details from.
+type Choice = (u8, u8, u8, u8);
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let tiny = (
+        1..4usize,
+        2..6usize,
+        1..4usize,
+        1..4usize,
+        1..4usize,
+        1..4u64,
+        1..3usize,
+    );
+    let tiny = tiny.prop_map(
+        |(expiry_batch, locks, tickets, sessions, answers, window, zones)| Limits {
+            expiry_batch,
+            locks,
+            tickets,
+            sessions,
+            answers,
+            session_window: window,
+            zones,
+        },
+    );
+    let few_at_once = (1..4usize).prop_map(|expiry_batch| Limits {
+        expiry_batch,
+        ..Limits::default()
+    });
+    prop_oneof![Just(Limits::default()), few_at_once, tiny]
+}
+
+fn entries() -> impl Strategy<Value = Vec<(u8, Vec<Choice>)>> {
+    prop::collection::vec(
+        (any::<u8>(), prop::collection::vec(any::<Choice>(), 0..5)),
+        1..60,
+    )
+}
+
+/// Both, and what their history has named so far.
+struct Pair {
+    machine: Machine,
+    model: Model,
+    ms: u64,
+    seq: u64,
+    sessions: Vec<SessionId>,
+    grants: Vec<(ZoneId, Key, Fence)>,
+    tickets: Vec<TicketId>,
+    sent: Vec<Command>,
+    /// Of the last entry.
+    events: Vec<Event>,
+}
+
+const STEPS_MS: [u64; 10] = [0, 1, 250, 499, 500, 1000, 3000, 5000, 10_001, 61_000];
+
+fn pick<T: Clone>(from: &[T], at: u8) -> Option<T> {
+    // Counted from the end, where what still lives is.
+    let at = at as usize % from.len().max(1).min(8);
+    from.iter().rev().nth(at).cloned()
+}
+
+impl Pair {
+    fn new(limits: Limits) -> Self {
+        Self {
+            machine: Machine::with_limits(limits),
+            model: Model::new(limits),
+            ms: 0,
+            seq: 0,
+            sessions: vec![],
+            grants: vec![],
+            tickets: vec![],
+            sent: vec![],
+            events: vec![],
+        }
+    }
+
+    fn client(&self, (which, number): (u8, u8)) -> Client {
+        match which % 3 {
+            0 => Client::None,
+            1 => key(u128::from(number % 12)),
+            _ => match pick(&self.sessions, number) {
+                None => Client::None,
+                Some(id) => {
+                    let seq = 1 + u64::from(number >> 3) % 12;
+                    numbered(
+                        id,
+                        seq,
+                        if number & 4 == 0 {
+                            0
+                        } else {
+                            seq.saturating_sub(4)
+                        },
+                    )
+                }
+            },
+        }
+    }
+
+    fn operation(&self, (kind, a, b, c): Choice, client: Client) -> Operation {
+        let name = ["a", "b", "c"][a as usize % 3];
+        let ttl_ms = [500, 1000, 5000][b as usize % 3];
+        let session = pick(&self.sessions, b).unwrap_or_default();
+        let ticket = pick(&self.tickets, a).unwrap_or_default();
+        let (grant_key, fence) = pick(&self.grants, a)
+            .map_or((path(name), Fence::new(5)), |(_, key, fence)| (key, fence));
+        match kind % 16 {
+            0..=6 => Operation::Acquire(Acquire {
+                key: path(name),
+                mode: if c & 1 == 0 { Shared } else { Exclusive },
+                life: match (c >> 1) % 4 {
+                    0 => Life::Static,
+                    1 if matches!(client, Client::Session { .. }) => Life::Session,
+                    2 if matches!(client, Client::Session { .. }) => Life::Session,
+                    _ => Life::Lease { ttl_ms },
+                },
+                wait_ms: [0, 600, 3000, 70_000][(c >> 3) as usize % 4],
+                holder: Bytes::from_static([b"".as_slice(), b"h"][(c >> 5) as usize % 2]),
+            }),
+            7 | 8 => Operation::Release {
+                key: grant_key,
+                fence,
+            },
+            9 | 10 => Operation::Renew {
+                key: grant_key,
+                fence,
+                ttl_ms: (c & 1 == 0).then_some(ttl_ms),
+            },
+            11 => Operation::Cancel { ticket },
+            12 => Operation::Confirm { ticket },
+            13 => Operation::OpenSession {
+                ttl_ms,
+                identifier: Bytes::from_static([b"".as_slice(), b"i", b"j"][c as usize % 3]),
+            },
+            14 => Operation::KeepAlive { session },
+            _ => Operation::CloseSession { session },
+        }
+    }
+
+    fn command(&mut self, choice: Choice) -> Command {
+        let (kind, a, b, c) = choice;
+        if kind >= 250
+            && let Some(command) = pick(&self.sent, c)
+        {
+            return command; // forwarded twice
+        }
+        if kind >= 215
+            && let Some(mut command) = pick(&self.sent, c)
+        {
+            self.seq += 1; // asked again by the client
+            command.via.seq = self.seq;
+            return command;
+        }
+        let client = self.client((kind >> 4, b ^ c.rotate_left(3)));
+        self.seq += 1;
+        let command = Command {
+            zone: ZoneId::new(u32::from(a >> 6 == 3)),
+            principal: Bytes::from_static(b"ann"),
+            client,
+            via: Via {
+                node: NodeId::new(1),
+                boot: Boot::new(1),
+                seq: self.seq,
+            },
+            operation: self.operation(choice, client),
+        };
+        self.sent.push(command.clone());
+        command
+    }
+
+    /// One entry for both; everything that can be compared is.
+    fn step(&mut self, time: u8, choices: &[Choice]) -> Result<(), TestCaseError> {
+        self.ms += STEPS_MS[time as usize % STEPS_MS.len()];
+        // Now and then an older entry, proposed again by a later leader.
+        let back = if time >= 240 { 700 } else { 0 };
+        let stamp = Stamp::ZERO.plus(Duration::from_millis(self.ms.saturating_sub(back)));
+        let slot = self.machine.applied().next();
+        let mut events = vec![];
+        let expected = if time % 32 == 31 || slot == Slot::new(1) {
+            let floor = Fence::new(u64::from(time) << 20);
+            let entry = Entry::new(EntryKind::LeaderStart, stamp, &[codec::encode_start(floor)]);
+            self.machine.apply(slot, &entry, &mut events);
+            self.model.start(stamp, floor)
+        } else {
+            let commands: Vec<Command> =
+                choices.iter().map(|choice| self.command(*choice)).collect();
+            let encoded: Vec<Bytes> = commands.iter().map(codec::encode).collect();
+            let entry = Entry::new(EntryKind::Batch, stamp, &encoded);
+            self.machine.apply(slot, &entry, &mut events);
+            self.model.batch(slot, stamp, &commands)
+        };
+        prop_assert_eq!(&events, &expected);
+        self.learn(&events);
+        self.events = events;
+        self.compare()
+    }
+
+    fn learn(&mut self, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::Answered { answer, .. } | Event::Ended { answer, .. } => match answer {
+                    Answer::Granted(grant) if !grant.replayed => {
+                        self.grants
+                            .push((grant.zone, grant.key.clone(), grant.fence));
+                    }
+                    Answer::Queued { ticket, .. } => self.tickets.push(*ticket),
+                    Answer::SessionOpened { session, .. } => self.sessions.push(*session),
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+    }
+
+    fn compare(&self) -> Result<(), TestCaseError> {
+        prop_assert_eq!(self.machine.audit(), Ok(()));
+        prop_assert_eq!(self.machine.stamp(), self.model.now);
+        prop_assert_eq!(self.machine.next_deadline(), self.model.next_deadline());
+        let now = self.machine.stamp();
+        for zone in [ZoneId::new(0), ZoneId::new(1)] {
+            let mut used = vec![];
+            for name in ["a", "b", "c"] {
+                let expected = self.model.inspect(zone, &path(name));
+                let view = query::inspect(&self.machine, zone, &path(name), now);
+                prop_assert_eq!(&view, &expected);
+                if !view.holders.is_empty() || !view.waiters.is_empty() {
+                    used.push(view);
+                }
+            }
+            let page = query::list(&self.machine, zone, &[], None, 10, now);
+            prop_assert_eq!(page.locks, used);
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn the_machine_does_what_the_model_does(limits in limits(), entries in entries()) {
+        let mut pair = Pair::new(limits);
+        for (time, choices) in entries {
+            pair.step(time, &choices)?;
+        }
+    }
+}
+
+/// The word that `Debug` begins with, and that of a refusal within.
+fn name_of(answer: &Answer) -> std::string::String {
+    let text = match answer {
+        Answer::Refused(refusal) => std::format!("{refusal:?}"),
+        Answer::Granted(grant) if grant.replayed => "Replayed".into(),
+        other => std::format!("{other:?}"),
+    };
+    text.split([' ', '(', '{'])
+        .next()
+        .unwrap_or_default()
+        .into()
+}
+
+/// What the histories never reach, the comparison does not test.
+#[test]
+fn the_histories_reach_every_answer_and_every_event() {
+    let mut rng = Rng::new(Seed::new(3));
+    let mut seen = std::collections::BTreeSet::new();
+    for history in 0..400 {
+        let tiny = Limits {
+            expiry_batch: 2,
+            locks: 5,
+            tickets: 2,
+            sessions: 2,
+            answers: 2,
+            session_window: 2,
+            zones: 1,
+        };
+        let limits = if history % 2 == 0 {
+            Limits::default()
+        } else {
+            tiny
+        };
+        let mut pair = Pair::new(limits);
+        for _ in 0..60 {
+            let mut byte = || rng.next() as u8;
+            let choices = [
+                (byte(), byte(), byte(), byte()),
+                (byte(), byte(), byte(), byte()),
+            ];
+            let time = byte();
+            pair.step(time, &choices).unwrap();
+            for event in core::mem::take(&mut pair.events) {
+                let name = match &event {
+                    Event::Answered { answer, .. } => name_of(answer),
+                    Event::Ended { answer, .. } => std::format!("Ended {}", name_of(answer)),
+                    other => name_of_event(other),
+                };
+                seen.insert(name);
+            }
+        }
+    }
+    let expected = [
+        "Cancelled",
+        "Ended Cancelled",
+        "Ended Granted",
+        "Ended SessionGone",
+        "Ended WaitTimeout",
+        "Forgotten",
+        "Granted",
+        "Held",
+        "IdentifierInUse",
+        "KeptAlive",
+        "Lost",
+        "NoSuchTicket",
+        "NotHeld",
+        "NotLeased",
+        "Offered",
+        "Offered event",
+        "Queued",
+        "Quota",
+        "Released",
+        "Renewed",
+        "Replayed",
+        "RequestIdReused",
+        "SessionBusy",
+        "SessionClosed",
+        "SessionExpired",
+        "SessionGone",
+        "SessionOpened",
+        "WaitTimeout",
+    ];
+    assert_eq!(
+        seen.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        expected
+    );
+}
+
+fn name_of_event(event: &Event) -> std::string::String {
+    match event {
+        Event::Offered { .. } => "Offered event".into(),
+        Event::Lost { .. } => "Lost".into(),
+        _ => "SessionExpired".into(),
+    }
+}
