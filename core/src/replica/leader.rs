@@ -75,6 +75,17 @@ pub(super) struct Leading {
 }
 
 impl Leading {
+    /// Sends to a follower again, from `want` on, or from what it lacks for sure if that is higher:
+    /// within one boot a smaller word is an older one (rule 7).
+    fn resend(&mut self, to: NodeId, want: Slot) {
+        if let Some(progress) = self.progress.get_mut(&to) {
+            let lowest = progress.acked.max(self.base).next();
+            progress.next = want.max(lowest).min(self.next);
+            progress.in_flight.clear();
+            progress.commit_told = Slot::new(0);
+        }
+    }
+
     fn new(
         evidence: &PromiseQuorum,
         peers: impl Iterator<Item = NodeId>,
@@ -568,15 +579,11 @@ impl Replica {
                 upto,
             });
         }
-        // Within one boot a smaller word is an older one (rule 7).
-        let lowest = progress.acked.max(leading.base).next();
-        progress.next = want.max(lowest).min(leading.next);
-        progress.in_flight.clear();
-        progress.commit_told = Slot::new(0);
+        leading.resend(from, want);
     }
 
     /// Accepts or their answers were lost if a follower answers pings and makes no progress.
-    pub(super) fn resend_if_stalled(&mut self, from: NodeId, out: &mut Vec<Effect>) {
+    pub(super) fn resend_if_stalled(&mut self, from: NodeId) {
         let Role::Leading(leading) = &mut self.role else {
             return;
         };
@@ -587,8 +594,9 @@ impl Replica {
             progress.moved_at = self.now;
         } else if self.now.since(progress.moved_at) >= STALLED {
             progress.moved_at = self.now;
-            let want = progress.acked.max(leading.base).next();
-            self.rewind(from, want, out);
+            // A guess of this server, and no word of the follower's: what that has is not known,
+            // least of all after it restarted.
+            leading.resend(from, Slot::new(0));
         }
     }
 

@@ -149,7 +149,7 @@ impl Replica {
             peer.confirmed = pong.round;
             peer.clock_ns = pong.clock_ns;
             self.confirm_rounds(out);
-            self.resend_if_stalled(from, out);
+            self.resend_if_stalled(from);
         }
     }
 

@@ -92,3 +92,25 @@ fn restarted_servers_elect_again_under_a_higher_ballot() {
     let leader = world.leader();
     assert!(world.nodes[&leader].view().ballot > before);
 }
+
+#[test]
+fn a_restart_under_the_same_leader_is_no_loss() {
+    let mut world = World::new(3);
+    world.run(Duration::from_secs(2));
+    let leader = world.leader();
+    let follower = leader % 3 + 1;
+    world.nodes.remove(&follower);
+    world.run(Duration::from_millis(50));
+    world.start(follower);
+    world.run(Duration::from_secs(2));
+    let reverted = |(_, note): &&(u64, Note)| matches!(note, Note::Reverted { .. });
+    assert_eq!(world.notes.iter().find(reverted), None);
+    // And it counts: without the third server it and the leader are the quorum.
+    let third = 6 - leader - follower;
+    world.isolate(third);
+    let before = world.nodes[&leader].view().decided;
+    world.run(Duration::from_secs(2));
+    let tag = world.ask(leader, Client::None, acquire("a", 0));
+    world.run(Duration::from_secs(1));
+    assert!(world.nodes[&leader].view().decided > before, "{tag:?}");
+}
