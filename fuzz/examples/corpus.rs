@@ -1,0 +1,187 @@
+//! Writes the corpus that the golden vectors and a few plans give. Files that a search found are
+//! put beside these by hand, and stay.
+//!
+//! `cargo run -p tenure-fuzz --example corpus`
+
+use bytes::Bytes;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use tenure_core::entry::{Entry, EntryKind};
+use tenure_core::ids::{
+    Boot, Fence, NodeId, RequestId, RequestSeq, Seed, SessionId, TicketId, ZoneId,
+};
+use tenure_core::machine::codec;
+use tenure_core::machine::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
+use tenure_core::machine::key::Key;
+use tenure_core::rng::Rng;
+use tenure_core::time::Stamp;
+
+const SESSION: SessionId = SessionId::new(0x55);
+
+fn main() -> io::Result<()> {
+    peer()?;
+    streams("requests", "client_requests.txt")?;
+    streams("answers", "client_answers.txt")?;
+    command()?;
+    choices("superblock", 2, 16, 40)?;
+    choices("wal", 5, 9, 220)
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn write(target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let folder = root().join("fuzz/corpus").join(target);
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join(name), bytes)
+}
+
+/// The names and bytes of a file of golden vectors.
+fn vectors(file: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let text = fs::read_to_string(root().join("tests/vectors").join(file))?;
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let named = lines.filter_map(|line| line.split_once(' '));
+    Ok(named
+        .map(|(name, hex)| (name.to_owned(), unhex(hex)))
+        .collect())
+}
+
+fn unhex(hex: &str) -> Vec<u8> {
+    let digits = hex.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| {
+        let pair = str::from_utf8(pair).expect("vectors are ASCII");
+        u8::from_str_radix(pair, 16).expect("vectors are hexadecimal")
+    };
+    digits.map(byte).collect()
+}
+
+/// Every frame, all of them as one connection, and lengths and lists that are lies.
+fn peer() -> io::Result<()> {
+    let frames = vectors("peer.txt")?;
+    let mut stream = Vec::new();
+    for (name, frame) in &frames {
+        write("peer", name, frame)?;
+        stream.extend_from_slice(frame);
+    }
+    write("peer", "a_connection", &stream)?;
+    let mut huge = stream.clone();
+    huge[..4].fill(0xff);
+    write("peer", "length_of_4_gib", &huge)?;
+    let (_, promise) = frames
+        .iter()
+        .find(|(name, _)| name == "promise")
+        .expect("a promise is among the vectors");
+    for at in 57..70 {
+        let mut long = promise.clone();
+        long.splice(at..=at, [0xff, 0xff, 0xff, 0xff, 0x0f]);
+        write("peer", &format!("promise_long_number_at_{at}"), &long)?;
+    }
+    Ok(())
+}
+
+/// Every command and all of them as one connection, in pieces of some bytes; and long strings.
+fn streams(target: &str, file: &str) -> io::Result<()> {
+    let mut stream = vec![13];
+    for (index, (name, bytes)) in vectors(file)?.into_iter().enumerate() {
+        let piece = u8::try_from(index * 7 % 64).expect("it is below 64");
+        write(target, &name, &[&[piece], &*bytes].concat())?;
+        stream.extend_from_slice(&bytes);
+    }
+    write(target, "a_connection", &stream)?;
+    write(target, "string_of_4_gib", b"\x05\xa0\x01\xff\xff\xff\xff")?;
+    write(
+        target,
+        "string_of_16_eib",
+        &[&[5, 0xb0, 1], &[0xff; 8][..]].concat(),
+    )?;
+    write(target, "stream_64", b"\x05\x20\x02\0\0\0\x40")?;
+    write(
+        target,
+        "later_commands",
+        b"\x05\x3f\xff12345678\x7f\xff\xcf\xff\x70\x16",
+    )
+}
+
+// A table reads better with one operation a line.
+#[rustfmt::skip]
+fn operations() -> Vec<(&'static str, Operation)> {
+    let key = Key::from_path("deploy/prod").expect("it is a path");
+    let (ticket, session, fence) = (TicketId::new(12), SESSION, Fence::new(17));
+    let acquire = |mode, life, wait_ms| {
+        let holder = Bytes::from_static(b"alice");
+        Operation::Acquire(Acquire { key: key.clone(), mode, life, wait_ms, holder })
+    };
+    let lease = Life::Lease { ttl_ms: 10_000 };
+    let identifier = Bytes::from_static(b"host-7");
+    vec![
+        ("acquire", acquire(Mode::Exclusive, lease, 0)),
+        ("acquire_wait", acquire(Mode::Shared, Life::Static, 30_000)),
+        ("acquire_session", acquire(Mode::Shared, Life::Session, 0)),
+        ("release", Operation::Release { key: key.clone(), fence }),
+        ("renew", Operation::Renew { key: key.clone(), fence, ttl_ms: None }),
+        ("renew_ttl", Operation::Renew { key: key.clone(), fence, ttl_ms: Some(60_000) }),
+        ("cancel", Operation::Cancel { ticket }),
+        ("confirm", Operation::Confirm { ticket }),
+        ("open_session", Operation::OpenSession { ttl_ms: 10_000, identifier }),
+        ("keep_alive", Operation::KeepAlive { session }),
+        ("close_session", Operation::CloseSession { session }),
+    ]
+}
+
+/// One command of each kind, and entries of them.
+fn command() -> io::Result<()> {
+    let clients = [
+        Client::Key(RequestId::new(1 << 100)),
+        Client::None,
+        Client::Session {
+            id: SESSION,
+            seq: RequestSeq::new(300),
+            done_through: RequestSeq::new(299),
+        },
+    ];
+    let mut all = Vec::new();
+    for (index, (name, operation)) in operations().into_iter().enumerate() {
+        let via = Via {
+            node: NodeId::new(2),
+            boot: Boot::new(3),
+            seq: 70_000,
+        };
+        let bytes = codec::encode(&Command {
+            zone: ZoneId::new(0),
+            principal: Bytes::from_static(b"ci"),
+            client: clients[index % 3],
+            via,
+            operation,
+        });
+        write("command", name, &bytes)?;
+        all.push(bytes);
+    }
+    let start = codec::encode_start(Fence::new(1 << 40));
+    write("command", "start", &start)?;
+    let stamp = Stamp::from_nanos(1 << 40);
+    let entries = [
+        ("entry_noop", EntryKind::Noop, &[][..]),
+        ("entry_start", EntryKind::LeaderStart, &[start][..]),
+        ("entry_batch", EntryKind::Batch, &all[..]),
+    ];
+    for (name, kind, commands) in entries {
+        let entry = Entry::new(kind, stamp, commands);
+        write("command", name, entry.bytes())?;
+    }
+    Ok(())
+}
+
+/// Inputs that are choices: of each kind, the first byte, some that are drawn.
+fn choices(target: &str, kinds: u8, of_each: u64, len: u64) -> io::Result<()> {
+    for kind in 0..kinds {
+        for number in 0..of_each {
+            let mut rng = Rng::new(Seed::new(u64::from(kind) << 32 | number));
+            let drawn = (0..=len / 4 + rng.below(len)).map(|_| rng.next().to_le_bytes()[0]);
+            let bytes: Vec<u8> = std::iter::once(kind).chain(drawn).collect();
+            write(target, &format!("kind_{kind}_draw_{number}"), &bytes)?;
+        }
+    }
+    Ok(())
+}
