@@ -1,44 +1,21 @@
 //! Proposing, replication, commit.
 
+mod forward;
+mod replication;
+
 use super::clock::AgreedClock;
 use super::log::Log;
-use super::message::{Beat, Message, Proposal, Refused};
+use super::message::{Beat, Proposal};
 use super::quorum::{PromiseQuorum, reached};
-use super::{Effect, Replica, Role, Until};
+use super::{Effect, Replica, Role};
 use crate::entry::{Entry, EntryBuilder, EntryKind};
 use crate::ids::{Ballot, NodeId, RecordNo, Slot};
-use crate::limits::{
-    BATCH_BYTES_MAX, CHECK_QUORUM, COMMIT_STALL, ELECTION_TIMEOUT, OPEN_BYTES_MAX, OPEN_SLOTS_MAX,
-    PROPOSALS_MAX,
-};
+use crate::limits::{CHECK_QUORUM, COMMIT_STALL, ELECTION_TIMEOUT, OPEN_BYTES_MAX, OPEN_SLOTS_MAX};
 use crate::time::{Stamp, Timestamp};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::time::Duration;
-
-/// Accepts on their way to one follower. A follower that answers none of them gets no more.
-const IN_FLIGHT_MAX: usize = 16;
-/// A follower that answers pings and acknowledges nothing for this long lost an accept.
-const STALLED: Duration = Duration::from_millis(120);
-
-/// How far a follower is, as the leader knows.
-#[derive(Debug, Default)]
-struct Progress {
-    /// The next slot to send.
-    next: Slot,
-    /// Accepted and durable there, under this ballot.
-    acked: Slot,
-    /// What an earlier start of it had acknowledged; its next word must not say less (rule 7).
-    acked_before: Slot,
-    /// It said less: its disk lost what it had acknowledged, so nothing it says counts.
-    reverted: bool,
-    commit_told: Slot,
-    /// The last slots of the accepts that it has not answered.
-    in_flight: VecDeque<Slot>,
-    /// When it last made progress, or was first sent something it lacks.
-    moved_at: Timestamp,
-}
+use replication::Progress;
 
 /// A proposed slot that is not decided yet.
 #[derive(Clone, Copy, Debug)]
@@ -75,17 +52,6 @@ pub(super) struct Leading {
 }
 
 impl Leading {
-    /// Sends to a follower again, from `want` on, or from what it lacks for sure if that is higher:
-    /// within one boot a smaller word is an older one (rule 7).
-    fn resend(&mut self, to: NodeId, want: Slot) {
-        if let Some(progress) = self.progress.get_mut(&to) {
-            let lowest = progress.acked.max(self.base).next();
-            progress.next = want.max(lowest).min(self.next);
-            progress.in_flight.clear();
-            progress.commit_told = Slot::new(0);
-        }
-    }
-
     fn new(
         evidence: &PromiseQuorum,
         peers: impl Iterator<Item = NodeId>,
@@ -94,15 +60,7 @@ impl Leading {
         round: u64,
     ) -> Self {
         let base = evidence.base();
-        let progress = |peer| {
-            (
-                peer,
-                Progress {
-                    next: base.next(),
-                    ..Progress::default()
-                },
-            )
-        };
+        let progress = |peer| (peer, Progress::from(base.next()));
         Self {
             ballot: evidence.ballot(),
             base,
@@ -345,72 +303,6 @@ impl Replica {
         slot
     }
 
-    /// Asks for `proposals` of this server to be decided.
-    pub fn propose(&mut self, proposals: Vec<Proposal>, out: &mut Vec<Effect>) {
-        let me = self.config.me();
-        match &mut self.role {
-            Role::Leading(_) => self.enqueue(me, proposals, out),
-            Role::Following | Role::Polling(_) | Role::Preparing(_) => {
-                self.forwards.extend(proposals);
-            }
-        }
-    }
-
-    pub(super) fn on_forward(
-        &mut self,
-        from: NodeId,
-        proposals: Vec<Proposal>,
-        out: &mut Vec<Effect>,
-    ) {
-        if self.leads() {
-            self.enqueue(from, proposals, out);
-        } else {
-            let numbers = proposals.iter().map(|proposal| proposal.number).collect();
-            self.refuse(from, numbers, Refused::NotLeader, out);
-        }
-    }
-
-    fn enqueue(&mut self, from: NodeId, proposals: Vec<Proposal>, out: &mut Vec<Effect>) {
-        let Role::Leading(leading) = &mut self.role else {
-            return;
-        };
-        let mut refused = Vec::new();
-        for proposal in proposals {
-            if leading.queue.len() < PROPOSALS_MAX {
-                leading.queue.push_back((from, proposal));
-            } else {
-                refused.push(proposal.number);
-            }
-        }
-        if !refused.is_empty() {
-            self.refuse(from, refused, Refused::Busy, out);
-        }
-    }
-
-    fn refuse(&self, to: NodeId, numbers: Vec<u64>, reason: Refused, out: &mut Vec<Effect>) {
-        out.push(if to == self.config.me() {
-            Effect::Refused { numbers, reason }
-        } else {
-            let message = Message::Refuse { numbers, reason };
-            Effect::Send {
-                to,
-                message,
-                until: Until::Now,
-            }
-        });
-    }
-
-    /// Gives back what never got a slot.
-    pub(super) fn refuse_all(&self, leading: Leading, out: &mut Vec<Effect>) {
-        let mut numbers: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
-        for (from, proposal) in leading.queue {
-            numbers.entry(from).or_default().push(proposal.number);
-        }
-        for (from, numbers) in numbers {
-            self.refuse(from, numbers, Refused::NotLeader, out);
-        }
-    }
-
     pub(super) fn flush_proposals(&mut self, out: &mut Vec<Effect>) {
         while let Role::Leading(leading) = &mut self.role {
             let has_work = leading.wants_entry || !leading.queue.is_empty();
@@ -435,72 +327,6 @@ impl Replica {
         }
     }
 
-    pub(super) fn flush_forwards(&mut self, out: &mut Vec<Effect>) {
-        if self.forwards.is_empty() {
-            return;
-        }
-        let forwards = core::mem::take(&mut self.forwards);
-        let Some(leader) = self.leader() else {
-            let numbers = forwards.iter().map(|proposal| proposal.number).collect();
-            return out.push(Effect::Unsent { numbers });
-        };
-        let mut proposals = Vec::new();
-        let mut bytes = 0;
-        for proposal in forwards {
-            if bytes + proposal.command.len() > BATCH_BYTES_MAX && !proposals.is_empty() {
-                let message = Message::Forward {
-                    proposals: core::mem::take(&mut proposals),
-                };
-                out.push(Effect::Send {
-                    to: leader,
-                    message,
-                    until: Until::Now,
-                });
-                bytes = 0;
-            }
-            bytes += proposal.command.len();
-            proposals.push(proposal);
-        }
-        out.push(Effect::Send {
-            to: leader,
-            message: Message::Forward { proposals },
-            until: Until::Now,
-        });
-    }
-
-    pub(super) fn on_accepted(
-        &mut self,
-        from: NodeId,
-        ballot: Ballot,
-        upto: Slot,
-        out: &mut Vec<Effect>,
-    ) {
-        let Role::Leading(leading) = &mut self.role else {
-            return;
-        };
-        let Some(progress) = leading.progress.get_mut(&from) else {
-            return;
-        };
-        if leading.ballot != ballot || upto >= leading.next {
-            return; // the word is about another ballot, whose slots may hold other values
-        }
-        if progress.reverts(upto) {
-            return out.push(Effect::Reverted {
-                peer: from,
-                acked: progress.acked_before,
-                upto,
-            });
-        }
-        if upto > progress.acked {
-            progress.acked = upto;
-            progress.moved_at = self.now;
-        }
-        progress.next = progress.next.max(progress.acked.next());
-        while progress.in_flight.front().is_some_and(|slot| *slot <= upto) {
-            progress.in_flight.pop_front();
-        }
-    }
-
     pub(super) fn advance_commit(&mut self) {
         let quorum = self.config.quorum();
         let Role::Leading(leading) = &mut self.role else {
@@ -514,104 +340,6 @@ impl Replica {
         self.decide_upto(commit, ballot);
     }
 
-    pub(super) fn flush_replication(&mut self, out: &mut Vec<Effect>) {
-        let Role::Leading(leading) = &mut self.role else {
-            return;
-        };
-        let (ballot, base, commit, next) =
-            (leading.ballot, leading.base, leading.commit, leading.next);
-        for (peer, progress) in &mut leading.progress {
-            while progress.next < next && progress.in_flight.len() < IN_FLIGHT_MAX {
-                let first = progress.next;
-                let entries = gather(&self.log, first, next);
-                let Some(count) = u64::try_from(entries.len()).ok().filter(|count| *count > 0)
-                else {
-                    break; // too old for the window: the follower catches up from the log
-                };
-                progress.next = Slot::new(first.get() + count);
-                progress.in_flight.push_back(progress.next.before());
-                progress.commit_told = commit;
-                let message = Message::Accept {
-                    ballot,
-                    base,
-                    first,
-                    entries,
-                    commit,
-                };
-                out.push(Effect::Send {
-                    to: *peer,
-                    message,
-                    until: Until::Now,
-                });
-            }
-            if progress.commit_told < commit {
-                progress.commit_told = commit;
-                let first = progress.next;
-                let message = Message::Accept {
-                    ballot,
-                    base,
-                    first,
-                    entries: Vec::new(),
-                    commit,
-                };
-                out.push(Effect::Send {
-                    to: *peer,
-                    message,
-                    until: Until::Now,
-                });
-            }
-        }
-    }
-
-    /// A follower lacks slots from `want` on.
-    pub(super) fn rewind(&mut self, from: NodeId, want: Slot, out: &mut Vec<Effect>) {
-        let Role::Leading(leading) = &mut self.role else {
-            return;
-        };
-        let Some(progress) = leading.progress.get_mut(&from) else {
-            return;
-        };
-        if progress.reverts(want.before()) {
-            let (acked, upto) = (progress.acked_before, want.before());
-            return out.push(Effect::Reverted {
-                peer: from,
-                acked,
-                upto,
-            });
-        }
-        leading.resend(from, want);
-    }
-
-    /// Accepts or their answers were lost if a follower answers pings and makes no progress.
-    pub(super) fn resend_if_stalled(&mut self, from: NodeId) {
-        let Role::Leading(leading) = &mut self.role else {
-            return;
-        };
-        let Some(progress) = leading.progress.get_mut(&from) else {
-            return;
-        };
-        if progress.acked.next() >= leading.next {
-            progress.moved_at = self.now;
-        } else if self.now.since(progress.moved_at) >= STALLED {
-            progress.moved_at = self.now;
-            // A guess of this server, and no word of the follower's: what that has is not known,
-            // least of all after it restarted.
-            leading.resend(from, Slot::new(0));
-        }
-    }
-
-    /// A peer started anew: what it acknowledged before must still be there.
-    pub(super) fn peer_restarted(&mut self, peer: NodeId) {
-        if let Role::Leading(leading) = &mut self.role
-            && let Some(progress) = leading.progress.get_mut(&peer)
-        {
-            progress.acked_before = progress.acked_before.max(progress.acked);
-            progress.acked = Slot::new(0);
-            progress.in_flight.clear();
-            leading.clock.forget(peer);
-        }
-    }
-
     pub(super) fn tick_leader(&mut self, out: &mut Vec<Effect>) {
         if let Role::Leading(leading) = &self.role
             && leading.is_lost(self.now, &self.log)
@@ -619,33 +347,4 @@ impl Replica {
             self.follow(out);
         }
     }
-}
-
-impl Progress {
-    /// Rule 7: a later start that has less than an earlier one acknowledged lost it.
-    fn reverts(&mut self, upto: Slot) -> bool {
-        if upto < self.acked_before {
-            self.reverted = true;
-            return true;
-        }
-        self.acked_before = Slot::new(0);
-        self.reverted
-    }
-}
-
-/// Entries in a row from `first`, as many as one message takes.
-fn gather(log: &Log, first: Slot, next: Slot) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    let (mut slot, mut bytes) = (first, 0);
-    while slot < next
-        && let Some(entry) = log.entry(slot)
-    {
-        bytes += entry.bytes().len();
-        if bytes > BATCH_BYTES_MAX && !entries.is_empty() {
-            break;
-        }
-        entries.push(entry.clone());
-        slot = slot.next();
-    }
-    entries
 }

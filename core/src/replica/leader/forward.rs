@@ -1,0 +1,116 @@
+//! Proposals on their way to the leader: any server takes any request.
+
+use super::Leading;
+use crate::ids::NodeId;
+use crate::limits::{BATCH_BYTES_MAX, PROPOSALS_MAX};
+use crate::replica::message::{Message, Proposal, Refused};
+use crate::replica::{Effect, Replica, Role, Until};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+impl Replica {
+    /// Asks for `proposals` of this server to be decided.
+    pub fn propose(&mut self, proposals: Vec<Proposal>, out: &mut Vec<Effect>) {
+        let me = self.config.me();
+        match &mut self.role {
+            Role::Leading(_) => self.enqueue(me, proposals, out),
+            Role::Following | Role::Polling(_) | Role::Preparing(_) => {
+                self.forwards.extend(proposals);
+            }
+        }
+    }
+
+    pub(in crate::replica) fn on_forward(
+        &mut self,
+        from: NodeId,
+        proposals: Vec<Proposal>,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.leads() {
+            self.enqueue(from, proposals, out);
+        } else {
+            let numbers = proposals.iter().map(|proposal| proposal.number).collect();
+            self.refuse(from, numbers, Refused::NotLeader, out);
+        }
+    }
+
+    fn enqueue(&mut self, from: NodeId, proposals: Vec<Proposal>, out: &mut Vec<Effect>) {
+        let Role::Leading(leading) = &mut self.role else {
+            return;
+        };
+        let mut refused = Vec::new();
+        for proposal in proposals {
+            if leading.queue.len() < PROPOSALS_MAX {
+                leading.queue.push_back((from, proposal));
+            } else {
+                refused.push(proposal.number);
+            }
+        }
+        if !refused.is_empty() {
+            self.refuse(from, refused, Refused::Busy, out);
+        }
+    }
+
+    pub(in crate::replica) fn refuse(
+        &self,
+        to: NodeId,
+        numbers: Vec<u64>,
+        reason: Refused,
+        out: &mut Vec<Effect>,
+    ) {
+        out.push(if to == self.config.me() {
+            Effect::Refused { numbers, reason }
+        } else {
+            let message = Message::Refuse { numbers, reason };
+            Effect::Send {
+                to,
+                message,
+                until: Until::Now,
+            }
+        });
+    }
+
+    /// Gives back what never got a slot.
+    pub(in crate::replica) fn refuse_all(&self, leading: Leading, out: &mut Vec<Effect>) {
+        let mut numbers: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
+        for (from, proposal) in leading.queue {
+            numbers.entry(from).or_default().push(proposal.number);
+        }
+        for (from, numbers) in numbers {
+            self.refuse(from, numbers, Refused::NotLeader, out);
+        }
+    }
+
+    pub(in crate::replica) fn flush_forwards(&mut self, out: &mut Vec<Effect>) {
+        if self.forwards.is_empty() {
+            return;
+        }
+        let forwards = core::mem::take(&mut self.forwards);
+        let Some(leader) = self.leader() else {
+            let numbers = forwards.iter().map(|proposal| proposal.number).collect();
+            return out.push(Effect::Unsent { numbers });
+        };
+        let mut proposals = Vec::new();
+        let mut bytes = 0;
+        for proposal in forwards {
+            if bytes + proposal.command.len() > BATCH_BYTES_MAX && !proposals.is_empty() {
+                let message = Message::Forward {
+                    proposals: core::mem::take(&mut proposals),
+                };
+                out.push(Effect::Send {
+                    to: leader,
+                    message,
+                    until: Until::Now,
+                });
+                bytes = 0;
+            }
+            bytes += proposal.command.len();
+            proposals.push(proposal);
+        }
+        out.push(Effect::Send {
+            to: leader,
+            message: Message::Forward { proposals },
+            until: Until::Now,
+        });
+    }
+}
