@@ -2,27 +2,56 @@
 
 use std::io;
 
-/// Waits for Ctrl-C or `SIGTERM`.
-///
-/// # Errors
-///
-/// The system does not let this process hear of signals.
+/// Hears Ctrl-C and `SIGTERM`, from when it is made on: until then they end the process.
 #[cfg(not(madsim))]
-pub async fn asked_to_stop() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! { biased;
-        _ = terminate.recv() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted,
+pub struct StopSignals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(not(madsim))]
+impl StopSignals {
+    /// Begins to hear.
+    ///
+    /// # Errors
+    ///
+    /// The system does not let this process hear of signals.
+    pub fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits until one of them comes.
+    pub async fn asked(&mut self) {
+        tokio::select! { biased;
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
-/// Waits for the simulated Ctrl-C.
-///
-/// # Errors
-///
-/// The simulator's own.
+/// Hears the simulated Ctrl-C.
 #[cfg(madsim)]
-pub async fn asked_to_stop() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
+pub struct StopSignals;
+
+#[cfg(madsim)]
+impl StopSignals {
+    /// Begins to hear.
+    ///
+    /// # Errors
+    ///
+    /// Never.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Waits until it comes; for ever if the simulator can't say.
+    pub async fn asked(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }

@@ -19,12 +19,11 @@ use tenure_core::config::{Config, ConfigError, Member};
 use tenure_core::hash::{hash64, hash64_after};
 use tenure_core::ids::{ClusterId, NodeId};
 
-/// Where a server listens unless it is told.
-pub const HTTP_PORT: u16 = 7600;
-/// Where a server listens for native clients unless it is told.
-pub const CLIENT_PORT: u16 = 7601;
-/// Where a server listens for its peers unless it is told.
-pub const PEER_PORT: u16 = 7602;
+/// Where a server for trying out listens for HTTP, unless it is told; for native clients one
+/// above, for its peers two above.
+pub const DEV_PORT: u16 = 7600;
+/// From the ports of one server for trying out to those of the next.
+const DEV_STRIDE: u16 = 10;
 
 /// Why a configuration can't be used. The text fits one line and names the place.
 #[derive(Debug, thiserror::Error)]
@@ -147,26 +146,39 @@ impl Settings {
         })
     }
 
-    /// One server for trying out, on loopback with the usual ports.
-    pub fn dev(data: &Path) -> Self {
-        Self::dev_member(data, 1, 1, None)
+    /// One server for trying out, on loopback.
+    pub fn dev(data: &Path, port: u16) -> Self {
+        Self::dev_member(data, port, 1, 1, None)
     }
 
-    /// Member `id` of `servers` on loopback. The ports of each are ten above those of the one before.
+    /// Member `id` of `servers` for trying out. The ports of each are ten above those of the one
+    /// before.
     ///
-    /// Panics if there can't be so many.
-    pub fn dev_member(data: &Path, id: u64, servers: u16, token_key: Option<&Path>) -> Self {
-        let members = (0..servers).map(|number| {
-            let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port + 10 * number)).to_string();
+    /// # Panics
+    ///
+    /// There can't be so many members or ports.
+    pub fn dev_member(
+        data: &Path,
+        port: u16,
+        id: u16,
+        servers: u16,
+        token_key: Option<&Path>,
+    ) -> Self {
+        let members = (0..servers).map(|before| {
+            let at = |offset| {
+                let port = port + DEV_STRIDE * before + offset;
+                SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string()
+            };
             Member {
-                node: NodeId::new(u64::from(number) + 1),
-                peer: at(PEER_PORT),
-                client: at(CLIENT_PORT),
-                http: at(HTTP_PORT),
+                node: NodeId::new(u64::from(before) + 1),
+                peer: at(2),
+                client: at(1),
+                http: at(0),
                 location: String::new(),
             }
         });
-        let config = Config::new(cluster_id("dev"), NodeId::new(id), members.collect());
+        let me = NodeId::new(id.into());
+        let config = Config::new(cluster_id("dev"), me, members.collect());
         let own = || TokenKey::Own(data.join("token.key"));
         let shared = |path: &Path| TokenKey::Shared(path.to_owned());
         Self {

@@ -1,4 +1,4 @@
-use super::{Settings, TokenKey};
+use super::{DEV_PORT, Settings, TokenKey};
 use std::path::Path;
 
 const THREE: &str = r#"cluster = "shop"
@@ -82,14 +82,14 @@ fn the_same_name_is_the_same_cluster() {
 
 #[test]
 fn trying_out_needs_no_file() {
-    let settings = Settings::dev(Path::new("tenure-dev"));
+    let settings = Settings::dev(Path::new("tenure-dev"), DEV_PORT);
     assert_eq!(settings.member().http, "127.0.0.1:7600");
     assert_eq!(
         settings.token_key,
         TokenKey::Own("tenure-dev/token.key".into())
     );
     let key = Path::new("k");
-    let third = Settings::dev_member(Path::new("d"), 3, 3, Some(key));
+    let third = Settings::dev_member(Path::new("d"), 7600, 3, 3, Some(key));
     assert_eq!(third.member().peer, "127.0.0.1:7622");
     assert_eq!(third.config.quorum(), 2);
 }

@@ -1,0 +1,165 @@
+//! `tenure serve`: one server, in this process.
+
+use crate::args::Serve;
+use crate::exit::{Code, Exit};
+use crate::several;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use tenure_rt::signal::StopSignals;
+use tenure_rt::sync::watch;
+use tenure_rt::{block_on, select, spawn};
+use tenure_server::{Server, Settings, StartError, Status, key};
+
+pub(crate) fn run(serve: &Serve) -> Result<(), Exit> {
+    log_to_stderr(if serve.dev { "warn" } else { "info" });
+    let (settings, banner) = match (&serve.config, serve.member) {
+        (Some(path), _) => {
+            let settings = Settings::load(path);
+            (
+                settings.map_err(|error| Exit::new(Code::Config, error))?,
+                None,
+            )
+        }
+        (None, None) if serve.servers > 1 => return several::run(serve),
+        (None, None) => {
+            let settings = Settings::dev(&serve.data, serve.port);
+            let banner = banner("one server for trying out", &settings);
+            (settings, Some(banner))
+        }
+        (None, Some(member)) => {
+            let settings = member_of_several(serve, member)?;
+            let name = format!("server {member} of {} for trying out", serve.servers);
+            let banner = banner(&name, &settings);
+            (settings, (!serve.attached).then_some(banner))
+        }
+    };
+    let served = block_on(one(settings, banner, serve.attached));
+    served.map_err(|error| Exit::new(Code::System, error))?
+}
+
+async fn one(settings: Settings, banner: Option<String>, attached: bool) -> Result<(), Exit> {
+    let mut stop = StopSignals::listen().map_err(|error| Exit::new(Code::System, error))?;
+    let server = Server::start(&settings).await.map_err(not_started)?;
+    if let Some(banner) = banner {
+        print(&banner);
+    }
+    let door = server.door();
+    if attached {
+        drop(spawn(report(server.status())));
+        let door = door.clone();
+        let (tell, ended) = tenure_rt::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            // Ends with the process that started this one, however that ends.
+            let read = std::io::stdin().read_to_end(&mut Vec::new());
+            if tell.send(()).is_err() || read.is_err() {
+                tracing::debug!("the server stopped before its standard input ended");
+            }
+        });
+        drop(spawn(async move {
+            if ended.await.is_ok() {
+                door.stop().await;
+            }
+        }));
+    }
+    let mut run = std::pin::pin!(server.run());
+    let ended = select! { biased;
+        ended = &mut run => ended,
+        () = stop.asked() => {
+            door.stop().await;
+            run.await
+        }
+    };
+    ended.map_err(|error| Exit::new(Code::Stopped, error))
+}
+
+fn not_started(error: StartError) -> Exit {
+    let code = match &error {
+        StartError::Listen { .. } | StartError::DataInUse { .. } | StartError::System(_) => {
+            Code::System
+        }
+        StartError::Key(_) | StartError::WrongData(_) => Code::Config,
+        StartError::Disk(_) => Code::Stopped,
+    };
+    Exit::new(code, error)
+}
+
+/// The settings of one of several servers for trying out. The first of them makes their token key.
+fn member_of_several(serve: &Serve, member: u16) -> Result<Settings, Exit> {
+    if member == 0 || member > serve.servers {
+        let servers = serve.servers;
+        let message = format!("--member {member}: there are the members 1 to {servers}");
+        return Err(Exit::new(Code::Config, message));
+    }
+    let (data, key) = (member_data(&serve.data, member), key_file(&serve.data));
+    let (port, servers) = (serve.port, serve.servers);
+    Ok(Settings::dev_member(
+        &data,
+        port,
+        member,
+        servers,
+        Some(&key),
+    ))
+}
+
+/// Where a server of several keeps its data.
+pub(crate) fn member_data(data: &Path, member: u16) -> PathBuf {
+    data.join(format!("server-{member}"))
+}
+
+fn key_file(data: &Path) -> PathBuf {
+    data.join("token.key")
+}
+
+/// Makes the key that several servers for trying out share, unless it is there.
+pub(crate) fn make_shared_key(data: &Path) -> Result<(), Exit> {
+    let system = |error| Exit::new(Code::System, format!("{}: {error}", data.display()));
+    std::fs::create_dir_all(data).map_err(system)?;
+    let path = key_file(data);
+    if !path.exists() {
+        key::make(&path).map_err(|error| Exit::new(Code::System, error))?;
+    }
+    Ok(())
+}
+
+/// Says on standard output who leads, for the process that started this one.
+async fn report(mut status: watch::Receiver<Status>) {
+    loop {
+        let now = *status.borrow_and_update();
+        let line = match (now.leading, now.leader) {
+            (Some(_), _) => "leads".to_owned(),
+            (None, Some(leader)) => format!("follows {leader}"),
+            (None, None) => "looks".to_owned(),
+        };
+        print(&format!("{line}\n"));
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn banner(name: &str, settings: &Settings) -> String {
+    let (version, data) = (env!("CARGO_PKG_VERSION"), settings.data.display());
+    let native = &settings.member().client;
+    format!("Tenure {version}, {name}. Loopback only, no TLS. Data: {data}\n  native {native}\n")
+}
+
+/// Prints at once; a reader that went away is no reason to stop serving.
+pub(crate) fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .is_err()
+    {
+        tracing::debug!("nobody reads standard output");
+    }
+}
+
+fn log_to_stderr(default: &str) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("TENURE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}

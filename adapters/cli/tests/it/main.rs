@@ -1,0 +1,4 @@
+//! The binary, as a process on this machine.
+
+mod run;
+mod serve;

@@ -1,0 +1,156 @@
+//! A running server: everything put together.
+
+use crate::key::{self, KeyError};
+use crate::log::FileLog;
+use crate::settings::Settings;
+use std::io;
+use std::sync::Arc;
+use tenure_core::ids::{Fence, Seed};
+use tenure_core::node::{Node, Secrets};
+use tenure_core::replica::record::Recovered;
+use tenure_core::wire::peer::Doorman;
+use tenure_disk::{Disk, DiskError, Owner};
+use tenure_host::{Door, Host, HostError, Options, Status, SyncMode};
+use tenure_rt::net::{Listener, resolve};
+use tenure_rt::sync::watch;
+use tenure_rt::{clock, spawn};
+use tenure_tcp::{Mesh, native};
+
+/// Why a server did not start. Nothing was changed but what a start changes in its own data.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The token key is not there, or not readable.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// An address is in use, or not one of this machine.
+    #[error("can't listen for {what} at {address}: {error}")]
+    Listen {
+        /// For whom: "peers", "native clients".
+        what: &'static str,
+        /// Where.
+        address: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Another process has the data directory.
+    #[error("{0}")]
+    DataInUse(DiskError),
+    /// The data directory is another server's.
+    #[error("{0}")]
+    WrongData(DiskError),
+    /// The data directory can't be read, or can't be believed.
+    #[error("{0}")]
+    Disk(DiskError),
+    /// The system refuses something else.
+    #[error("{0}")]
+    System(io::Error),
+}
+
+/// A server that listens, and is about to serve.
+pub struct Server {
+    host: Host<Node, FileLog, Mesh>,
+    door: Door,
+}
+
+impl Server {
+    /// Opens the data directory, or makes it at the first start, and listens.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub async fn start(settings: &Settings) -> Result<Self, StartError> {
+        // Listen first: a second server on the same machine goes no further, and touches no data.
+        let member = settings.member();
+        let for_peers = listen("peers", &member.peer).await?;
+        let for_clients = listen("native clients", &member.client).await?;
+        let (disk, recovered) = open(settings)?;
+        let token_key = key::load(&settings.token_key)?;
+
+        let (door, inbox) = Door::new();
+        let config = &settings.config;
+        let incarnation = disk.superblock().map(|block| block.identity.incarnation);
+        let incarnation = incarnation.unwrap_or_default();
+        let doorman = Doorman::new(config.clone(), incarnation, recovered.boot);
+        let mesh = Mesh::start(config, doorman, for_peers, door.clone());
+        drop(spawn(native::serve(
+            for_clients,
+            Arc::new(config.clone()),
+            door.clone(),
+        )));
+
+        let node = Node::boot(
+            config.clone(),
+            recovered,
+            &Secrets { token_key },
+            Seed::new(getrandom::u64().map_err(|error| StartError::System(error.into()))?),
+            Fence::new(clock::since_1970().as_secs() << 20),
+            clock::now(),
+        );
+        let options = Options {
+            me: config.me(),
+            sync: SyncMode::Adaptive,
+        };
+        let host = Host::new(node, FileLog(disk), mesh, inbox, options);
+        Ok(Self { host, door })
+    }
+
+    /// The way in, for one more edge, and to stop it.
+    pub fn door(&self) -> Door {
+        self.door.clone()
+    }
+
+    /// Tells who leads, as far as this server knows.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.host.status()
+    }
+
+    /// Serves until it is asked to stop.
+    ///
+    /// # Errors
+    ///
+    /// The server must not go on.
+    pub async fn run(self) -> Result<(), HostError> {
+        self.host.run().await
+    }
+}
+
+async fn listen(what: &'static str, address: &str) -> Result<Listener, StartError> {
+    let bound = async { Listener::bind(resolve(address).await?).await };
+    bound.await.map_err(|error| StartError::Listen {
+        what,
+        address: address.to_owned(),
+        error,
+    })
+}
+
+fn open(settings: &Settings) -> Result<(Disk, Recovered), StartError> {
+    let owner = Owner {
+        cluster: settings.config.cluster(),
+        node: settings.config.me(),
+    };
+    let dir = &settings.data;
+    if !Disk::is_formatted(dir) {
+        let options = tenure_disk::Options::default();
+        Disk::format(dir, owner, bytes::Bytes::new(), &options).map_err(data_error)?;
+    }
+    Disk::open(dir, owner, tenure_disk::Options::default()).map_err(data_error)
+}
+
+fn data_error(error: DiskError) -> StartError {
+    match error {
+        DiskError::InUse { .. } => StartError::DataInUse(error),
+        DiskError::OtherCluster { .. } | DiskError::OtherNode { .. } => {
+            StartError::WrongData(error)
+        }
+        DiskError::NotFormatted { .. }
+        | DiskError::AlreadyFormatted { .. }
+        | DiskError::SuperblockMissing { .. }
+        | DiskError::Superblock { .. }
+        | DiskError::Damaged { .. }
+        | DiskError::Full { .. }
+        | DiskError::Append(_)
+        | DiskError::NotSynced
+        | DiskError::Failed
+        | DiskError::Io { .. } => StartError::Disk(error),
+    }
+}
