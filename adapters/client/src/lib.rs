@@ -48,5 +48,5 @@ pub use tenure_core::time::Timestamp;
 pub use tenure_core::wire::client::{Rejection, ServerRow};
 pub use tenure_core::wire::codes;
 
-#[cfg(all(test, not(madsim)))]
+#[cfg(test)]
 mod tests;
