@@ -13,7 +13,7 @@
 //! it is a retry of the same request: there is no re-entry and no conversion yet.
 
 use crate::entry::{Entry, EntryKind};
-use crate::ids::{Fence, NodeId, SessionId, Slot, TicketId, ZoneId};
+use crate::ids::{Fence, NodeId, Seed, SessionId, Slot, TicketId, ZoneId};
 use crate::limits;
 use crate::time::Stamp;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 use answer::{Answer, Event, Refusal};
 use bytes::Bytes;
 use codec::Header;
-use index::Index;
+use index::{Hasher, Index};
 use state::{Grace, Grant, Line, Lock, Request, Session, Ticket, Work, Zone};
 use table::Table;
 use timers::Timers;
@@ -87,6 +87,7 @@ impl Default for Limits {
 #[derive(Debug, Default)]
 pub struct Machine {
     limits: Limits,
+    hasher: Hasher,
     applied: Slot,
     stamp: Stamp,
     digest: u64,
@@ -155,6 +156,15 @@ impl Machine {
     /// Before the first entry of a cluster.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// As [`Self::new`], with a seed that nobody can guess: those who choose keys can't choose
+    /// collisions then. What the machine does is the same under every seed.
+    pub fn seeded(seed: Seed) -> Self {
+        Self {
+            hasher: Hasher::new(seed),
+            ..Self::default()
+        }
     }
 
     /// With other limits than those of `limits.rs`, for tests.

@@ -111,7 +111,7 @@ impl Node {
         let start_note = codec::encode_start(fence_floor);
         Self {
             replica: Replica::boot(config.clone(), recovered, seed, start_note, now),
-            machine: Machine::new(),
+            machine: Machine::seeded(seed),
             hold,
             pending: Pending::new(config.me(), boot),
             reads: Reads::new(boot),

@@ -3,13 +3,13 @@
 use super::Machine;
 use super::answer::{self, Blocker, Event};
 use super::command::{Life, Mode};
+use super::index::Hasher;
 use super::key::Key;
 use super::list::{self, Link};
 use super::state::{
     Ending, Grant, Lock, Request, Session, Term, Ticket, lease_order, of_lock, of_session,
 };
 use super::table::Ref;
-use crate::hash::{hash64, hash64_after};
 use crate::ids::{Fence, ZoneId};
 use crate::limits::{BLOCKERS_SHOWN_MAX, HOLDER_BYTES_MAX};
 use crate::time::Stamp;
@@ -31,16 +31,14 @@ pub(super) struct Claim {
     pub(super) request: Option<Ref<Request>>,
 }
 
-pub(super) fn lock_hash(zone: ZoneId, key: &[u8]) -> u64 {
-    hash64_after(u64::from(zone.get()), key)
-}
+impl Hasher {
+    fn lock(self, lock: &Lock) -> u64 {
+        self.hash(lock.zone, &lock.key)
+    }
 
-fn fence_hash(zone: ZoneId, fence: Fence) -> u64 {
-    let mut bytes = [0; 12];
-    let (left, right) = bytes.split_at_mut(4);
-    left.copy_from_slice(&zone.get().to_le_bytes());
-    right.copy_from_slice(&fence.get().to_le_bytes());
-    hash64(&bytes)
+    fn fence(self, zone: ZoneId, fence: Fence) -> u64 {
+        self.hash(zone, &fence.get().to_le_bytes())
+    }
 }
 
 pub(super) fn compatible(a: Mode, b: Mode) -> bool {
@@ -50,17 +48,14 @@ pub(super) fn compatible(a: Mode, b: Mode) -> bool {
 impl Machine {
     /// The record of a key that is held or waited for.
     pub(super) fn lock_of(&self, zone: ZoneId, key: &[u8]) -> Option<Ref<Lock>> {
-        self.lock_index.find(lock_hash(zone, key), |at| {
+        self.lock_index.find(self.hasher.hash(zone, key), |at| {
             let lock = self.locks.at(at);
             lock.zone == zone && *lock.key == *key
         })
     }
 
-    /// The record of a key, made if there is none.
-    pub(super) fn lock_for(&mut self, zone: ZoneId, key: &[u8], mode: Mode) -> Ref<Lock> {
-        if let Some(at) = self.lock_of(zone, key) {
-            return at;
-        }
+    /// A record for a key that has none.
+    pub(super) fn make_lock(&mut self, zone: ZoneId, key: &[u8], mode: Mode) -> Ref<Lock> {
         let at = self.locks.insert(Lock {
             key: key.into(),
             zone,
@@ -68,11 +63,9 @@ impl Machine {
             line: None,
             mode,
         });
-        let locks = &self.locks;
-        self.lock_index.insert(lock_hash(zone, key), at, |at| {
-            let lock = locks.at(at);
-            lock_hash(lock.zone, &lock.key)
-        });
+        let (locks, hasher) = (&self.locks, self.hasher);
+        self.lock_index
+            .insert(hasher.hash(zone, key), at, |at| hasher.lock(locks.at(at)));
         at
     }
 
@@ -82,10 +75,12 @@ impl Machine {
         let lock = self.locks.at(lock_at);
         let found = match lock.mode {
             Mode::Exclusive => lock.holders?,
-            Mode::Shared => self.shared_index.find(fence_hash(zone, fence), |at| {
-                let grant = self.grants.at(at);
-                grant.fence == fence && grant.lock == lock_at
-            })?,
+            Mode::Shared => self
+                .shared_index
+                .find(self.hasher.fence(zone, fence), |at| {
+                    let grant = self.grants.at(at);
+                    grant.fence == fence && grant.lock == lock_at
+                })?,
         };
         (self.grants.at(found).fence == fence).then_some(found)
     }
@@ -171,10 +166,11 @@ impl Machine {
         let grant = self.grants.at(at);
         let (grants, locks) = (&self.grants, &self.locks);
         if locks.at(grant.lock).mode == Mode::Shared {
-            let hash = fence_hash(zone, grant.fence);
+            let hasher = self.hasher;
+            let hash = hasher.fence(zone, grant.fence);
             self.shared_index.insert(hash, at, |at| {
                 let grant = grants.at(at);
-                fence_hash(locks.at(grant.lock).zone, grant.fence)
+                hasher.fence(locks.at(grant.lock).zone, grant.fence)
             });
         }
         match grant.term {
@@ -197,7 +193,7 @@ impl Machine {
         let lock = locks.at(lock_at);
         let (zone, mode) = (lock.zone, lock.mode);
         if mode == Mode::Shared {
-            self.shared_index.remove(fence_hash(zone, fence), at);
+            self.shared_index.remove(self.hasher.fence(zone, fence), at);
         }
         let Some(first) = lock.holders else {
             panic!("a grant is among the holders of its lock");
@@ -274,8 +270,7 @@ impl Machine {
         if lock.holders.is_some() || lock.line.is_some() {
             return true;
         }
-        self.lock_index
-            .remove(lock_hash(lock.zone, &lock.key), lock_at);
+        self.lock_index.remove(self.hasher.lock(lock), lock_at);
         self.locks.remove(lock_at);
         false
     }

@@ -1,12 +1,34 @@
-//! Finds a record by a hash of what names it. It is never walked, so no order can leak from it.
+//! Finds a record by a hash of what names it. It is never walked, so no order can leak from it, and
+//! its seed need not be the same on every server: it keeps those who choose keys from choosing
+//! collisions.
 
 use super::table::Ref;
+use crate::hash::hash64_after;
+use crate::ids::Seed;
+use crate::ids::ZoneId;
 use alloc::vec::Vec;
 use hashbrown::HashTable;
 
 /// So many tables, each of which grows at its own time: a growth moves 1/256 of the whole, and at
 /// a million records stalls the loop for a fraction of a millisecond instead of a hundred.
 const SHARDS: usize = 256;
+
+/// Hashes names under the seed of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hasher {
+    seed: u64,
+}
+
+impl Hasher {
+    pub(super) const fn new(seed: Seed) -> Self {
+        Self { seed: seed.get() }
+    }
+
+    /// The hash of a name in a zone.
+    pub(super) fn hash(self, zone: ZoneId, name: &[u8]) -> u64 {
+        hash64_after(self.seed.wrapping_add(u64::from(zone.get())), name)
+    }
+}
 
 /// A hash index of four bytes a record, plus one, plus room.
 #[derive(Debug)]

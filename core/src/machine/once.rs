@@ -2,6 +2,7 @@
 
 use super::answer::{Answer, Event, Refusal, Table as Limited};
 use super::command::{Client, Command, Life, Mode, Operation};
+use super::index::Hasher;
 use super::state::{Asker, Numbered, Outcome, Request, request_order};
 use super::table::Ref;
 use super::{Machine, Place};
@@ -25,8 +26,10 @@ pub(super) enum From {
 /// entry a second of an idle cluster.
 const FORGET_STEP: u64 = 1_000_000_000;
 
-fn request_hash(zone: ZoneId, id: RequestId) -> u64 {
-    hash64_after(u64::from(zone.get()), &id.get().to_le_bytes())
+impl Hasher {
+    fn request(self, zone: ZoneId, id: RequestId) -> u64 {
+        self.hash(zone, &id.get().to_le_bytes())
+    }
 }
 
 /// What makes a request another one. The wait is left out: a retry may want to wait less.
@@ -169,11 +172,12 @@ impl Machine {
             outcome: Outcome::Open,
             forget_at: Stamp::MAX,
         });
-        let requests = &self.requests;
-        self.request_index.insert(request_hash(zone, id), at, |at| {
-            let request = requests.at(at);
-            request_hash(request.zone, request.id)
-        });
+        let (requests, hasher) = (&self.requests, self.hasher);
+        self.request_index
+            .insert(hasher.request(zone, id), at, |at| {
+                let request = requests.at(at);
+                hasher.request(request.zone, request.id)
+            });
         let (answer, outcome) = self.operate(place, command, From::Key(at), events);
         let outcome = outcome.unwrap_or_else(|| Outcome::of(&answer));
         let bound = outcome.is_bound();
@@ -267,10 +271,11 @@ impl Machine {
     }
 
     fn request_of(&self, zone: ZoneId, id: RequestId) -> Option<Ref<Request>> {
-        self.request_index.find(request_hash(zone, id), |at| {
-            let request = self.requests.at(at);
-            request.zone == zone && request.id == id
-        })
+        self.request_index
+            .find(self.hasher.request(zone, id), |at| {
+                let request = self.requests.at(at);
+                request.zone == zone && request.id == id
+            })
     }
 
     /// A ticket ended: what a retry of its request will be told.
@@ -307,7 +312,7 @@ impl Machine {
         self.request_timers.clear(at, request_order(requests));
         let request = self.requests.remove(at);
         self.request_index
-            .remove(request_hash(request.zone, request.id), at);
+            .remove(self.hasher.request(request.zone, request.id), at);
         self.zones.entry(request.zone).or_default().answers -= 1;
     }
 }

@@ -61,7 +61,7 @@ impl Machine {
             return (Answer::Refused(Refusal::Quota { what }), None);
         }
         let lock =
-            found.unwrap_or_else(|| self.lock_for(zone, acquire.key.as_bytes(), acquire.mode));
+            found.unwrap_or_else(|| self.make_lock(zone, acquire.key.as_bytes(), acquire.mode));
         let claim = Claim {
             mode: acquire.mode,
             life: acquire.life,

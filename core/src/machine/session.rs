@@ -2,10 +2,11 @@
 
 use super::answer::{Answer, Event, Refusal, Table as Limited};
 use super::command::{Command, Operation};
+use super::index::Hasher;
 use super::state::{Ending, Session, Term, Work, lease_order, session_order};
 use super::table::Ref;
 use super::{Machine, Place};
-use crate::hash::{hash64, hash64_after};
+use crate::hash::hash64;
 use crate::ids::{Fence, RequestSeq, SessionId, ZoneId};
 use crate::time::Stamp;
 use alloc::vec::Vec;
@@ -16,8 +17,10 @@ fn session_hash(id: SessionId) -> u64 {
     hash64(&id.get().to_le_bytes())
 }
 
-fn identifier_hash(zone: ZoneId, identifier: &[u8]) -> u64 {
-    hash64_after(u64::from(zone.get()), identifier)
+impl Hasher {
+    fn identifier(self, session: &Session) -> u64 {
+        self.hash(session.zone, &session.identifier)
+    }
 }
 
 impl Machine {
@@ -76,11 +79,10 @@ impl Machine {
         self.session_index
             .insert(session_hash(id), at, |at| session_hash(sessions.at(at).id));
         if !identifier.is_empty() {
-            let hash = identifier_hash(zone, identifier);
-            self.identifier_index.insert(hash, at, |at| {
-                let session = sessions.at(at);
-                identifier_hash(session.zone, &session.identifier)
-            });
+            let hasher = self.hasher;
+            let hash = hasher.hash(zone, identifier);
+            self.identifier_index
+                .insert(hash, at, |at| hasher.identifier(sessions.at(at)));
         }
         Answer::SessionOpened {
             session: id,
@@ -92,7 +94,7 @@ impl Machine {
         if identifier.is_empty() {
             return None;
         }
-        let hash = identifier_hash(zone, identifier);
+        let hash = self.hasher.hash(zone, identifier);
         self.identifier_index.find(hash, |at| {
             let session = self.sessions.at(at);
             session.zone == zone && *session.identifier == *identifier
@@ -130,7 +132,7 @@ impl Machine {
         session.answers = Vec::new();
         self.session_index.remove(session_hash(session.id), at);
         if !session.identifier.is_empty() {
-            let hash = identifier_hash(session.zone, &session.identifier);
+            let hash = self.hasher.identifier(session);
             self.identifier_index.remove(hash, at);
         }
         self.zones.entry(session.zone).or_default().sessions -= 1;

@@ -288,14 +288,15 @@ fn a_forwarded_command_is_applied_once() {
 fn digests_see_the_log_and_not_the_tables() {
     let run = |detour: bool| {
         let mut world = World::new();
+        world.machine.hasher = Hasher::new(Seed::new(u64::from(detour)));
         let mut digests = Vec::new();
         let mut rng = Rng::new(Seed::new(7));
         if detour {
-            let lock = world.machine.lock_for(ZoneId::new(9), b"detour", Shared);
+            let lock = world.machine.make_lock(ZoneId::new(9), b"detour", Shared);
             for _ in 0..40 {
                 world
                     .machine
-                    .lock_for(ZoneId::new(9), &rng.next().to_le_bytes(), Shared);
+                    .make_lock(ZoneId::new(9), &rng.next().to_le_bytes(), Shared);
             }
             let all: Vec<_> = world.machine.locks.iter().map(|(at, _)| at).collect();
             all.into_iter()

@@ -241,7 +241,7 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn the_machine_does_what_the_model_does(limits in limits(), entries in entries()) {
