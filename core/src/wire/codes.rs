@@ -135,6 +135,16 @@ codes! {
     UNPROVED_SESSION = 308 "unproved-session" retryable NotApplied,
     /// A command or register with a number of its own, which this version does not serve.
     UNSUPPORTED = 309 "unsupported" lasting NotApplied,
+    /// No such resource, or no such verb on it.
+    NOT_FOUND = 310 "not-found" lasting NotApplied,
+    /// The resource does not know this method.
+    METHOD_NOT_ALLOWED = 311 "method-not-allowed" lasting NotApplied,
+    /// A parameter or field that the request does not have.
+    UNKNOWN_FIELD = 312 "unknown-field" lasting NotApplied,
+    /// A body that is neither a form nor JSON.
+    UNSUPPORTED_MEDIA_TYPE = 313 "unsupported-media-type" lasting NotApplied,
+    /// The condition names another fence than the token.
+    FENCE_MISMATCH = 314 "fence-mismatch" lasting NotApplied,
 }
 
 /// The code of a refusal.

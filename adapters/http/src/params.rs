@@ -1,0 +1,267 @@
+//! The fields of all requests, each with its name, its form and its bounds.
+
+use crate::duration::parse_ms;
+use crate::fields::{Given, each};
+use crate::keys;
+use crate::problem::Problem;
+use crate::token::TokenText;
+use axum::http::HeaderMap;
+use axum::http::header::{HeaderName, IF_MATCH};
+use axum::http::request::Parts;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use std::fmt::Display;
+use tenure_core::ids::{Fence, RequestId};
+use tenure_core::limits::{HOLDER_BYTES_MAX, PAGE_MAX, TTL_MS_MAX, TTL_MS_MIN, WAIT_MS_MAX};
+use tenure_core::machine::command::{Client, Life, Mode};
+use tenure_core::machine::key::Key;
+
+/// Bytes of one `Idempotency-Key`.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// The header that names a request, so that a retry is known as one.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The header that carries a token: a query ends up in the logs of proxies.
+const LOCK_TOKEN: HeaderName = HeaderName::from_static("lock-token");
+
+/// What an acquire on a lock's own path may say.
+pub(crate) const ACQUIRE: &[&str] = &["holder", "ttl", "wait", "mode", "async"];
+/// What an acquire of pairs may say.
+pub(crate) const ACQUIRE_PAIRS: &[&str] = &["key_values", "holder", "ttl", "wait", "mode", "async"];
+/// What a renewal may say.
+pub(crate) const RENEW: &[&str] = &["token", "ttl"];
+/// What a release may say.
+pub(crate) const RELEASE: &[&str] = &["token"];
+/// What a list may say.
+pub(crate) const LIST: &[&str] = &["prefix", "limit", "cursor"];
+/// What a question without parameters may say.
+pub(crate) const NOTHING: &[&str] = &[];
+
+/// The fields of a request; none where one was not given.
+#[derive(Default)]
+pub(crate) struct Params {
+    pub(crate) key: Option<Key>,
+    pub(crate) holder: Option<Bytes>,
+    pub(crate) life: Option<Life>,
+    pub(crate) wait_ms: Option<u64>,
+    pub(crate) mode: Option<Mode>,
+    pub(crate) is_async: Option<bool>,
+    pub(crate) token: Option<TokenText>,
+    pub(crate) prefix: Option<String>,
+    pub(crate) limit: Option<usize>,
+    pub(crate) cursor: Option<Key>,
+}
+
+impl Params {
+    /// Reads the fields of a request that may say what is in `known`, and nothing else.
+    pub(crate) fn read(head: &Parts, body: &[u8], known: &[&'static str]) -> Result<Self, Problem> {
+        let mut params = Self::default();
+        if known.contains(&"token")
+            && let Some(token) = single(&head.headers, &LOCK_TOKEN, "Lock-Token")?
+        {
+            params.token = Some(token_of(token, "Lock-Token")?);
+        }
+        each(head, body, |name, value| {
+            let field = known.iter().find(|field| **field == name);
+            let Some(field) = field else {
+                return Err(Problem::unknown_field(name, known));
+            };
+            params.set(field, value)
+        })?;
+        Ok(params)
+    }
+
+    fn set(&mut self, field: &'static str, value: Given<'_>) -> Result<(), Problem> {
+        match field {
+            "key_values" => {
+                let Given::Json(raw) = value else {
+                    let detail = "pairs have types: send them as JSON";
+                    return Err(Problem::bad_value(field, detail));
+                };
+                once(field, &mut self.key, keys::of_pairs(raw)?)
+            }
+            "holder" => once(field, &mut self.holder, holder_of(field, value)?),
+            "ttl" => once(field, &mut self.life, life_of(field, value)?),
+            "wait" => once(field, &mut self.wait_ms, wait_of(field, value)?),
+            "mode" => once(field, &mut self.mode, mode_of(field, value)?),
+            "async" => once(field, &mut self.is_async, flag_of(field, value)?),
+            "token" => once(
+                field,
+                &mut self.token,
+                token_of(&value.text(field)?, field)?,
+            ),
+            "prefix" => once(field, &mut self.prefix, value.text(field)?.into_owned()),
+            "limit" => once(field, &mut self.limit, limit_of(field, value)?),
+            "cursor" => once(
+                field,
+                &mut self.cursor,
+                keys::of_cursor(&value.text(field)?)?,
+            ),
+            _ => unreachable!("every name in the lists above has an arm"),
+        }
+    }
+
+    /// The time to live of a renewal: a lease's, or the grant's own.
+    pub(crate) fn lease_ttl_ms(&self) -> Result<Option<u64>, Problem> {
+        match self.life {
+            None => Ok(None),
+            Some(Life::Lease { ttl_ms }) => Ok(Some(ttl_ms)),
+            Some(Life::Static | Life::Session) => {
+                let detail = "a renewal gives a lease more time; it can't make it static";
+                Err(Problem::bad_value("ttl", detail))
+            }
+        }
+    }
+}
+
+fn once<T>(field: &'static str, slot: &mut Option<T>, value: T) -> Result<(), Problem> {
+    if slot.is_some() {
+        return Err(Problem::twice(field));
+    }
+    *slot = Some(value);
+    Ok(())
+}
+
+fn holder_of(field: &'static str, value: Given<'_>) -> Result<Bytes, Problem> {
+    let holder = value.text(field)?;
+    if holder.len() > HOLDER_BYTES_MAX {
+        let detail = format!("{} bytes; at most {HOLDER_BYTES_MAX}", holder.len());
+        return Err(Problem::bad_value(field, detail));
+    }
+    Ok(Bytes::from(holder.into_owned()))
+}
+
+fn life_of(field: &'static str, value: Given<'_>) -> Result<Life, Problem> {
+    let text = value.text(field)?;
+    if text == "none" {
+        return Ok(Life::Static);
+    }
+    let Some(ttl_ms) = parse_ms(&text) else {
+        let detail = r#"no duration: write "60s", "250ms", milliseconds as a number, or "none""#;
+        return Err(Problem::bad_value(field, detail));
+    };
+    within(field, ttl_ms, TTL_MS_MIN, TTL_MS_MAX)?;
+    Ok(Life::Lease { ttl_ms })
+}
+
+fn wait_of(field: &'static str, value: Given<'_>) -> Result<u64, Problem> {
+    let Some(wait_ms) = parse_ms(&value.text(field)?) else {
+        let detail = r#"no duration: write "30s", "250ms", or milliseconds as a number"#;
+        return Err(Problem::bad_value(field, detail));
+    };
+    within(field, wait_ms, 0, WAIT_MS_MAX)?;
+    Ok(wait_ms)
+}
+
+fn within(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), Problem> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    let detail = format!("{value} ms; from {min} to {max}");
+    Err(Problem::bad_value(field, detail))
+}
+
+fn mode_of(field: &'static str, value: Given<'_>) -> Result<Mode, Problem> {
+    match &*value.text(field)? {
+        "exclusive" => Ok(Mode::Exclusive),
+        "shared" => Ok(Mode::Shared),
+        _ => Err(Problem::bad_value(
+            field,
+            r#"expected "exclusive" or "shared""#,
+        )),
+    }
+}
+
+fn flag_of(field: &'static str, value: Given<'_>) -> Result<bool, Problem> {
+    match &*value.text(field)? {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Problem::bad_value(field, "expected true or false")),
+    }
+}
+
+fn limit_of(field: &'static str, value: Given<'_>) -> Result<usize, Problem> {
+    let limit = value.text(field)?.parse().ok();
+    let limit = limit.filter(|limit| (1..=PAGE_MAX).contains(limit));
+    limit
+        .ok_or_else(|| Problem::bad_value(field, format!("expected a number from 1 to {PAGE_MAX}")))
+}
+
+/// What it is stays out of the answer: it may be a right token with a slip.
+fn token_of(text: &str, field: &'static str) -> Result<TokenText, Problem> {
+    TokenText::parse(text).ok_or_else(|| {
+        Problem::bad_value(
+            field,
+            "expected the `token` of a grant: <fence>.<64 hex digits>",
+        )
+    })
+}
+
+/// How a retry of this request is known as one.
+pub(crate) fn client_of(headers: &HeaderMap) -> Result<Client, Problem> {
+    const NAME: &str = "Idempotency-Key";
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else {
+        return Ok(Client::None);
+    };
+    if values.next().is_some() {
+        return Err(Problem::twice(NAME));
+    }
+    let len = value.len();
+    if len == 0 || len > IDEMPOTENCY_KEY_BYTES_MAX {
+        let detail = bytes_wanted(len, IDEMPOTENCY_KEY_BYTES_MAX);
+        return Err(Problem::bad_value(NAME, detail));
+    }
+    Ok(Client::Key(request_id(value.as_bytes())))
+}
+
+fn bytes_wanted(len: usize, max: impl Display) -> String {
+    format!("{len} bytes; from 1 to {max}")
+}
+
+/// The id of the request that its caller named `key`: a name of any length in 128 bits, which no
+/// stranger finds a second key for.
+fn request_id(key: &[u8]) -> RequestId {
+    let hash = Sha256::new()
+        .chain_update(b"tenure idempotency key 1\0")
+        .chain_update(key)
+        .finalize();
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash[..16]);
+    RequestId::new(u128::from_be_bytes(id))
+}
+
+/// `If-Match`, if it is there, names the grant that `token` is of.
+pub(crate) fn check_if_match(headers: &HeaderMap, token: &TokenText) -> Result<(), Problem> {
+    let Some(condition) = single(headers, &IF_MATCH, "If-Match")? else {
+        return Ok(());
+    };
+    let quoted = condition.strip_prefix('"');
+    let fence = quoted
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(condition);
+    match fence.parse() {
+        Ok(fence) if Fence::new(fence) == token.fence => Ok(()),
+        Ok(_) => Err(Problem::fence_mismatch()),
+        Err(_) => Err(Problem::bad_value(
+            "If-Match",
+            "expected a fence, as \"17\"",
+        )),
+    }
+}
+
+fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    field: &'static str,
+) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Problem::twice(field));
+    }
+    let text = value.to_str();
+    text.map(Some)
+        .map_err(|_| Problem::bad_value(field, "it is not plain text"))
+}

@@ -1,0 +1,118 @@
+//! The listener, and what one connection may take.
+
+use crate::gateway::Gateway;
+use crate::router::{Face, From, WAIT_MARGIN, router};
+use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tenure_core::config::Config;
+use tenure_host::{Door, Stopped};
+use tenure_rt::http::Timer;
+use tenure_rt::net::{Listener, Stream};
+use tenure_rt::sync::Semaphore;
+use tenure_rt::{clock, spawn};
+
+/// Connections at once. Each has at most one request that waits.
+pub const CONNECTIONS_MAX: usize = 16 << 10;
+/// How long a connection may be silent between two requests, or take for the head of one.
+const HEAD_PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes that a connection buffers. A head beyond it is answered by hyper, without a document.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+/// The pause after a connection could not be taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Why HTTP can't be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Without TLS anybody on the network could read the tokens.
+    #[error("without TLS, HTTP is served on loopback only, and {address} is not")]
+    NotLoopback {
+        /// Where it should have been.
+        address: SocketAddr,
+    },
+    /// The system does not say where the listener is.
+    #[error("the listener's address is not known: {0}")]
+    Listener(#[from] io::Error),
+    /// The server stops.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Whether HTTP may be served at `address` without TLS.
+///
+/// # Errors
+///
+/// It is reached from other machines.
+pub const fn check_address(address: SocketAddr) -> Result<(), ServeError> {
+    if address.ip().is_loopback() {
+        Ok(())
+    } else {
+        Err(ServeError::NotLoopback { address })
+    }
+}
+
+/// Serves HTTP at `listener`, for ever. It runs on whatever runtime this is awaited on, which need
+/// not be the one of the node.
+///
+/// # Errors
+///
+/// The address is not loopback, or the server stops already.
+pub async fn serve(listener: Listener, config: Arc<Config>, door: Door) -> Result<(), ServeError> {
+    check_address(listener.local_addr()?)?;
+    let gateway = Gateway::open(&door).await?;
+    // The listener alone must not keep the host's inbox open.
+    drop(door);
+    let routes = router(Face {
+        gateway,
+        config,
+        wait_margin: WAIT_MARGIN,
+    });
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let (stream, from) = match listener.accept().await {
+            Ok(taken) => taken,
+            Err(error) => {
+                tracing::warn!(%error, "an HTTP connection can't be taken");
+                clock::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!(%from, "{CONNECTIONS_MAX} HTTP clients are connected; one more is closed");
+            continue;
+        };
+        let routes = routes.clone();
+        drop(spawn(async move {
+            connection(stream, from, routes).await;
+            drop(place);
+        }));
+    }
+}
+
+async fn connection(stream: Stream, from: SocketAddr, routes: Router) {
+    let routes = TowerToHyperService::new(routes);
+    let with_address = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(From(from.ip()));
+        routes.call(request)
+    });
+    // A caller that closes its end while it waits is gone, and with it its request: hyper drops the
+    // future of the answer (it does so unless half-closed connections are allowed).
+    let served = http1::Builder::new()
+        .timer(Timer)
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .half_close(false)
+        .serve_connection(TokioIo::new(stream), with_address)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%from, %error, "an HTTP connection ended");
+    }
+}

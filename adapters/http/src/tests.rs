@@ -1,0 +1,8 @@
+//! The routes against a real node on a host, with a log in memory.
+
+mod bounds;
+mod documents;
+mod face;
+mod manual;
+mod sockets;
+mod world;

@@ -1,0 +1,138 @@
+//! Every example of `docs/HTTP.md` is run, in its order, against one server.
+
+use super::world::{Got, World, test};
+use axum::http::Method;
+use std::str::FromStr;
+
+const MANUAL: &str = include_str!("../../../../docs/HTTP.md");
+
+/// A line of curl, as far as the manual uses it.
+#[derive(Debug, Default)]
+struct Curl {
+    method: Option<String>,
+    address: String,
+    headers: Vec<String>,
+    body: String,
+}
+
+/// Splits like a shell: words, and `'…'`.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut is_quoted = false;
+    for letter in line.chars() {
+        match letter {
+            '\'' => is_quoted = !is_quoted,
+            ' ' if !is_quoted => words.push(String::new()),
+            _ => words.last_mut().expect("there is one").push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+impl FromStr for Curl {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Self, String> {
+        let mut curl = Self::default();
+        let mut words = words(line).into_iter();
+        while let Some(word) = words.next() {
+            let mut next = || words.next().ok_or(format!("nothing after {word}"));
+            match word.as_str() {
+                "curl" | "-s" => {}
+                "-X" => curl.method = Some(next()?),
+                "-H" => curl.headers.push(next()?),
+                "-d" => {
+                    curl.body = next()?;
+                    let kind = "Content-Type: application/x-www-form-urlencoded";
+                    curl.headers.push(kind.to_owned());
+                }
+                _ => {
+                    let path = word.strip_prefix("http://127.0.0.1:7600");
+                    let path = path.ok_or(format!("{word}: not what this test knows"))?;
+                    path.clone_into(&mut curl.address);
+                }
+            }
+        }
+        Ok(curl)
+    }
+}
+
+async fn run(world: &World, line: &str) -> Got {
+    let curl: Curl = line
+        .parse()
+        .unwrap_or_else(|error| panic!("{line}: {error}"));
+    let default = if curl.body.is_empty() { "GET" } else { "POST" };
+    let method = curl.method.as_deref().unwrap_or(default);
+    let method = Method::from_str(method).expect("it is a method");
+    let headers: Vec<&str> = curl.headers.iter().map(String::as_str).collect();
+    world.ask(method, &curl.address, &headers, &curl.body).await
+}
+
+/// Whether `text` is `pattern`, in which each `…` stands for anything.
+fn is_like(text: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('…');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let mut last = None;
+    for part in parts {
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
+        rest = &rest[at + part.len()..];
+        last = Some(part);
+    }
+    rest.is_empty() || last == Some("")
+}
+
+#[test]
+fn the_examples_of_the_manual_do_what_they_say() {
+    test(async {
+        let world = World::real().await;
+        let mut token = String::new();
+        let mut ran = 0;
+        let mut lines = MANUAL.lines();
+        while let Some(line) = lines.next() {
+            let Some(command) = line.strip_prefix("$ curl ") else {
+                continue;
+            };
+            let command = command.replace("$TOKEN", &token);
+            let got = run(&world, &command).await;
+            if let Some(fresh) = got.json()["token"].as_str() {
+                fresh.clone_into(&mut token);
+            }
+            let expected = lines.next().expect("an answer follows");
+            let text = got.text.trim_end();
+            assert!(
+                is_like(text, expected),
+                "{line}\n{expected}\nbut it is\n{text}"
+            );
+            ran += 1;
+        }
+        assert!(ran >= 12, "only {ran} examples");
+    });
+}
+
+#[test]
+fn every_route_has_its_example() {
+    for route in [
+        "POST /v1/locks/{path}",
+        "PATCH /v1/locks/{path}",
+        "DELETE /v1/locks/{path}",
+        "GET /v1/locks/{path}",
+        "GET /v1/locks",
+        "POST /v1/locks",
+        "GET /v1/cluster",
+        "GET /healthz",
+        "GET /readyz",
+    ] {
+        let heading = format!("### {route}\n");
+        let (_, section) = MANUAL
+            .split_once(&heading)
+            .unwrap_or_else(|| panic!("no {heading}"));
+        let section = section.split("\n#").next().unwrap_or_default();
+        assert!(section.contains("$ curl "), "{route} has no example");
+    }
+}
