@@ -123,6 +123,11 @@ pub enum Input {
         /// Which call.
         call: CallId,
     },
+    /// The user takes care of a grant himself: the client neither renews it nor speaks of it.
+    Forget {
+        /// Which.
+        fence: Fence,
+    },
     /// The connection that was asked for is there.
     Connected {
         /// Which.
@@ -297,6 +302,7 @@ impl Client {
             Input::Flush => self.flush(out),
             Input::Call { call, want } => self.call(now, call, want, out),
             Input::Abandon { call } => self.abandon(now, call),
+            Input::Forget { fence } => drop(self.let_go(fence)),
             Input::Connected { link } => self.connected(now, link),
             Input::Received { link, bytes } => self.received(now, link, &bytes, out),
             Input::Down { link } => {

@@ -126,15 +126,8 @@ impl SlotIndex {
     /// What to read for the slots from `from` to `upto`, or for the first of them if all are too
     /// much: each piece, in this order, is handed to [`Plan::take`].
     pub fn plan(&self, from: Slot, upto: Slot) -> Plan {
-        let shelves = self.shelves.iter();
-        let mut pieces: Vec<Piece> = shelves
-            .filter(|shelf| shelf.min <= upto && from <= shelf.max)
-            .flat_map(|shelf| &shelf.pieces)
-            .filter(|piece| piece.may_hold(from, upto))
-            .copied()
-            .collect();
+        let (mut pieces, mut upto) = self.candidates(from, upto);
         pieces.sort_by_key(|piece| piece.min);
-        let mut upto = upto;
         let mut read = 0;
         let mut taken = 0;
         for piece in &pieces {
@@ -154,6 +147,33 @@ impl SlotIndex {
             pieces,
             best: BTreeMap::new(),
         }
+    }
+}
+
+impl SlotIndex {
+    /// The pieces that may hold slots from `from` to `upto`, or to the slot that comes back: a long
+    /// log is not walked to its end for each load.
+    fn candidates(&self, from: Slot, upto: Slot) -> (Vec<Piece>, Slot) {
+        let mut pieces: Vec<Piece> = Vec::new();
+        let mut upto = upto;
+        for (index, shelf) in self.shelves.iter().enumerate() {
+            if shelf.min > upto || from > shelf.max {
+                continue;
+            }
+            let held = shelf.pieces.iter();
+            pieces.extend(held.filter(|piece| piece.may_hold(from, upto)));
+            let later = self.shelves.get(index + 1..).unwrap_or_default();
+            let Some(next) = later.iter().map(|shelf| shelf.min).min() else {
+                break;
+            };
+            let read: u64 = pieces.iter().map(|piece| piece.len).sum();
+            if next > from && read >= LOAD_BYTES_MAX {
+                upto = upto.min(next.before());
+                break;
+            }
+        }
+        pieces.retain(|piece| piece.may_hold(from, upto));
+        (pieces, upto)
     }
 }
 

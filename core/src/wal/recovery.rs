@@ -210,9 +210,17 @@ impl Recovery {
             groups: at.groups,
             boot: header.boot,
         };
-        header
-            .compare(&expected)
-            .map_err(|problem| segment.damage(0, None, problem))?;
+        let compared = header.compare(&expected);
+        compared.map_err(|problem| match &self.at {
+            // Whole groups are gone from the end of the segment before.
+            Some(before) if header.before.lsn > before.end.lsn => Damage {
+                segment: before.segment,
+                offset: before.offset,
+                slot: None,
+                problem,
+            },
+            Some(_) | None => segment.damage(0, None, problem),
+        })?;
         Ok(Ok(Start {
             records: SECTOR_BYTES,
             chain: chain_over(start.chain, sector),

@@ -38,6 +38,8 @@ const HEAD_BYTES: usize = 128;
 const NAMED_FROM: usize = 24;
 const QUORUM: usize = 2;
 const MAGIC: [u8; 8] = *b"TNRSUPER";
+/// What is counted one by one never comes here; so the next number is always one.
+const COUNTED_BELOW: u64 = 1 << 63;
 const VERSION: u32 = 1;
 
 /// What all copies say.
@@ -309,7 +311,7 @@ impl Superblock {
             node: NodeId::new(head.get_u64_le()),
             incarnation: Incarnation::new(head.get_u64_le()),
         };
-        Ok(Some(Self {
+        let read = Self {
             sequence,
             parent,
             identity,
@@ -321,7 +323,20 @@ impl Superblock {
             },
             first_segment: SegmentNo::new(head.get_u64_le()),
             config: Bytes::copy_from_slice(part(rest, 0, config_bytes)),
-        }))
+        };
+        Ok(Some(read).filter(Self::is_countable))
+    }
+
+    /// Whether each counter has a next number. No life of a server makes another, so a copy with
+    /// one was not written by us, whatever its checksum says.
+    fn is_countable(&self) -> bool {
+        let counters = [
+            self.sequence,
+            self.boot.get(),
+            self.promised.round.get(),
+            self.first_segment.get(),
+        ];
+        counters.iter().all(|counter| *counter < COUNTED_BELOW)
     }
 }
 

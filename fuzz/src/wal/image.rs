@@ -11,7 +11,7 @@ use tenure_core::wal::writer::Group;
 use tenure_core::wal::{Identity, Sizes};
 
 /// Small, so that a log has several.
-const SIZES: Sizes = Sizes::new(32 << 10, 48 << 10);
+const SIZES: Sizes = Sizes::new(16 << 10, 20 << 10);
 
 pub(super) fn identity() -> Identity {
     Identity {

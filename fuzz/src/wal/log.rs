@@ -45,8 +45,8 @@ pub(super) struct Log {
 fn value(slot: u64, round: u64) -> Entry {
     let len = match (slot * 7 + round * 3) % 16 {
         0 => 0,
-        1 => 9000,
-        2..=4 => 3000,
+        1 => 6000,
+        2 => 3000,
         other => other * 40,
     };
     let fill = u8::try_from((slot * 31 + round) % 256).expect("it is below 256");

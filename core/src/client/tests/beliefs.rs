@@ -135,6 +135,18 @@ fn a_released_lock_is_not_believed_in_from_the_send_on() {
 }
 
 #[test]
+fn a_forgotten_grant_is_neither_renewed_nor_given_back() {
+    let mut world = World::plain();
+    world.want(acquire(LEASE, 0));
+    world.answer(&granted(LEASE));
+    world.take_heard();
+    world.step(Input::Forget { fence: FENCE });
+    world.pass(60_000);
+    assert!(world.asked.is_empty());
+    assert_eq!(world.take_heard(), []);
+}
+
+#[test]
 fn a_lease_that_was_waited_for_is_renewed_before_it_is_handed_out() {
     let mut world = World::plain();
     let call = world.want(acquire(LEASE, 60_000));

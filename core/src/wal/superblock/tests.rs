@@ -227,3 +227,34 @@ fn a_promise_never_goes_back() {
     let (_, durable) = promised(3);
     let _ = durable.promise(ballot(2));
 }
+
+#[test]
+fn a_counter_without_a_next_number_is_a_damaged_copy() {
+    let (_, durable) = promised(1);
+    let good = durable.superblock().clone();
+    let end = u64::MAX;
+    let strange = [
+        Superblock {
+            sequence: end,
+            ..good.clone()
+        },
+        Superblock {
+            boot: Boot::new(end),
+            ..good.clone()
+        },
+        Superblock {
+            promised: ballot(end),
+            ..good.clone()
+        },
+        Superblock {
+            first_segment: SegmentNo::new(end),
+            ..good
+        },
+    ];
+    for superblock in strange {
+        let copies = [0, 1, 2, 3].map(|copy| superblock.encode(copy));
+        let opened = open([0, 1, 2, 3].map(|copy: usize| &*copies[copy]));
+        let lost = SuperblockError::QuorumLost { readable: 0 };
+        assert_eq!(opened.unwrap_err(), lost, "{superblock:?}");
+    }
+}

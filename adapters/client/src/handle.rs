@@ -1,0 +1,241 @@
+//! What a program calls.
+
+use crate::driver;
+use crate::driver::{CALLS_QUEUED_MAX, Command, Reply};
+use crate::error::Error;
+use crate::lock::LockRequest;
+use crate::options::{Options, millis};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tenure_core::client::{CallId, Want};
+use tenure_core::ids::{NodeId, Slot};
+use tenure_core::machine::answer::Answer;
+use tenure_core::machine::key::Key;
+use tenure_core::node::input::{Ask, Proof};
+use tenure_core::query::{LockView, Page};
+use tenure_core::time::Stamp;
+use tenure_core::wire::client::{ServerRow, Word};
+use tenure_rt::sync::{mpsc, oneshot};
+
+/// A client. Cloning gives another handle of the same connection; when the last one and all guards
+/// are gone, its session is closed.
+#[derive(Clone, Debug)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    commands: mpsc::Sender<Command>,
+    next_call: AtomicU64,
+    has_session: bool,
+}
+
+/// Something that was read, and where in the log it was true.
+#[derive(Clone, Debug)]
+pub struct Seen<T> {
+    /// What.
+    pub value: T,
+    /// The position in the log.
+    pub slot: Slot,
+    /// The cluster's agreed time.
+    pub stamp: Stamp,
+}
+
+/// The servers, as one of them knows them.
+#[derive(Clone, Debug)]
+pub struct Servers {
+    /// All of them.
+    pub servers: Vec<ServerRow>,
+    /// Which of them says so.
+    pub by: NodeId,
+    /// What it has applied.
+    pub applied: Slot,
+    /// The rolling digest of its state there: servers that applied the same have the same.
+    pub digest: u64,
+}
+
+impl Client {
+    /// Starts a client, on the runtime that this is called on. It connects by itself, and again
+    /// whenever it must; calls wait for it, as long as [`Options::patience`] says.
+    ///
+    /// # Errors
+    ///
+    /// No endpoints, an identifier over 1 KiB, or no random numbers.
+    pub fn connect(options: Options) -> Result<Self, Error> {
+        let has_session = options.has_session();
+        let (commands, inbox) = mpsc::channel(CALLS_QUEUED_MAX);
+        driver::start(options, inbox)?;
+        let shared = Shared {
+            commands,
+            next_call: AtomicU64::new(1),
+            has_session,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// A lock by its path: say how you want it, then `acquire`.
+    pub fn lock(&self, path: &str) -> LockRequest {
+        let key = Key::from_path(path);
+        LockRequest::new(self.clone(), key, self.shared.has_session)
+    }
+
+    /// A lock by any key.
+    pub fn lock_key(&self, key: Key) -> LockRequest {
+        LockRequest::new(self.clone(), Ok(key), self.shared.has_session)
+    }
+
+    /// Gives back a grant by its proof, whoever took it. Says whether it had ended before.
+    ///
+    /// # Errors
+    ///
+    /// The proof is wrong, or nobody answered.
+    pub async fn release(&self, proof: Proof) -> Result<bool, Error> {
+        match self.decide(Want::ReleaseBy(proof)).await? {
+            Answer::Released { already, .. } => Ok(already),
+            _ => Err(Error::Confused),
+        }
+    }
+
+    /// Lets a lease live for `ttl` from now, or for its own ttl; says for how long.
+    ///
+    /// # Errors
+    ///
+    /// The proof is wrong, the grant is not held or not a lease, or nobody answered.
+    pub async fn renew(&self, proof: Proof, ttl: Option<Duration>) -> Result<Duration, Error> {
+        let ttl_ms = ttl.map(millis);
+        match self.decide(Want::RenewBy { proof, ttl_ms }).await? {
+            Answer::Renewed { ttl_ms, .. } => Ok(Duration::from_millis(ttl_ms)),
+            _ => Err(Error::Confused),
+        }
+    }
+
+    /// How a lock is. Linearizable.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answered.
+    pub async fn inspect(&self, key: Key) -> Result<Seen<LockView>, Error> {
+        match self.call(Want::Query(Ask::Inspect { key })).await?.word {
+            Word::Lock { view, slot, stamp } => Ok(Seen {
+                value: view,
+                slot,
+                stamp,
+            }),
+            _ => Err(Error::Confused),
+        }
+    }
+
+    /// The locks whose canonical keys begin with `prefix` (`machine::key::path_prefix`) and come
+    /// after `after`, at most `limit`. Linearizable.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answered.
+    pub async fn list(
+        &self,
+        prefix: bytes::Bytes,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Seen<Page>, Error> {
+        let ask = Ask::List {
+            prefix,
+            after,
+            limit,
+        };
+        match self.call(Want::Query(ask)).await?.word {
+            Word::Locks { page, slot, stamp } => Ok(Seen {
+                value: page,
+                slot,
+                stamp,
+            }),
+            _ => Err(Error::Confused),
+        }
+    }
+
+    /// Who the servers are.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answered.
+    pub async fn servers(&self) -> Result<Servers, Error> {
+        match self.call(Want::Query(Ask::Servers)).await?.word {
+            Word::Servers {
+                servers,
+                by,
+                applied,
+                digest,
+            } => Ok(Servers {
+                servers,
+                by,
+                applied,
+                digest,
+            }),
+            _ => Err(Error::Confused),
+        }
+    }
+
+    /// Ends the session, and releases all that it holds. The next call opens another.
+    ///
+    /// # Errors
+    ///
+    /// There is no session, or nobody answered.
+    pub async fn close_session(&self) -> Result<(), Error> {
+        self.decide(Want::CloseSession).await.map(drop)
+    }
+
+    pub(crate) async fn decide(&self, want: Want) -> Result<Answer, Error> {
+        match self.call(want).await?.word {
+            Word::Decided { answer, .. } => Ok(answer),
+            _ => Err(Error::Confused),
+        }
+    }
+
+    /// Makes a call and waits for its end. If the caller goes away meanwhile, a claim leaves its
+    /// line.
+    pub(crate) async fn call(&self, want: Want) -> Result<Reply, Error> {
+        let number = self.shared.next_call.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        let mut call = Waiting {
+            client: self,
+            call: CallId(number),
+            asked: false,
+        };
+        let command = Command::Call {
+            call: call.call,
+            want,
+            answer,
+        };
+        let sent = self.shared.commands.send(command).await;
+        sent.map_err(|_| Error::Closed)?;
+        call.asked = true;
+        let reply = answered.await;
+        call.asked = false;
+        reply.map_err(|_| Error::Closed)?.map_err(Error::Failed)
+    }
+
+    /// Says something that needs no answer, unless too much is waiting to be said.
+    pub(crate) fn mention(&self, command: Command) {
+        // If the queue is full, the task finds out by itself that nobody listens any more.
+        drop(self.shared.commands.try_send(command));
+    }
+}
+
+/// A call whose caller waits; dropped with him.
+struct Waiting<'a> {
+    client: &'a Client,
+    call: CallId,
+    asked: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.asked {
+            let call = self.call;
+            self.client.mention(Command::Abandon { call });
+        }
+    }
+}

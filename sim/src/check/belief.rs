@@ -1,0 +1,95 @@
+//! What clients believe, in true time (K14, K15): nobody is granted what another one, whose clock
+//! keeps its specification, still believes to hold.
+
+use super::Docket;
+use super::locks::compatible;
+use crate::Nanos;
+use std::collections::BTreeMap;
+use tenure_core::ids::{Fence, ZoneId};
+use tenure_core::machine::answer::Grant;
+use tenure_core::machine::command::Mode;
+use tenure_core::machine::key::Key;
+
+/// One client's belief that it holds one lock.
+#[derive(Clone, Debug)]
+struct Belief {
+    client: usize,
+    key: Key,
+    mode: Mode,
+    until: Nanos,
+}
+
+/// All beliefs.
+#[derive(Debug, Default)]
+pub struct Beliefs {
+    held: BTreeMap<(ZoneId, Fence), Belief>,
+}
+
+impl Beliefs {
+    /// `client` received `grant`, and believes in it until then.
+    pub fn on_received(
+        &mut self,
+        now: Nanos,
+        client: usize,
+        grant: &Grant,
+        until: Nanos,
+        docket: &mut Docket,
+    ) {
+        self.held.retain(|_, belief| belief.until > now);
+        for ((zone, fence), other) in &self.held {
+            let meets = *zone == grant.zone && other.key == grant.key && *fence != grant.fence;
+            docket.check(
+                !meets || until <= now || compatible(other.mode, grant.mode),
+                "mutual exclusion in real time",
+                || {
+                    format!(
+                        "clients {} (fence {fence}) and {client} (fence {}) both hold {:?}",
+                        other.client, grant.fence, grant.key
+                    )
+                },
+            );
+        }
+        let belief = Belief {
+            client,
+            key: grant.key.clone(),
+            mode: grant.mode,
+            until,
+        };
+        self.held.insert((grant.zone, grant.fence), belief);
+    }
+
+    /// It believes until then.
+    pub fn on_extended(&mut self, zone: ZoneId, fence: Fence, until: Nanos) {
+        if let Some(belief) = self.held.get_mut(&(zone, fence)) {
+            belief.until = belief.until.max(until);
+        }
+    }
+
+    /// It stopped believing: it asked to give the lock back, or died.
+    pub fn on_stopped(&mut self, zone: ZoneId, fence: Fence) {
+        self.held.remove(&(zone, fence));
+    }
+
+    /// Whether somebody believes to hold it.
+    pub fn believes(&self, now: Nanos, zone: ZoneId, fence: Fence) -> bool {
+        let belief = self.held.get(&(zone, fence));
+        belief.is_some_and(|belief| belief.until > now)
+    }
+
+    /// The log gave `grant` at this moment.
+    pub fn on_granted(&self, now: Nanos, grant: &Grant, docket: &mut Docket) {
+        for ((zone, fence), other) in &self.held {
+            let meets = *zone == grant.zone && other.key == grant.key && *fence != grant.fence;
+            let stands = meets && other.until > now && !compatible(other.mode, grant.mode);
+            docket.check(!stands, "no grant while another still believes", || {
+                format!(
+                    "{:?} granted under {}, client {} believes in {fence} for {} ms more",
+                    grant.key,
+                    grant.fence,
+                    other.client,
+                    (other.until - now) / 1_000_000
+                )
+            });
+        }
+    }
+}

@@ -1,0 +1,474 @@
+//! What the log means: the chosen entries in their order, applied to a machine of the judges' own,
+//! and everything that follows from its answers.
+
+use super::Docket;
+use super::belief::Beliefs;
+use super::locks::Locks;
+use super::once::Once;
+use super::order::Order;
+use super::reads::Reads;
+use super::votes::Votes;
+use crate::Nanos;
+use crate::clock::DRIFT_PPM_MAX;
+use crate::marks::{Mark, Marks};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use tenure_core::entry::{Entry, EntryKind};
+use tenure_core::ids::{Boot, Fence, NodeId, Slot, TicketId, ZoneId};
+use tenure_core::machine::Machine;
+use tenure_core::machine::answer::{Answer, Event, Grant, Refusal};
+use tenure_core::machine::codec;
+use tenure_core::machine::command::{Client, Command, Mode, Operation, Via};
+use tenure_core::machine::key::Key;
+use tenure_core::time::Stamp;
+
+/// What one entry did.
+#[derive(Debug)]
+pub struct Applied {
+    digest: u64,
+    events: Vec<Event>,
+}
+
+/// Who asked for a claim, until it is decided.
+#[derive(Clone, Debug)]
+struct Claim {
+    command: Command,
+    key: Key,
+    mode: Mode,
+}
+
+/// The judges' own reading of the log.
+#[derive(Debug)]
+pub struct History {
+    machine: Machine,
+    slots: Vec<Applied>,
+    tickets: BTreeMap<TicketId, Claim>,
+    released: BTreeMap<(ZoneId, Fence), Nanos>,
+    /// Grants that only a connection stands for.
+    anonymous: BTreeSet<(ZoneId, Fence)>,
+    /// The book of grants.
+    pub locks: Locks,
+    /// The book of reads.
+    pub reads: Reads,
+    once: Once,
+    order: Order,
+    first: Option<(Nanos, Stamp)>,
+    stamp: Stamp,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            machine: Machine::new(),
+            slots: Vec::new(),
+            tickets: BTreeMap::new(),
+            released: BTreeMap::new(),
+            anonymous: BTreeSet::new(),
+            locks: Locks::default(),
+            reads: Reads::default(),
+            once: Once::default(),
+            order: Order::default(),
+            first: None,
+            stamp: Stamp::ZERO,
+        }
+    }
+}
+
+/// A command of this entry, and what was answered.
+struct Case<'a> {
+    stamp: Stamp,
+    command: &'a Command,
+    answer: &'a Answer,
+}
+
+impl History {
+    /// The last entry that was read.
+    pub const fn applied(&self) -> Slot {
+        Slot::new(self.slots.len() as u64)
+    }
+
+    /// Agreed time at the last entry.
+    pub const fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// The full digest of the judges' machine.
+    pub fn digest_full(&self) -> u64 {
+        self.machine.digest_full()
+    }
+
+    /// Reads what is chosen and was not read yet.
+    pub fn advance(
+        &mut self,
+        votes: &Votes,
+        beliefs: &Beliefs,
+        docket: &mut Docket,
+        marks: &mut Marks,
+    ) {
+        while self.applied() < votes.contiguous() {
+            let slot = self.applied().next();
+            let Some(chosen) = votes.chosen(slot) else {
+                return;
+            };
+            let entry = chosen.entry.clone();
+            self.apply(slot, &entry, beliefs, docket, marks);
+        }
+    }
+
+    fn apply(
+        &mut self,
+        slot: Slot,
+        entry: &Entry,
+        beliefs: &Beliefs,
+        docket: &mut Docket,
+        marks: &mut Marks,
+    ) {
+        marks.sometimes(entry.kind() == EntryKind::Noop, Mark::NoopFilled);
+        let before = self.stamp;
+        let mut events = Vec::new();
+        self.machine.apply(slot, entry, &mut events);
+        self.stamp = self.machine.stamp();
+        docket.check(self.stamp >= before, "agreed time never goes back", || {
+            format!("{before:?} then {:?} at slot {slot}", self.stamp)
+        });
+        if entry.kind() == EntryKind::LeaderStart {
+            self.locks.on_leader(before, self.stamp);
+        }
+        let commands = decode(entry, docket);
+        for event in &events {
+            self.on_event(slot, event, &commands, beliefs, docket, marks);
+        }
+        self.locks.on_applied(self.stamp, docket);
+        self.note_touched(slot, &commands, &events);
+        let digest = self.machine.digest();
+        self.slots.push(Applied { digest, events });
+    }
+
+    fn note_touched(&mut self, slot: Slot, commands: &BTreeMap<Via, Command>, events: &[Event]) {
+        let mut touched: Vec<(ZoneId, Key)> = Vec::new();
+        for command in commands.values() {
+            if let Some(key) = key_of(&command.operation) {
+                touched.push((command.zone, key.clone()));
+            }
+        }
+        let mut all = false;
+        for event in events {
+            match event {
+                Event::Ended {
+                    answer: Answer::Granted(grant),
+                    ..
+                }
+                | Event::Answered {
+                    answer: Answer::Granted(grant),
+                    ..
+                } => touched.push((grant.zone, grant.key.clone())),
+                Event::Lost { zone, key, .. } => touched.push((*zone, key.clone())),
+                Event::Answered {
+                    answer: Answer::SessionClosed { .. },
+                    ..
+                }
+                | Event::SessionExpired { .. } => all = true,
+                Event::Answered { .. } | Event::Offered { .. } | Event::Ended { .. } => {}
+            }
+        }
+        if all {
+            touched.extend(self.reads.keys());
+        }
+        for (zone, key) in touched {
+            self.reads.on_touched(slot, zone, &key, &self.locks);
+        }
+    }
+
+    fn on_event(
+        &mut self,
+        slot: Slot,
+        event: &Event,
+        commands: &BTreeMap<Via, Command>,
+        beliefs: &Beliefs,
+        docket: &mut Docket,
+        marks: &mut Marks,
+    ) {
+        let stamp = self.stamp;
+        match event {
+            Event::Answered { via, answer } => {
+                let Some(command) = commands.get(via) else {
+                    docket.broken(
+                        "an answer belongs to a command of its entry",
+                        format!("{via:?}"),
+                    );
+                    return;
+                };
+                let case = Case {
+                    stamp,
+                    command,
+                    answer,
+                };
+                self.on_answered(&case, beliefs, docket, marks);
+            }
+            Event::Offered { .. } => {}
+            Event::Ended { ticket, answer } => {
+                self.on_ended(*ticket, answer, beliefs, docket, marks);
+            }
+            Event::Lost { zone, fence, .. } => {
+                self.locks.on_lost(*zone, *fence, stamp, docket);
+                marks.hit(Mark::LeaseExpired);
+                docket.check(
+                    !beliefs.believes(docket.now, *zone, *fence),
+                    "nothing ends while its holder believes",
+                    || format!("fence {fence} was lost at slot {slot}"),
+                );
+            }
+            Event::SessionExpired { session } => {
+                self.locks.on_session_expired(*session, stamp, docket);
+                marks.hit(Mark::SessionExpired);
+            }
+        }
+    }
+
+    fn on_answered(
+        &mut self,
+        case: &Case<'_>,
+        beliefs: &Beliefs,
+        docket: &mut Docket,
+        marks: &mut Marks,
+    ) {
+        let command = case.command;
+        if self.once.is_retold(command, case.answer, docket) {
+            return;
+        }
+        self.once
+            .on_answer(command, case.answer, case.stamp, docket);
+        self.locks
+            .on_answer(command.zone, case.answer, case.stamp, docket);
+        match (case.answer, &command.operation) {
+            (Answer::Granted(grant), _) if grant.replayed => {
+                marks.hit(Mark::GrantReplayed);
+                let stands = self.locks.live(grant.zone, grant.fence).is_some();
+                docket.check(stands, "a replayed grant still stands", || {
+                    format!("fence {}", grant.fence)
+                });
+            }
+            (Answer::Granted(grant), Operation::Acquire(acquire)) => {
+                let place = (command.zone, acquire.key.clone());
+                self.order.on_granted_at_once(&place, acquire.mode, docket);
+                self.note_anonymous(command, grant);
+                self.on_granted(grant, beliefs, docket);
+            }
+            (Answer::Queued { ticket, .. }, Operation::Acquire(acquire)) => {
+                let place = (command.zone, acquire.key.clone());
+                self.order.on_queued(place, *ticket, acquire.mode, docket);
+                let claim = Claim {
+                    command: command.clone(),
+                    key: acquire.key.clone(),
+                    mode: acquire.mode,
+                };
+                self.tickets.entry(*ticket).or_insert(claim);
+            }
+            (Answer::Cancelled { ticket }, _) => {
+                self.order.on_ended(*ticket);
+            }
+            (Answer::Released { fence, already }, Operation::Release { .. }) => {
+                if !already {
+                    let place = (command.zone, *fence);
+                    // Its server gives back what nobody was told of.
+                    let unheard = self.anonymous.contains(&place)
+                        && !beliefs.believes(docket.now, command.zone, *fence);
+                    let proved = self.released.contains_key(&place);
+                    docket.check(proved || unheard, "only who has the proof releases", || {
+                        format!("fence {fence} was released, and its holder never asked")
+                    });
+                }
+            }
+            (Answer::Refused(refusal), _) => on_refused(refusal, docket, marks),
+            (
+                Answer::Granted(_)
+                | Answer::Queued { .. }
+                | Answer::Offered { .. }
+                | Answer::Released { .. }
+                | Answer::Renewed { .. }
+                | Answer::SessionOpened { .. }
+                | Answer::KeptAlive { .. }
+                | Answer::SessionClosed { .. },
+                _,
+            ) => {}
+        }
+    }
+
+    fn on_ended(
+        &mut self,
+        ticket: TicketId,
+        answer: &Answer,
+        beliefs: &Beliefs,
+        docket: &mut Docket,
+        marks: &mut Marks,
+    ) {
+        let claim = self.tickets.remove(&ticket);
+        docket.check(claim.is_some(), "a ticket ends once", || {
+            format!("ticket {ticket}")
+        });
+        match answer {
+            Answer::Granted(grant) => {
+                marks.hit(Mark::GrantedAfterWait);
+                self.order.on_granted(ticket, docket);
+                if let Some(claim) = claim {
+                    self.note_anonymous(&claim.command, grant);
+                    let same = claim.key == grant.key && claim.mode == grant.mode;
+                    docket.check(same, "a grant is what was asked for", || {
+                        format!("ticket {ticket} of {:?}", claim.command)
+                    });
+                }
+                self.on_granted(grant, beliefs, docket);
+            }
+            Answer::Refused(refusal) => {
+                marks.sometimes(*refusal == Refusal::Cancelled, Mark::OfferLapsed);
+                marks.sometimes(
+                    matches!(refusal, Refusal::WaitTimeout { .. }),
+                    Mark::WaitTimeout,
+                );
+                self.order.on_ended(ticket);
+            }
+            Answer::Queued { .. }
+            | Answer::Offered { .. }
+            | Answer::Released { .. }
+            | Answer::Renewed { .. }
+            | Answer::Cancelled { .. }
+            | Answer::SessionOpened { .. }
+            | Answer::KeptAlive { .. }
+            | Answer::SessionClosed { .. } => self.order.on_ended(ticket),
+        }
+    }
+
+    fn note_anonymous(&mut self, command: &Command, grant: &Grant) {
+        if command.client == Client::None {
+            self.anonymous.insert((grant.zone, grant.fence));
+        }
+    }
+
+    fn on_granted(&mut self, grant: &Grant, beliefs: &Beliefs, docket: &mut Docket) {
+        self.locks.on_grant(grant, self.stamp, docket);
+        beliefs.on_granted(docket.now, grant, docket);
+    }
+
+    /// A holder, who has the proof, asks to give its grant back.
+    pub fn on_release_asked(&mut self, now: Nanos, zone: ZoneId, fence: Fence) {
+        self.released.entry((zone, fence)).or_insert(now);
+    }
+
+    /// A server applied up to `slot` and has this rolling digest.
+    pub fn on_digest(&self, server: usize, slot: Slot, digest: u64, docket: &mut Docket) {
+        let Some(index) = slot.get().checked_sub(1) else {
+            return;
+        };
+        let Some(mine) = self.slots.get(index as usize) else {
+            docket.broken(
+                "applied only what is chosen",
+                format!("server {} applied {slot}", server + 1),
+            );
+            return;
+        };
+        docket.check(
+            mine.digest == digest,
+            "equal logs give equal digests",
+            || format!("server {} at slot {slot}", server + 1),
+        );
+    }
+
+    /// A server answers a caller with `answer`, decided at `slot`.
+    pub fn on_reply(
+        &mut self,
+        (node, boot): (NodeId, Boot),
+        slot: Slot,
+        answer: &Answer,
+        docket: &mut Docket,
+    ) {
+        self.reads.answered = self.reads.answered.max(slot);
+        let index = slot.get().saturating_sub(1) as usize;
+        let Some(applied) = self.slots.get(index) else {
+            docket.broken(
+                "nothing is acknowledged before it is chosen",
+                format!("slot {slot}"),
+            );
+            return;
+        };
+        let said = applied.events.iter().any(|event| match event {
+            Event::Answered { via, answer: other } => {
+                via.node == node && via.boot == boot && other == answer
+            }
+            Event::Ended { answer: other, .. } => other == answer,
+            Event::Offered { .. } | Event::Lost { .. } | Event::SessionExpired { .. } => false,
+        });
+        docket.check(said, "what is acknowledged is in the log", || {
+            format!(
+                "server {node} answered {answer:?}; slot {slot} did {:?}",
+                applied.events
+            )
+        });
+    }
+
+    /// A leader proposes at agreed time `stamp`: that is never ahead of true time.
+    pub fn on_stamp(&mut self, stamp: Stamp, docket: &mut Docket) {
+        let drift_ppm = DRIFT_PPM_MAX.unsigned_abs();
+        let (began, base) = *self.first.get_or_insert((docket.now, stamp));
+        let elapsed = docket.now - began;
+        let drift = elapsed / 1_000_000 * drift_ppm;
+        let most = elapsed + drift + 1_000_000 + docket.clock_slack;
+        let agreed = stamp.since(base).as_nanos() as u64;
+        docket.check(
+            agreed <= most,
+            "agreed time is never ahead of true time",
+            || {
+                format!(
+                    "{} ms agreed in {} ms",
+                    agreed / 1_000_000,
+                    elapsed / 1_000_000
+                )
+            },
+        );
+    }
+}
+
+fn on_refused(refusal: &Refusal, docket: &mut Docket, marks: &mut Marks) {
+    match refusal {
+        Refusal::Held { .. } => marks.hit(Mark::HeldRefusal),
+        Refusal::WaitTimeout { .. } => marks.hit(Mark::WaitTimeout),
+        Refusal::RequestIdReused | Refusal::Quota { .. } | Refusal::Invalid { .. } => {
+            docket.broken("no refusal without its reason", format!("{refusal:?}"));
+        }
+        Refusal::Cancelled
+        | Refusal::NotHeld
+        | Refusal::NotLeased
+        | Refusal::NoSuchTicket
+        | Refusal::SessionGone
+        | Refusal::IdentifierInUse
+        | Refusal::SessionBusy
+        | Refusal::Forgotten => {}
+    }
+}
+
+fn decode(entry: &Entry, docket: &mut Docket) -> BTreeMap<Via, Command> {
+    let mut commands = BTreeMap::new();
+    if entry.kind() != EntryKind::Batch {
+        return commands;
+    }
+    for bytes in entry.commands() {
+        match codec::decode(&Bytes::copy_from_slice(bytes)) {
+            Ok(command) => {
+                commands.insert(command.via, command);
+            }
+            Err(error) => docket.broken("the log holds commands", format!("{error:?}")),
+        }
+    }
+    commands
+}
+
+fn key_of(operation: &Operation) -> Option<&Key> {
+    match operation {
+        Operation::Acquire(acquire) => Some(&acquire.key),
+        Operation::Release { key, .. } | Operation::Renew { key, .. } => Some(key),
+        Operation::Cancel { .. }
+        | Operation::Confirm { .. }
+        | Operation::OpenSession { .. }
+        | Operation::KeepAlive { .. }
+        | Operation::CloseSession { .. } => None,
+    }
+}

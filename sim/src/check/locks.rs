@@ -1,0 +1,241 @@
+//! Who holds what, by the log alone: a second, naive book of grants (K11, K12, K15 in agreed time).
+
+use super::Docket;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tenure_core::ids::{Fence, SessionId, ZoneId};
+use tenure_core::limits::{GRACE, GRACE_INTERVAL};
+use tenure_core::machine::answer::{Answer, Grant};
+use tenure_core::machine::command::{Life, Mode};
+use tenure_core::machine::key::Key;
+use tenure_core::time::Stamp;
+
+/// A grant that stands.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The lock.
+    pub key: Key,
+    /// How it is shared.
+    pub mode: Mode,
+    /// Whose it is, if a session's.
+    pub session: Option<SessionId>,
+    /// When it ends, if it has an end of its own.
+    deadline: Option<Stamp>,
+}
+
+/// After a change of leader whoever was alive lives a little longer, at most once in ten seconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Grace {
+    alive_after: Stamp,
+    until: Stamp,
+    given: Option<Stamp>,
+}
+
+impl Grace {
+    fn end(self, deadline: Stamp) -> Stamp {
+        if deadline > self.alive_after {
+            deadline.max(self.until)
+        } else {
+            deadline
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Session {
+    deadline: Stamp,
+}
+
+/// The book.
+#[derive(Debug, Default)]
+pub struct Locks {
+    live: BTreeMap<(ZoneId, Fence), Live>,
+    highest: BTreeMap<(ZoneId, Key), Fence>,
+    /// Grants that met one that still stood: right only if that one ended in the same entry, whose
+    /// events tell the grant that a release made possible before the release itself.
+    met: Vec<((ZoneId, Fence), Fence)>,
+    sessions: BTreeMap<SessionId, Session>,
+    opened: BTreeSet<SessionId>,
+    grace: Grace,
+    /// How many grants were seen.
+    pub granted: u64,
+    /// How many leases ended by time.
+    pub expired: u64,
+    /// How often a lock was held by two at once.
+    pub shared: u64,
+}
+
+fn after_ms(stamp: Stamp, ms: u64) -> Stamp {
+    stamp.plus(Duration::from_millis(ms))
+}
+
+/// Whether two modes may be held at once.
+pub fn compatible(a: Mode, b: Mode) -> bool {
+    a == Mode::Shared && b == Mode::Shared
+}
+
+impl Locks {
+    /// A grant that stands, or none.
+    pub fn live(&self, zone: ZoneId, fence: Fence) -> Option<&Live> {
+        self.live.get(&(zone, fence))
+    }
+
+    /// The fences that hold a lock.
+    pub fn holders(&self, zone: ZoneId, key: &Key) -> Vec<Fence> {
+        let mine = self
+            .live
+            .iter()
+            .filter(|((z, _), live)| *z == zone && live.key == *key);
+        mine.map(|((_, fence), _)| *fence).collect()
+    }
+
+    /// A leader started when agreed time was `before`; now it is `now`.
+    pub fn on_leader(&mut self, before: Stamp, now: Stamp) {
+        let grace = &mut self.grace;
+        if grace
+            .given
+            .is_none_or(|given| now.since(given) >= GRACE_INTERVAL)
+        {
+            if before >= grace.until {
+                grace.alive_after = before;
+            }
+            grace.until = now.plus(GRACE);
+            grace.given = Some(now);
+        }
+    }
+
+    /// A new grant.
+    pub fn on_grant(&mut self, grant: &Grant, stamp: Stamp, docket: &mut Docket) {
+        self.granted += 1;
+        let place = (grant.zone, grant.key.clone());
+        let highest = self.highest.entry(place).or_default();
+        docket.check(grant.fence > *highest, "fences rise", || {
+            format!(
+                "{:?} granted under {} after {highest}",
+                grant.key, grant.fence
+            )
+        });
+        *highest = grant.fence;
+        for ((zone, fence), live) in &self.live {
+            if *zone != grant.zone || live.key != grant.key {
+                continue;
+            }
+            if compatible(live.mode, grant.mode) {
+                self.shared += 1;
+            } else {
+                self.met.push(((*zone, *fence), grant.fence));
+            }
+        }
+        let deadline = match grant.life {
+            Life::Lease { ttl_ms } => Some(after_ms(stamp, ttl_ms)),
+            Life::Static | Life::Session => None,
+        };
+        let live = Live {
+            key: grant.key.clone(),
+            mode: grant.mode,
+            session: grant.session,
+            deadline,
+        };
+        self.live.insert((grant.zone, grant.fence), live);
+    }
+
+    /// A command's first answer, if it is not a grant.
+    pub fn on_answer(&mut self, zone: ZoneId, answer: &Answer, stamp: Stamp, docket: &mut Docket) {
+        match answer {
+            Answer::Released { fence, already } => {
+                let known = self.live.remove(&(zone, *fence)).is_some();
+                docket.check(known != *already, "a release ends what stands", || {
+                    format!("fence {fence}: standing {known}, answered already {already}")
+                });
+            }
+            Answer::Renewed { fence, ttl_ms } => {
+                let live = self.live.get_mut(&(zone, *fence));
+                docket.check(live.is_some(), "only what stands is renewed", || {
+                    format!("fence {fence}")
+                });
+                if let Some(live) = live {
+                    live.deadline = live.deadline.max(Some(after_ms(stamp, *ttl_ms)));
+                }
+            }
+            Answer::SessionOpened { session, ttl_ms } => {
+                // Told again to a retry, it prolongs nothing.
+                let deadline = after_ms(stamp, *ttl_ms);
+                if self.opened.insert(*session) {
+                    self.sessions.insert(*session, Session { deadline });
+                }
+            }
+            Answer::KeptAlive { session, ttl_ms } => {
+                let deadline = after_ms(stamp, *ttl_ms);
+                self.sessions.insert(*session, Session { deadline });
+            }
+            Answer::SessionClosed { session } => {
+                self.sessions.remove(session);
+                self.live.retain(|_, live| live.session != Some(*session));
+            }
+            Answer::Granted(_)
+            | Answer::Queued { .. }
+            | Answer::Offered { .. }
+            | Answer::Cancelled { .. }
+            | Answer::Refused(_) => {}
+        }
+    }
+
+    /// A grant ended without its holder asking.
+    pub fn on_lost(&mut self, zone: ZoneId, fence: Fence, stamp: Stamp, docket: &mut Docket) {
+        let Some(live) = self.live.remove(&(zone, fence)) else {
+            docket.broken("only what stands is lost", format!("fence {fence}"));
+            return;
+        };
+        if let Some(deadline) = live.deadline {
+            self.expired += 1;
+            docket.check(
+                stamp >= deadline,
+                "no lease ends early in agreed time",
+                || format!("fence {fence} at {stamp:?}, its deadline is {deadline:?}"),
+            );
+        }
+    }
+
+    /// A session ended without its client asking.
+    pub fn on_session_expired(&mut self, session: SessionId, stamp: Stamp, docket: &mut Docket) {
+        let known = self.sessions.remove(&session);
+        let due = known.is_some_and(|known| stamp >= self.grace.end(known.deadline));
+        docket.check(due, "no session ends early in agreed time", || {
+            format!("session {session} at {stamp:?}")
+        });
+    }
+
+    /// An entry was applied: what is overdue beyond the grace must be gone.
+    pub fn on_applied(&mut self, stamp: Stamp, docket: &mut Docket) {
+        for (old, new) in self.met.drain(..) {
+            docket.check(
+                !self.live.contains_key(&old),
+                "mutual exclusion in the log",
+                || {
+                    format!(
+                        "granted under {new} while {} stands: {:?}",
+                        old.1,
+                        self.live.get(&old)
+                    )
+                },
+            );
+        }
+        let grace = self.grace;
+        let late = |deadline: Stamp| grace.end(deadline) < stamp;
+        let mut overdue = self
+            .live
+            .iter()
+            .filter(|(_, live)| live.deadline.is_some_and(late));
+        let first = overdue.next();
+        docket.check(first.is_none(), "leases end in time", || {
+            format!("{first:?} is overdue at {stamp:?}")
+        });
+        let first = self
+            .sessions
+            .iter()
+            .find(|(_, session)| late(session.deadline));
+        docket.check(first.is_none(), "sessions end in time", || {
+            format!("{first:?} is overdue at {stamp:?}")
+        });
+    }
+}

@@ -1,0 +1,42 @@
+//! All judges together.
+
+use crate::check::Docket;
+use crate::check::belief::Beliefs;
+use crate::check::history::History;
+use crate::check::promises::Promises;
+use crate::check::votes::Votes;
+use crate::marks::Marks;
+
+/// All judges together, and what they found.
+#[derive(Debug)]
+pub struct Judges {
+    /// What they found.
+    pub docket: Docket,
+    /// What is chosen.
+    pub votes: Votes,
+    /// What each server said and its disk remembers.
+    pub promises: Vec<Promises>,
+    /// What the log means.
+    pub history: History,
+    /// What clients believe.
+    pub beliefs: Beliefs,
+}
+
+impl Judges {
+    /// Judges of a world with so many servers, before anything happened.
+    pub fn new(servers: usize) -> Self {
+        Self {
+            docket: Docket::default(),
+            votes: Votes::new(servers),
+            promises: (0..servers).map(|_| Promises::default()).collect(),
+            history: History::default(),
+            beliefs: Beliefs::default(),
+        }
+    }
+
+    /// Reads what is chosen since the last time.
+    pub fn advance(&mut self, marks: &mut Marks) {
+        self.history
+            .advance(&self.votes, &self.beliefs, &mut self.docket, marks);
+    }
+}

@@ -1,0 +1,277 @@
+//! What a client makes of an answer.
+
+use super::op::{Doing, Op};
+use super::{Act, Client, Scene, Session, Why, ZONE, belief_ns};
+use crate::marks::Mark;
+use tenure_core::ids::{Fence, SessionId, Slot, Tag};
+use tenure_core::machine::answer::{Answer, Refusal};
+use tenure_core::machine::command::Client as Named;
+use tenure_core::machine::command::Life;
+use tenure_core::node::input::{Ask, Token};
+use tenure_core::node::output::{Failure, Reply};
+use tenure_core::query::LockView;
+
+impl Client {
+    /// An answer arrived.
+    pub fn told(&mut self, tag: Tag, reply: &Reply, scene: &mut Scene<'_>) {
+        let Some(attempt) = self.attempts.get(&tag.request).copied() else {
+            return;
+        };
+        if tag.conn != self.conn() {
+            return;
+        }
+        if !matches!(
+            reply,
+            Reply::Decided {
+                answer: Answer::Queued { .. } | Answer::Offered { .. },
+                ..
+            }
+        ) {
+            self.attempts.remove(&tag.request);
+        }
+        match reply {
+            Reply::Decided { answer, token, .. } => {
+                self.decided(attempt.op, answer, *token, scene);
+            }
+            Reply::Resumed => {
+                scene.marks.hit(Mark::SessionResumed);
+                self.finish(attempt.op, scene);
+            }
+            Reply::Lock { view, slot, .. } => {
+                self.read(view, (attempt.told, *slot), scene);
+                self.finish(attempt.op, scene);
+            }
+            Reply::Locks { .. } | Reply::Servers { .. } => {
+                self.finish(attempt.op, scene);
+            }
+            Reply::Failed(failure) => self.failed(attempt.op, *failure, scene),
+        }
+    }
+
+    fn finish(&mut self, id: u64, scene: &mut Scene<'_>) -> Option<Op> {
+        self.acked += 1;
+        self.forget(id, scene)
+    }
+
+    fn read(&mut self, view: &LockView, slots: (Slot, Slot), scene: &mut Scene<'_>) {
+        scene.marks.hit(Mark::ReadAnswered);
+        scene
+            .marks
+            .sometimes(!view.holders.is_empty(), Mark::ReadOfHeld);
+        let judges = &mut *scene.judges;
+        judges
+            .history
+            .reads
+            .on_read(slots, ZONE, view, &mut judges.docket);
+        for holder in &view.holders {
+            if self.seen.len() < 8 && self.held.iter().all(|held| held.fence != holder.fence) {
+                self.seen
+                    .push((view.key.clone(), holder.fence, holder.session));
+            }
+        }
+    }
+
+    fn decided(&mut self, id: u64, answer: &Answer, token: Option<Token>, scene: &mut Scene<'_>) {
+        let Some(op) = self.ops.get_mut(&id) else {
+            return;
+        };
+        if let Answer::Queued { ticket, .. } = answer {
+            op.ticket = Some(*ticket);
+            return;
+        }
+        if let Answer::Offered { .. } = answer {
+            return;
+        }
+        let Some(op) = self.finish(id, scene) else {
+            return;
+        };
+        let judges = &mut *scene.judges;
+        judges.docket.check(
+            !matches!(op.doing, Doing::Forge) || matches!(answer, Answer::Refused(_)),
+            "only who has the proof releases",
+            || format!("a forged proof was answered {answer:?}"),
+        );
+        match answer {
+            Answer::Granted(grant) => {
+                scene.marks.hit(Mark::Granted);
+                let Some(token) = token else {
+                    let detail = format!("fence {}", grant.fence);
+                    judges.docket.broken("a grant has its token", detail);
+                    return;
+                };
+                if self.held.iter().all(|held| held.fence != grant.fence) {
+                    self.hold(grant, token, op.first_sent, scene);
+                }
+            }
+            Answer::Renewed { fence, ttl_ms } => {
+                scene.marks.hit(Mark::Renewed);
+                let until = op.first_sent.saturating_add(belief_ns(*ttl_ms));
+                self.extend(*fence, until, scene);
+            }
+            Answer::Released { fence, already } => {
+                scene.marks.hit(if *already {
+                    Mark::ReleasedAlready
+                } else {
+                    Mark::Released
+                });
+                self.held.retain(|held| held.fence != *fence);
+            }
+            Answer::Cancelled { .. } => scene.marks.hit(Mark::Cancelled),
+            Answer::SessionOpened { session, ttl_ms } => {
+                self.session_opened(*session, *ttl_ms, token, op.first_sent, scene);
+            }
+            Answer::KeptAlive { ttl_ms, .. } => {
+                scene.marks.hit(Mark::KeptAlive);
+                self.kept_alive(op.first_sent.saturating_add(belief_ns(*ttl_ms)), scene);
+            }
+            Answer::SessionClosed { .. } => {
+                scene.marks.hit(Mark::SessionClosed);
+                self.session_over(scene);
+            }
+            Answer::Refused(refusal) => self.refused(&op, refusal, scene),
+            Answer::Queued { .. } | Answer::Offered { .. } => {}
+        }
+    }
+
+    fn extend(&mut self, fence: Fence, until: u64, scene: &mut Scene<'_>) {
+        let until_true = self.believed(scene, until);
+        if let Some(held) = self.held.iter_mut().find(|held| held.fence == fence)
+            && !held.releasing
+        {
+            held.until = held.until.max(until);
+            scene.judges.beliefs.on_extended(ZONE, fence, until_true);
+        }
+    }
+
+    fn kept_alive(&mut self, until: u64, scene: &mut Scene<'_>) {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        session.until = session.until.max(until);
+        let mine = self.held.iter().filter(|held| held.life == Life::Session);
+        let fences: Vec<Fence> = mine.map(|held| held.fence).collect();
+        for fence in fences {
+            self.extend(fence, until, scene);
+        }
+    }
+
+    fn session_opened(
+        &mut self,
+        id: SessionId,
+        ttl_ms: u64,
+        secret: Option<Token>,
+        first_sent: u64,
+        scene: &mut Scene<'_>,
+    ) {
+        scene.marks.hit(Mark::SessionOpened);
+        self.session = Some(Session {
+            id,
+            secret,
+            ttl_ms,
+            until: first_sent.saturating_add(belief_ns(ttl_ms)),
+            closing: false,
+        });
+        self.next_seq = 0;
+        self.open_seqs.clear();
+        let at = scene.now + ttl_ms * 1_000_000 / 4;
+        let why = Why::KeepAlive;
+        scene.acts.push(Act::Wake { at, why });
+    }
+
+    /// The session is no more, and all that hung on it.
+    fn session_over(&mut self, scene: &mut Scene<'_>) {
+        self.session = None;
+        let mine = self.held.iter().filter(|held| held.life == Life::Session);
+        for held in mine {
+            scene.judges.beliefs.on_stopped(ZONE, held.fence);
+        }
+        self.held.retain(|held| held.life != Life::Session);
+        let named = |op: &Op| matches!(op.request.client, Named::Session { .. });
+        let ended: Vec<u64> = self
+            .ops
+            .iter()
+            .filter(|(_, op)| named(op))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ended {
+            self.forget(id, scene);
+        }
+        self.open_seqs.clear();
+    }
+
+    fn refused(&mut self, op: &Op, refusal: &Refusal, scene: &mut Scene<'_>) {
+        let docket = &mut scene.judges.docket;
+        let local = self.clock.read(scene.now).as_nanos() + docket.clock_slack;
+        match (&op.doing, refusal) {
+            (Doing::Renew { fence } | Doing::Release { fence }, Refusal::NotHeld) => {
+                let believed = |held: &&super::Held| {
+                    held.fence == *fence && held.until > local && !held.releasing
+                };
+                let lost = self.held.iter().find(believed);
+                docket.check(
+                    lost.is_none(),
+                    "nothing ends while its holder believes",
+                    || format!("client {} was told that {fence} is not held", self.index),
+                );
+                self.held.retain(|held| held.fence != *fence);
+            }
+            (Doing::Open, Refusal::SessionGone) => {}
+            (_, Refusal::SessionGone) => {
+                let named = match (&op.request.ask, op.request.client) {
+                    (Ask::KeepAlive { session } | Ask::CloseSession { session }, _) => {
+                        Some(*session)
+                    }
+                    (_, Named::Session { id, .. }) => Some(id),
+                    (_, Named::None | Named::Key(_)) => None,
+                };
+                let Some(session) = &self.session else {
+                    return;
+                };
+                if named.is_some_and(|id| id != session.id) {
+                    return;
+                }
+                docket.check(
+                    session.closing || session.until <= local,
+                    "nothing ends while its holder believes",
+                    || format!("client {} was told that its session is gone", self.index),
+                );
+                self.session_over(scene);
+            }
+            (Doing::Forge, _) => {}
+            (_, Refusal::Forgotten) => docket.broken(
+                "a retry gets its answer",
+                format!("client {}: {:?} was forgotten", self.index, op.doing),
+            ),
+            (_, _) => {}
+        }
+    }
+
+    fn failed(&mut self, id: u64, failure: Failure, scene: &mut Scene<'_>) {
+        let Some(op) = self.ops.get(&id) else {
+            return;
+        };
+        let forged = matches!(op.doing, Doing::Forge);
+        let docket = &mut scene.judges.docket;
+        match failure {
+            Failure::BadProof => {
+                scene.marks.sometimes(forged, Mark::BadProofRefused);
+                docket.check(forged, "the right proof is taken", || {
+                    format!("{:?}", op.doing)
+                });
+                self.finish(id, scene);
+                return;
+            }
+            Failure::Invalid(what) => {
+                let detail = format!("{:?}: {what}", op.doing);
+                docket.broken("a right request is taken", detail);
+                return;
+            }
+            Failure::Busy => scene.marks.hit(Mark::AnsweredBusy),
+            Failure::NoQuorum => scene.marks.hit(Mark::AnsweredNoQuorum),
+            Failure::Unknown => scene.marks.hit(Mark::AnsweredUnknown),
+        }
+        if op.request.client == Named::None && !matches!(op.doing, Doing::Inspect) {
+            self.forget(id, scene);
+        }
+    }
+}

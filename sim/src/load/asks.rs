@@ -1,0 +1,386 @@
+//! What a client decides to do, and how it asks.
+
+use super::op::{Attempt, Doing, Op};
+use super::{Act, Client, Kind, Scene, Why, ZONE};
+use crate::marks::Mark;
+use bytes::Bytes;
+use tenure_core::ids::{Fence, Tag};
+use tenure_core::machine::command::Client as Named;
+use tenure_core::machine::command::{Acquire, Life, Mode};
+use tenure_core::machine::key::Key;
+use tenure_core::node::input::{Ask, Proof, Request, Token};
+
+/// How many claims a client pursues at once.
+const CLAIMS_MAX: usize = 2;
+
+impl Client {
+    pub(super) fn decide(&mut self, scene: &mut Scene<'_>) {
+        let at = scene.now + self.rand.exponential(self.knobs.think);
+        if scene.draining {
+            self.wind_up(scene);
+            scene.acts.push(Act::Wake {
+                at,
+                why: Why::Decide,
+            });
+            return;
+        }
+        if self.rand.chance(self.knobs.crash_ppm) {
+            self.crash(scene);
+            return;
+        }
+        scene.acts.push(Act::Wake {
+            at,
+            why: Why::Decide,
+        });
+        if self.kind == Kind::Session && self.session.is_none() {
+            self.open(scene);
+            return;
+        }
+        if self.rand.chance(self.knobs.read_ppm) {
+            let key = self.any_key();
+            self.start(Doing::Inspect, Named::None, Ask::Inspect { key }, scene);
+        } else if self.rand.chance(self.knobs.forge_ppm) {
+            self.forge(scene);
+        } else if self.rand.chance(20_000) {
+            self.leave_a_line(scene);
+        } else if self.rand.chance(5_000) {
+            self.close(scene);
+        } else if self.rand.chance(10_000) {
+            self.resume(scene);
+        } else {
+            self.claim(scene);
+        }
+    }
+
+    fn any_key(&mut self) -> Key {
+        let index = self.rand.index(self.keys.len());
+        self.keys[index].clone()
+    }
+
+    /// Gives back what it holds and leaves every line.
+    fn wind_up(&mut self, scene: &mut Scene<'_>) {
+        let fences: Vec<Fence> = self.held.iter().map(|held| held.fence).collect();
+        for fence in fences {
+            self.let_go(fence, scene);
+        }
+        self.leave_a_line(scene);
+        if self.held.is_empty() && self.ops.is_empty() {
+            self.close(scene);
+        }
+    }
+
+    fn open(&mut self, scene: &mut Scene<'_>) {
+        if self.ops.values().any(|op| matches!(op.doing, Doing::Open)) {
+            return;
+        }
+        let identifier = if self.rand.chance(500_000) {
+            Bytes::from(format!("client-{}", self.index))
+        } else {
+            Bytes::new()
+        };
+        let (low, high) = self.knobs.ttl_ms;
+        let ttl_ms = self.rand.log_uniform(low, high);
+        let name = Named::Key(self.request_id());
+        self.start(
+            Doing::Open,
+            name,
+            Ask::OpenSession { ttl_ms, identifier },
+            scene,
+        );
+    }
+
+    fn close(&mut self, scene: &mut Scene<'_>) {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        if session.closing {
+            return;
+        }
+        session.closing = true;
+        let session = session.id;
+        for held in self.held.iter().filter(|held| held.life == Life::Session) {
+            scene.judges.beliefs.on_stopped(ZONE, held.fence);
+        }
+        self.held.retain(|held| held.life != Life::Session);
+        let name = Named::Key(self.request_id());
+        self.start(Doing::Close, name, Ask::CloseSession { session }, scene);
+    }
+
+    fn resume(&mut self, scene: &mut Scene<'_>) {
+        if let Some(session) = &self.session
+            && let Some(secret) = session.secret
+        {
+            let session = session.id;
+            self.start(
+                Doing::Resume,
+                Named::None,
+                Ask::Resume { session, secret },
+                scene,
+            );
+        }
+    }
+
+    pub(super) fn keep_alive(&mut self, scene: &mut Scene<'_>) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        if session.closing {
+            return;
+        }
+        let pause = session.ttl_ms * 1_000_000 / 4;
+        let session = session.id;
+        self.start(
+            Doing::KeepAlive,
+            Named::None,
+            Ask::KeepAlive { session },
+            scene,
+        );
+        let at = scene.now + pause;
+        scene.acts.push(Act::Wake {
+            at,
+            why: Why::KeepAlive,
+        });
+    }
+
+    fn claim(&mut self, scene: &mut Scene<'_>) {
+        let wants = |op: &Op| matches!(op.doing, Doing::Acquire(_));
+        let closing = self.session.as_ref().is_some_and(|session| session.closing);
+        if closing || self.ops.values().filter(|op| wants(op)).count() >= CLAIMS_MAX {
+            return;
+        }
+        let key = self.any_key();
+        let wanted = |op: &Op| matches!(&op.doing, Doing::Acquire(a) if a.key == key);
+        if self.held.iter().any(|held| held.key == key) || self.ops.values().any(wanted) {
+            return;
+        }
+        let (low, high) = self.knobs.ttl_ms;
+        let lease = Life::Lease {
+            ttl_ms: self.rand.log_uniform(low, high),
+        };
+        let life = match self.kind {
+            Kind::Session if self.rand.chance(700_000) => Life::Session,
+            Kind::Keyed if self.rand.chance(150_000) => Life::Static,
+            Kind::Session | Kind::Keyed | Kind::Anonymous => lease,
+        };
+        let shared = self.rand.chance(self.knobs.shared_ppm);
+        let waits = self.rand.chance(self.knobs.wait_ppm);
+        let acquire = Acquire {
+            key,
+            mode: if shared {
+                Mode::Shared
+            } else {
+                Mode::Exclusive
+            },
+            life,
+            wait_ms: if waits {
+                self.rand.log_uniform(100, 5_000)
+            } else {
+                0
+            },
+            holder: Bytes::from(format!("client-{}", self.index)),
+        };
+        let name = self.name();
+        self.start(
+            Doing::Acquire(acquire.clone()),
+            name,
+            Ask::Acquire(acquire),
+            scene,
+        );
+    }
+
+    fn leave_a_line(&mut self, scene: &mut Scene<'_>) {
+        let waiting = self
+            .ops
+            .iter()
+            .find(|(_, op)| op.ticket.is_some() && !op.cancelling);
+        let Some((&id, op)) = waiting else {
+            return;
+        };
+        let Some(ticket) = op.ticket else { return };
+        if let Some(op) = self.ops.get_mut(&id) {
+            op.cancelling = true;
+        }
+        let name = self.name();
+        self.start(Doing::Cancel, name, Ask::Cancel { ticket }, scene);
+    }
+
+    /// Asks with a proof that is none.
+    fn forge(&mut self, scene: &mut Scene<'_>) {
+        if self.seen.is_empty() {
+            return;
+        }
+        let index = self.rand.index(self.seen.len());
+        let (key, fence, session) = self.seen.swap_remove(index);
+        let token = Token([self.rand.any() as u8; 32]);
+        let proof = Proof {
+            key,
+            fence,
+            session,
+            token,
+        };
+        scene.marks.hit(Mark::Forged);
+        let name = Named::Key(self.request_id());
+        let ask = if self.rand.chance(500_000) {
+            Ask::Release(proof)
+        } else {
+            let ttl_ms = None;
+            Ask::Renew { proof, ttl_ms }
+        };
+        self.start(Doing::Forge, name, ask, scene);
+    }
+
+    pub(super) fn renew(&mut self, fence: Fence, scene: &mut Scene<'_>) {
+        let Some(held) = self.held.iter().find(|held| held.fence == fence) else {
+            return;
+        };
+        if held.releasing || held.forgotten {
+            return;
+        }
+        let Life::Lease { ttl_ms } = held.life else {
+            return;
+        };
+        let proof = held.proof.clone();
+        // Each attempt has its own number (rule 15).
+        let name = self.name();
+        let ask = Ask::Renew {
+            proof,
+            ttl_ms: None,
+        };
+        self.start(Doing::Renew { fence }, name, ask, scene);
+        scene.acts.push(Act::Wake {
+            at: scene.now + ttl_ms * 1_000_000 / 3,
+            why: Why::Renew { fence },
+        });
+    }
+
+    /// It is done with a lock: from the moment it asks it believes in it no more.
+    pub(super) fn let_go(&mut self, fence: Fence, scene: &mut Scene<'_>) {
+        let draining = scene.draining;
+        let Some(held) = self.held.iter_mut().find(|held| held.fence == fence) else {
+            return;
+        };
+        if held.releasing || (held.forgotten && !draining) {
+            return;
+        }
+        held.releasing = true;
+        held.forgotten = false;
+        let proof = held.proof.clone();
+        scene.judges.beliefs.on_stopped(ZONE, fence);
+        scene
+            .judges
+            .history
+            .on_release_asked(scene.now, ZONE, fence);
+        let name = self.name();
+        self.start(Doing::Release { fence }, name, Ask::Release(proof), scene);
+    }
+
+    fn start(&mut self, doing: Doing, client: Named, ask: Ask, scene: &mut Scene<'_>) {
+        let id = self.number();
+        let first_sent = self.local(scene.now);
+        let request = Request {
+            zone: ZONE,
+            principal: Bytes::new(),
+            client,
+            ask,
+        };
+        let op = Op {
+            doing,
+            request,
+            began: scene.now,
+            first_sent,
+            sent: 0,
+            ticket: None,
+            cancelling: false,
+        };
+        self.ops.insert(id, op);
+        self.send(id, scene);
+        if client != Named::None && self.rand.chance(self.knobs.duplicate_ppm) {
+            scene.marks.hit(Mark::ClientDuplicate);
+            self.home = self.rand.index(scene.servers);
+            self.send(id, scene);
+        }
+    }
+
+    pub(super) fn send(&mut self, id: u64, scene: &mut Scene<'_>) {
+        let request = self.number();
+        let tag = Tag {
+            conn: self.conn(),
+            request,
+        };
+        let (server, patience) = (self.home, self.rand.exponential(self.knobs.patience));
+        let Some(op) = self.ops.get_mut(&id) else {
+            return;
+        };
+        op.sent += 1;
+        let waits = op.ticket.is_some();
+        let pause = self.knobs.patience / 2 + patience * if waits { 4 } else { 1 };
+        let attempts = op.sent;
+        scene.acts.push(Act::Ask {
+            server,
+            tag,
+            request: Box::new(op.request.clone()),
+        });
+        scene.acts.push(Act::Wake {
+            at: scene.now + pause,
+            why: Why::Retry { op: id, attempts },
+        });
+        let told = scene.judges.history.reads.answered;
+        self.attempts.insert(
+            request,
+            Attempt {
+                op: id,
+                server,
+                told,
+            },
+        );
+        if self.rand.chance(self.knobs.hang_up_ppm) {
+            scene.marks.hit(Mark::ClientHangUp);
+            scene.acts.push(Act::HangUp { server, tag });
+        }
+    }
+
+    /// Nobody answered in time.
+    pub(super) fn retry(&mut self, id: u64, attempts: usize, scene: &mut Scene<'_>) {
+        let Some(op) = self.ops.get(&id) else {
+            return;
+        };
+        if op.sent != attempts {
+            return;
+        }
+        let named = op.request.client != Named::None;
+        let read = matches!(op.doing, Doing::Inspect);
+        // A renewal has a new number each time (rule 15): its next one comes by itself.
+        let named = named && !matches!(op.doing, Doing::Renew { .. });
+        self.home = self.rand.index(scene.servers);
+        if named || read {
+            scene.marks.hit(Mark::ClientRetry);
+            self.send(id, scene);
+            return;
+        }
+        // Whoever does not name a request can only hang up, and never knows.
+        self.forget(id, scene);
+    }
+
+    /// An operation ends; so do its other attempts.
+    pub(super) fn forget(&mut self, id: u64, scene: &mut Scene<'_>) -> Option<Op> {
+        let conn = self.conn();
+        let others: Vec<u64> = self
+            .attempts
+            .iter()
+            .filter(|(_, a)| a.op == id)
+            .map(|(n, _)| *n)
+            .collect();
+        for request in others {
+            if let Some(attempt) = self.attempts.remove(&request) {
+                let tag = Tag { conn, request };
+                let server = attempt.server;
+                scene.acts.push(Act::HangUp { server, tag });
+            }
+        }
+        let op = self.ops.remove(&id)?;
+        if let Named::Session { seq, .. } = op.request.client {
+            self.open_seqs.remove(&seq.get());
+        }
+        Some(op)
+    }
+}

@@ -1,0 +1,152 @@
+//! Proofs that something bit. A fault that never fires is decoration, and so is an oracle that
+//! never saw the case it is for: each has a mark, and a report names those that were never hit.
+
+/// What a mark is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Something that the world did to the servers.
+    Fault,
+    /// Something that should happen sometimes, if the load is worth its name.
+    Case,
+}
+
+macro_rules! marks {
+    ($($(#[$doc:meta])* $name:ident = $kind:ident $text:literal),* $(,)?) => {
+        /// Something that should happen sometimes.
+        #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+        pub enum Mark { $(#[doc = $text] $name),* }
+
+        impl Mark {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Its name in reports.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+
+            /// What it is about.
+            pub const fn kind(self) -> Kind {
+                match self { $(Self::$name => Kind::$kind),* }
+            }
+        }
+    };
+}
+
+marks! {
+    Drop = Fault "net_drop",
+    Duplicate = Fault "net_duplicate",
+    Replay = Fault "net_replay",
+    Reorder = Fault "net_reorder",
+    HeavyTail = Fault "net_heavy_tail",
+    Clog = Fault "net_clog",
+    Partition = Fault "net_partition",
+    OneWay = Fault "net_one_way",
+    BlackHole = Fault "net_black_hole",
+    StaleBoot = Fault "net_frame_of_an_earlier_boot",
+    LinkHint = Fault "net_link_hint",
+    Crash = Fault "crash",
+    CrashBetweenOutputs = Fault "crash_between_outputs",
+    CrashBeforeSync = Fault "crash_before_sync",
+    CrashInSync = Fault "crash_in_sync",
+    CrashInSuperblock = Fault "crash_between_superblock_copies",
+    CrashInOpen = Fault "crash_in_open",
+    PowerCut = Fault "power_cut_on_all",
+    Pause = Fault "pause",
+    SectorLost = Fault "disk_sector_lost",
+    SectorKept = Fault "disk_unsynced_sector_kept",
+    Torn = Fault "disk_group_torn",
+    SlowSync = Fault "disk_slow_sync",
+    ClockJump = Fault "clock_jump",
+    ClockBack = Fault "clock_back",
+    ClockRate = Fault "clock_out_of_spec",
+    ClientCrash = Fault "client_crash",
+    ClientHangUp = Fault "client_hang_up",
+    ClientDuplicate = Fault "client_duplicate",
+    ClientRetry = Fault "client_retry",
+    ReplyLost = Fault "client_reply_lost",
+    Forged = Fault "client_forged_proof",
+    LateWrite = Fault "client_late_write",
+    LateWriteRefused = Case "late_write_refused",
+    Granted = Case "granted",
+    GrantedAfterWait = Case "granted_after_wait",
+    GrantReplayed = Case "grant_replayed",
+    HeldRefusal = Case "refused_held",
+    WaitTimeout = Case "refused_wait_timeout",
+    ShareHeld = Case "held_shared_by_two",
+    Renewed = Case "renewed",
+    Released = Case "released",
+    ReleasedAlready = Case "released_already",
+    Cancelled = Case "cancelled",
+    LeaseExpired = Case "lease_expired",
+    SessionOpened = Case "session_opened",
+    SessionExpired = Case "session_expired",
+    SessionClosed = Case "session_closed",
+    SessionResumed = Case "session_resumed",
+    KeptAlive = Case "kept_alive",
+    OfferLapsed = Case "ticket_ended_without_its_caller",
+    ReadAnswered = Case "read_answered",
+    ReadOfHeld = Case "read_saw_a_holder",
+    AnsweredUnknown = Case "answered_unknown",
+    AnsweredNoQuorum = Case "answered_no_quorum",
+    AnsweredBusy = Case "answered_busy",
+    BadProofRefused = Case "bad_proof_refused",
+    Election = Case "election",
+    TwoLeaders = Case "two_servers_think_they_lead",
+    Reproposed = Case "value_proposed_again_by_a_later_leader",
+    NoopFilled = Case "slot_filled_with_noop",
+    Loaded = Case "entries_loaded_from_the_log",
+    CaughtUp = Case "follower_caught_up",
+    Nacked = Case "nacked",
+    Recovered = Case "recovered_undecided_entries",
+    RecoveredTorn = Case "recovered_a_torn_tail",
+    FullyHealed = Case "liveness_phase_ended",
+}
+
+/// How often each mark was hit.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    hits: Vec<u64>,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self {
+            hits: vec![0; Mark::ALL.len()],
+        }
+    }
+}
+
+impl Marks {
+    /// It happened.
+    pub fn hit(&mut self, mark: Mark) {
+        self.hits[mark as usize] += 1;
+    }
+
+    /// It happened if `condition` holds.
+    pub fn sometimes(&mut self, condition: bool, mark: Mark) {
+        if condition {
+            self.hit(mark);
+        }
+    }
+
+    /// How often.
+    pub fn count(&self, mark: Mark) -> u64 {
+        self.hits[mark as usize]
+    }
+
+    /// Adds what another run hit.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.hits.iter_mut().zip(&other.hits) {
+            *mine += theirs;
+        }
+    }
+
+    /// Those that were never hit.
+    pub fn never(&self) -> impl Iterator<Item = Mark> + '_ {
+        Mark::ALL
+            .iter()
+            .copied()
+            .filter(|mark| self.count(*mark) == 0)
+    }
+}

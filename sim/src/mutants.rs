@@ -1,0 +1,255 @@
+//! Measures the simulator: each deliberate bug of `sim/mutants` must be found.
+//!
+//! A patch is applied to a copy of the tree in `target/mutants`, which is built in one folder, and
+//! the copy hunts with fresh seeds. What is known is kept in a table there, written as it grows, so
+//! that a run that was stopped goes on where it was.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+use tenure_core::hash::hash64;
+
+/// Seconds that one hunt takes at most.
+const SECONDS: u64 = 120;
+
+#[derive(Debug, Default)]
+struct Options {
+    only: Option<String>,
+    seconds: Option<u64>,
+    again: bool,
+}
+
+/// What became of a mutant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Verdict {
+    name: String,
+    patch: u64,
+    killed_by: Option<String>,
+    seed: String,
+    cpu_s: String,
+}
+
+/// `cargo sim mutants`.
+pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
+    match parse(arguments).and_then(|options| hunt_all(&options)) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(survivors) => {
+            println!("{survivors} mutants live");
+            ExitCode::from(1)
+        }
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut options = Options::default();
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
+        match argument.as_str() {
+            "--only" => options.only = Some(value()?),
+            "--for" => {
+                let text = value()?;
+                let digits = text.strip_suffix('s').unwrap_or(&text);
+                options.seconds = Some(digits.parse().map_err(|_| format!("{text} is no time"))?);
+            }
+            "--again" => options.again = true,
+            other => return Err(format!("mutants does not know {other}")),
+        }
+    }
+    Ok(options)
+}
+
+/// The root of the workspace.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// All patches, by name.
+pub fn patches() -> Result<Vec<(String, PathBuf)>, String> {
+    let folder = root().join("sim/mutants");
+    let entries =
+        fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| error.to_string())?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "patch")
+            && let Some(name) = path.file_stem().and_then(|name| name.to_str())
+        {
+            found.push((name.to_owned(), path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn hunt_all(options: &Options) -> Result<usize, String> {
+    let home = root().join("target/mutants");
+    fs::create_dir_all(&home).map_err(|error| error.to_string())?;
+    let table = home.join("table.tsv");
+    let mut known = read_table(&table);
+    let mut survivors = 0;
+    for (name, path) in patches()? {
+        if options
+            .only
+            .as_ref()
+            .is_some_and(|only| !name.contains(only.as_str()))
+        {
+            continue;
+        }
+        let text = fs::read(&path).map_err(|error| error.to_string())?;
+        let patch = hash64(&text);
+        let before = known
+            .iter()
+            .find(|verdict| verdict.name == name && verdict.patch == patch);
+        let verdict = match before {
+            Some(verdict) if !options.again => verdict.clone(),
+            Some(_) | None => hunt(
+                &home,
+                &name,
+                &path,
+                patch,
+                options.seconds.unwrap_or(SECONDS),
+            )?,
+        };
+        println!("{}", line(&verdict).replace('\t', "  "));
+        survivors += usize::from(verdict.killed_by.is_none());
+        known.retain(|other| other.name != name);
+        known.push(verdict);
+        write_table(&table, &known)?;
+    }
+    Ok(survivors)
+}
+
+fn hunt(home: &Path, name: &str, path: &Path, patch: u64, seconds: u64) -> Result<Verdict, String> {
+    let tree = home.join("tree");
+    copy_tree(&tree)?;
+    let path = path.canonicalize().map_err(|error| error.to_string())?;
+    let applied = run(Command::new("git")
+        .arg("apply")
+        .arg(path)
+        .current_dir(&tree))?;
+    if !applied.status.success() {
+        let why = String::from_utf8_lossy(&applied.stderr).into_owned();
+        return Err(format!("{name} no longer applies: {why}"));
+    }
+    let built = run(Command::new("cargo")
+        .args([
+            "build",
+            "--release",
+            "-q",
+            "-p",
+            "tenure-sim",
+            "--bin",
+            "sim",
+        ])
+        .env("CARGO_TARGET_DIR", home.join("build"))
+        .current_dir(&tree))?;
+    if !built.status.success() {
+        let why = String::from_utf8_lossy(&built.stderr).into_owned();
+        return Err(format!("{name} does not compile: {why}"));
+    }
+    let sim = home.join("build/release/sim");
+    let hunted = run(Command::new("timeout")
+        .arg((seconds + 60).to_string())
+        .arg(&sim)
+        .args(["--json", "--for", &format!("{seconds}s")])
+        .current_dir(&tree))?;
+    Ok(verdict(name, patch, &hunted))
+}
+
+fn verdict(name: &str, patch: u64, hunted: &Output) -> Verdict {
+    let text = String::from_utf8_lossy(&hunted.stdout);
+    let json = text.lines().last().unwrap_or_default();
+    let field = |key: &str| {
+        let after = json.split(&format!("\"{key}\":")).nth(1)?;
+        let end = after.trim_start_matches('"').find(['"', ',', '}'])?;
+        Some(after.trim_start_matches('"')[..end].to_owned())
+    };
+    // A mutant that makes a run endless is found as well: nothing else does.
+    let endless = hunted.status.code() == Some(124);
+    let killed_by =
+        field("law").or_else(|| endless.then(|| "the world comes to an end".to_owned()));
+    Verdict {
+        name: name.to_owned(),
+        patch,
+        killed_by,
+        seed: field("seed").unwrap_or_default(),
+        cpu_s: field("cpu_s").unwrap_or_default(),
+    }
+}
+
+/// The files that git knows, with what stands in them now. Only what changed is written, so that
+/// only that is built again.
+fn copy_tree(tree: &Path) -> Result<(), String> {
+    let listed = run(Command::new("git")
+        .args(["ls-files", "-co", "--exclude-standard"])
+        .current_dir(root()))?;
+    fs::create_dir_all(tree).map_err(|error| error.to_string())?;
+    if !tree.join(".git").exists() {
+        // So that `git apply` takes this folder for the root of a tree.
+        run(Command::new("git").args(["init", "-q"]).current_dir(tree))?;
+    }
+    for name in String::from_utf8_lossy(&listed.stdout).lines() {
+        let (from, to) = (root().join(name), tree.join(name));
+        let Ok(bytes) = fs::read(&from) else {
+            continue;
+        };
+        if fs::read(&to).is_ok_and(|there| there == bytes) {
+            continue;
+        }
+        let folder = to.parent().unwrap_or(tree);
+        fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        fs::write(&to, bytes).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+fn run(command: &mut Command) -> Result<Output, String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command
+        .output()
+        .map_err(|error| format!("{program}: {error}"))
+}
+
+fn line(verdict: &Verdict) -> String {
+    let killed_by = verdict.killed_by.as_deref().unwrap_or("LIVES");
+    let Verdict {
+        name,
+        patch,
+        seed,
+        cpu_s,
+        ..
+    } = verdict;
+    format!("{name}\t{patch:016x}\t{killed_by}\t{seed}\t{cpu_s}")
+}
+
+fn read_table(path: &Path) -> Vec<Verdict> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let parse = |line: &str| {
+        let mut fields = line.split('\t').map(str::to_owned);
+        let (name, patch) = (fields.next()?, fields.next()?);
+        let killed_by = fields.next()?;
+        Some(Verdict {
+            name,
+            patch: u64::from_str_radix(&patch, 16).ok()?,
+            killed_by: (killed_by != "LIVES").then_some(killed_by),
+            seed: fields.next()?,
+            cpu_s: fields.next()?,
+        })
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+fn write_table(path: &Path, verdicts: &[Verdict]) -> Result<(), String> {
+    let mut text = String::new();
+    for verdict in verdicts {
+        text.push_str(&line(verdict));
+        text.push('\n');
+    }
+    fs::write(path, text).map_err(|error| error.to_string())
+}

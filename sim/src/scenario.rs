@@ -1,0 +1,379 @@
+//! What a seed draws: how many servers, which faults, how strong, which load.
+
+use crate::Nanos;
+use crate::load::LoadKnobs;
+use crate::net::NetKnobs;
+use crate::rand::Rand;
+
+/// A millisecond.
+pub const MS: Nanos = 1_000_000;
+/// A second.
+pub const SECOND: Nanos = 1_000 * MS;
+
+/// Which draws are made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scenario {
+    /// No faults: what must work without a hitch.
+    Calm,
+    /// Three servers, crashes only.
+    Lite,
+    /// For each seed some of all faults, each with its own intensity.
+    Swarm,
+    /// Idle but for one lease at a time; the leader is killed shortly before each deadline
+    /// (schedule F4a).
+    IdleFailover,
+    /// The leader, or everybody, is paused for longer than leases last (schedule F4d).
+    Pauses,
+    /// Power cuts on all servers at once, in the middle of groups (schedule F8d).
+    PowerCuts,
+    /// Candidates that lag: a follower is cut off for long, and then leads (schedule F7).
+    LaggingCandidate,
+    /// Leaders are isolated again and again while clients read (K23).
+    StaleLeader,
+    /// Duels of candidates with crashes between superblock copies (schedule F9).
+    Duels,
+    /// Pings pass and accepts do not (schedule F10b).
+    BlackHoles,
+}
+
+impl Scenario {
+    /// All of them, with their names.
+    pub const ALL: &[(&'static str, Self)] = &[
+        ("calm", Self::Calm),
+        ("lite", Self::Lite),
+        ("swarm", Self::Swarm),
+        ("idle-failover", Self::IdleFailover),
+        ("pauses", Self::Pauses),
+        ("power-cuts", Self::PowerCuts),
+        ("lagging-candidate", Self::LaggingCandidate),
+        ("stale-leader", Self::StaleLeader),
+        ("duels", Self::Duels),
+        ("black-holes", Self::BlackHoles),
+    ];
+
+    /// By its name.
+    pub fn named(name: &str) -> Option<Self> {
+        let found = Self::ALL.iter().find(|(known, _)| *known == name);
+        found.map(|(_, scenario)| *scenario)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(_, known)| *known == self);
+        found.map_or("", |(name, _)| name)
+    }
+}
+
+/// How hosts and disks behave.
+#[derive(Clone, Debug)]
+pub struct HostKnobs {
+    /// The least time of a sync.
+    pub sync_min: Nanos,
+    /// The mean of what comes on top.
+    pub sync_mean: Nanos,
+    /// A sync takes a thousand times longer, in parts of a million.
+    pub slow_sync_ppm: u64,
+    /// The mean time that one round of the loop takes.
+    pub round_mean: Nanos,
+    /// Inputs that one round takes.
+    pub inputs_max: usize,
+    /// Outputs to different destinations are done in any order (A2).
+    pub shuffle: bool,
+    /// Bytes of a segment of the log.
+    pub segment_bytes: u64,
+}
+
+/// What the nemesis may do, and how often.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Trouble {
+    /// A server crashes at one of its next effects.
+    Crash,
+    /// The leader does.
+    CrashLeader,
+    /// All servers lose power at once.
+    PowerCut,
+    /// A server stands still.
+    Pause,
+    /// All servers stand still.
+    PauseAll,
+    /// A server is cut off from the others.
+    Isolate,
+    /// The leader is.
+    IsolateLeader,
+    /// One direction of one link is cut.
+    CutOneWay,
+    /// Some links are cut.
+    CutSome,
+    /// All links are whole again.
+    Mend,
+    /// A link stalls, and then bursts.
+    Clog,
+    /// Large frames of a server vanish.
+    BlackHole,
+    /// The one bad clock jumps ahead.
+    ClockJump,
+    /// The one bad clock steps back.
+    ClockBack,
+    /// The one bad clock runs wild.
+    ClockRate,
+}
+
+/// The nemesis.
+#[derive(Clone, Debug)]
+pub struct NemesisKnobs {
+    /// The mean time between two troubles; none without one.
+    pub every: Option<Nanos>,
+    /// What it does, with weights.
+    pub troubles: Vec<(Trouble, u64)>,
+    /// The mean time that a server stays down.
+    pub down_mean: Nanos,
+    /// The mean length of a pause, of a partition, of a clog.
+    pub stall_mean: Nanos,
+}
+
+/// Everything that a seed draws before the first event.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How many servers.
+    pub servers: usize,
+    /// How long anything may happen.
+    pub safety: Nanos,
+    /// How long everything must work afterwards.
+    pub liveness: Nanos,
+    /// Links.
+    pub net: NetKnobs,
+    /// Clients.
+    pub load: LoadKnobs,
+    /// Hosts.
+    pub host: HostKnobs,
+    /// Trouble.
+    pub nemesis: NemesisKnobs,
+    /// The server whose clock may be out of its specification.
+    pub bad_clock: Option<usize>,
+    /// Leases must end within this much of true time beyond their ttl, if nobody renews them.
+    pub lateness: bool,
+}
+
+impl Plan {
+    /// What `seed` draws.
+    pub fn draw(scenario: Scenario, seed: u64) -> Self {
+        let mut rand = Rand::stream(seed, "knobs");
+        let mut plan = Self::calm(&mut rand);
+        match scenario {
+            Scenario::Calm => {}
+            Scenario::Lite => plan.lite(&mut rand),
+            Scenario::Swarm => plan.swarm(&mut rand),
+            Scenario::IdleFailover => plan.idle_failover(),
+            Scenario::Pauses => {
+                plan.trouble(2 * SECOND, &[(Trouble::Pause, 3), (Trouble::PauseAll, 1)]);
+                plan.nemesis.stall_mean = 3 * SECOND;
+            }
+            Scenario::PowerCuts => {
+                plan.trouble(SECOND, &[(Trouble::PowerCut, 3), (Trouble::Crash, 1)]);
+                plan.nemesis.down_mean = 100 * MS;
+                plan.host.sync_mean = 5 * MS;
+            }
+            Scenario::LaggingCandidate => {
+                let troubles = [
+                    (Trouble::IsolateLeader, 3),
+                    (Trouble::Isolate, 3),
+                    (Trouble::Mend, 2),
+                ];
+                plan.trouble(700 * MS, &troubles);
+                plan.host.shuffle = true;
+                plan.net.drop_ppm = 20_000;
+            }
+            Scenario::StaleLeader => {
+                plan.trouble(800 * MS, &[(Trouble::IsolateLeader, 4), (Trouble::Mend, 3)]);
+                plan.load.read_ppm = 500_000;
+            }
+            Scenario::Duels => plan.duels(&mut rand),
+            Scenario::BlackHoles => {
+                plan.trouble(SECOND, &[(Trouble::BlackHole, 3), (Trouble::Mend, 1)]);
+            }
+        }
+        plan
+    }
+
+    fn trouble(&mut self, every: Nanos, troubles: &[(Trouble, u64)]) {
+        self.nemesis.every = Some(every);
+        self.nemesis.troubles = troubles.to_vec();
+    }
+
+    fn calm(rand: &mut Rand) -> Self {
+        Self {
+            servers: 3,
+            safety: 12 * SECOND,
+            liveness: 16 * SECOND,
+            net: NetKnobs {
+                delay_min: 50_000,
+                delay_mean: rand.log_uniform(50_000, 2 * MS),
+                codec: rand.chance(250_000),
+                ..NetKnobs::default()
+            },
+            load: LoadKnobs {
+                clients: rand.range(4, 10) as usize,
+                keys: rand.range(2, 8) as usize,
+                think: rand.log_uniform(20 * MS, 150 * MS),
+                hold: rand.log_uniform(30 * MS, 600 * MS),
+                patience: 600 * MS,
+                ttl_ms: (600, 6_000),
+                wait_ppm: 500_000,
+                shared_ppm: 250_000,
+                forget_ppm: 80_000,
+                duplicate_ppm: 30_000,
+                hang_up_ppm: 10_000,
+                crash_ppm: 1_000,
+                forge_ppm: 20_000,
+                read_ppm: 150_000,
+            },
+            host: HostKnobs {
+                sync_min: 20_000,
+                sync_mean: rand.log_uniform(20_000, 2 * MS),
+                slow_sync_ppm: 0,
+                round_mean: 10_000,
+                inputs_max: 64,
+                shuffle: false,
+                segment_bytes: 4096 * rand.range(16, 64),
+            },
+            nemesis: NemesisKnobs {
+                every: None,
+                troubles: Vec::new(),
+                down_mean: 500 * MS,
+                stall_mean: 800 * MS,
+            },
+            bad_clock: None,
+            lateness: false,
+        }
+    }
+
+    fn lite(&mut self, rand: &mut Rand) {
+        self.trouble(
+            rand.log_uniform(300 * MS, 3 * SECOND),
+            &[
+                (Trouble::Crash, 3),
+                (Trouble::CrashLeader, 2),
+                (Trouble::PowerCut, 1),
+            ],
+        );
+        self.nemesis.down_mean = rand.log_uniform(20 * MS, 2 * SECOND);
+        self.host.shuffle = true;
+    }
+
+    fn swarm(&mut self, rand: &mut Rand) {
+        self.servers = match rand.below(100) {
+            0..5 => 1,
+            5..8 => 2,
+            8..20 => 5,
+            20..23 => 4,
+            _ => 3,
+        };
+        self.swarm_net(rand);
+        self.swarm_host(rand);
+        self.swarm_load(rand);
+        self.swarm_nemesis(rand);
+        if self.servers > 1 && rand.chance(400_000) {
+            self.bad_clock = Some(rand.index(self.servers));
+        }
+    }
+
+    fn swarm_net(&mut self, rand: &mut Rand) {
+        let mut some = |low, high| {
+            if rand.chance(500_000) {
+                rand.log_uniform(low, high)
+            } else {
+                0
+            }
+        };
+        self.net.drop_ppm = some(100, 200_000);
+        self.net.duplicate_ppm = some(100, 200_000);
+        self.net.replay_ppm = some(100, 200_000);
+        self.net.reorder_ppm = some(1_000, 1_000_000);
+        self.net.heavy_tail_ppm = some(100, 50_000);
+        self.net.delay_mean = rand.log_uniform(20_000, 20 * MS);
+    }
+
+    fn swarm_host(&mut self, rand: &mut Rand) {
+        self.host.sync_mean = rand.log_uniform(20_000, 20 * MS);
+        if rand.chance(300_000) {
+            self.host.slow_sync_ppm = rand.log_uniform(100, 10_000);
+        }
+        self.host.round_mean = rand.log_uniform(2_000, MS);
+        self.host.inputs_max = rand.log_uniform(1, 256) as usize;
+        self.host.shuffle = rand.chance(800_000);
+        self.host.segment_bytes = 4096 * rand.log_uniform(12, 256);
+    }
+
+    fn swarm_load(&mut self, rand: &mut Rand) {
+        let load = &mut self.load;
+        load.clients = rand.range(3, 14) as usize;
+        load.keys = rand.log_uniform(1, 16) as usize;
+        load.think = rand.log_uniform(10 * MS, 300 * MS);
+        load.patience = rand.log_uniform(100 * MS, 2 * SECOND);
+        load.wait_ppm = rand.range(100_000, 900_000);
+        load.shared_ppm = rand.range(0, 600_000);
+        load.forget_ppm = rand.log_uniform(1_000, 500_000);
+        load.duplicate_ppm = rand.log_uniform(1_000, 300_000);
+        load.hang_up_ppm = rand.log_uniform(1_000, 200_000);
+        load.crash_ppm = rand.log_uniform(100, 20_000);
+        load.read_ppm = rand.range(20_000, 400_000);
+    }
+
+    fn swarm_nemesis(&mut self, rand: &mut Rand) {
+        const ALL: &[Trouble] = &[
+            Trouble::Crash,
+            Trouble::CrashLeader,
+            Trouble::PowerCut,
+            Trouble::Pause,
+            Trouble::PauseAll,
+            Trouble::Isolate,
+            Trouble::IsolateLeader,
+            Trouble::CutOneWay,
+            Trouble::CutSome,
+            Trouble::Clog,
+            Trouble::BlackHole,
+            Trouble::ClockJump,
+            Trouble::ClockBack,
+            Trouble::ClockRate,
+        ];
+        let mut troubles = vec![(Trouble::Mend, 300)];
+        for trouble in ALL {
+            if rand.chance(400_000) {
+                troubles.push((*trouble, rand.log_uniform(10, 1_000)));
+            }
+        }
+        self.trouble(rand.log_uniform(100 * MS, 5 * SECOND), &troubles);
+        self.nemesis.down_mean = rand.log_uniform(10 * MS, 3 * SECOND);
+        self.nemesis.stall_mean = rand.log_uniform(20 * MS, 5 * SECOND);
+    }
+
+    fn idle_failover(&mut self) {
+        self.safety = 120 * SECOND;
+        self.load.clients = 2;
+        self.load.keys = 2;
+        self.load.think = 20 * SECOND;
+        self.load.ttl_ms = (15_000, 25_000);
+        self.load.forget_ppm = 900_000;
+        self.load.read_ppm = 0;
+        self.load.forge_ppm = 0;
+        self.load.hang_up_ppm = 0;
+        self.trouble(4 * SECOND, &[(Trouble::CrashLeader, 1)]);
+        self.nemesis.down_mean = 300 * MS;
+        self.lateness = true;
+    }
+
+    fn duels(&mut self, rand: &mut Rand) {
+        let troubles = [
+            (Trouble::IsolateLeader, 4),
+            (Trouble::CutOneWay, 4),
+            (Trouble::Mend, 4),
+            (Trouble::Crash, 3),
+            (Trouble::PowerCut, 1),
+        ];
+        self.trouble(rand.log_uniform(80 * MS, 400 * MS), &troubles);
+        self.nemesis.down_mean = 60 * MS;
+        self.nemesis.stall_mean = 200 * MS;
+        self.host.sync_mean = 8 * MS;
+        self.host.shuffle = true;
+    }
+}

@@ -1,0 +1,232 @@
+//! One simulated server: its clock, its disk, and, while it is up, a process that does what the
+//! real host does: take all inputs that are ready, step the node, do its outputs.
+
+mod boot;
+mod storage;
+
+use crate::Nanos;
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::rand::Rand;
+use crate::scenario::HostKnobs;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use storage::Storage;
+use tenure_core::config::{Config, Member};
+use tenure_core::ids::{Boot, ClusterId, Fence, NodeId, Seed};
+use tenure_core::node::input::Input;
+use tenure_core::node::output::Output;
+use tenure_core::node::{Node, Secrets};
+use tenure_core::replica::record::Recovered;
+use tenure_core::time::Timestamp;
+
+pub use boot::Opening;
+pub use storage::{DiskDone, Stored};
+
+/// The cluster that every world simulates.
+pub const CLUSTER: ClusterId = ClusterId(*b"simulated world.");
+
+/// The number of the `index`-th server.
+pub fn node_id(index: usize) -> NodeId {
+    NodeId::new(index as u64 + 1)
+}
+
+/// The index of a server.
+pub fn index_of(node: NodeId) -> usize {
+    usize::try_from(node.get()).unwrap_or(0).saturating_sub(1)
+}
+
+fn config(index: usize, servers: usize) -> Config {
+    let member = |index| Member {
+        node: node_id(index),
+        peer: String::new(),
+        client: String::new(),
+        http: String::new(),
+        location: String::new(),
+    };
+    let members = (0..servers).map(member).collect();
+    let config = Config::new(CLUSTER, node_id(index), members);
+    config.unwrap_or_else(|error| panic!("the world's servers are a cluster: {error}"))
+}
+
+/// What a server is doing.
+#[derive(Debug)]
+pub enum Life {
+    /// Nothing: it has no power.
+    Down,
+    /// It reads its disk.
+    Opening(Box<Opening>),
+    /// It serves.
+    Up(Box<Process>),
+}
+
+/// A process that serves.
+#[derive(Debug)]
+pub struct Process {
+    /// Its start.
+    pub boot: Boot,
+    /// The real core.
+    pub node: Node,
+    /// The real log on the simulated disk.
+    pub storage: Storage,
+    /// What it will be told.
+    pub inbox: VecDeque<Input>,
+    /// When it looks at its inbox next.
+    pub run_at: Option<Nanos>,
+    /// It is busy with a round, or stopped by a signal, until then.
+    pub busy_until: Nanos,
+}
+
+impl Process {
+    /// Whether something of it is on its way to the disk.
+    pub const fn is_storing(&self) -> bool {
+        self.storage.is_syncing() || self.storage.is_promising()
+    }
+}
+
+/// One simulated server.
+#[derive(Debug)]
+pub struct Server {
+    /// Its place among the servers.
+    pub index: usize,
+    servers: usize,
+    /// Its host's clock.
+    pub clock: Clock,
+    /// Its disk.
+    pub disk: Disk,
+    /// What it is doing.
+    pub life: Life,
+    /// Its starts, counted by the world: what was meant for an earlier one is not for this one.
+    pub start: u64,
+    /// It crashes after so many effects, if that was decided.
+    pub crash_in: Option<u64>,
+    /// Draws of its disk and its host.
+    pub rand: Rand,
+    seed: u64,
+    knobs: Rc<HostKnobs>,
+    token_key: [u8; 32],
+}
+
+impl Server {
+    /// A server whose disk is empty and whose power is off.
+    pub fn new(
+        seed: u64,
+        index: usize,
+        servers: usize,
+        clock: Clock,
+        knobs: Rc<HostKnobs>,
+    ) -> Self {
+        Self {
+            index,
+            servers,
+            clock,
+            disk: Disk::default(),
+            life: Life::Down,
+            start: 0,
+            crash_in: None,
+            rand: Rand::nth(seed, "disk", index),
+            seed,
+            knobs,
+            token_key: [7; 32],
+        }
+    }
+
+    /// Its process, if it serves.
+    pub fn process(&mut self) -> Option<&mut Process> {
+        match &mut self.life {
+            Life::Up(process) => Some(process),
+            Life::Down | Life::Opening(_) => None,
+        }
+    }
+
+    /// Its process, if it serves.
+    pub fn process_ref(&self) -> Option<&Process> {
+        match &self.life {
+            Life::Up(process) => Some(process),
+            Life::Down | Life::Opening(_) => None,
+        }
+    }
+
+    /// The start of its process; zero if it does not serve.
+    pub fn boot(&self) -> Boot {
+        self.process_ref()
+            .map_or(Boot::new(0), |process| process.boot)
+    }
+
+    fn sync_delay(&mut self, slow: &mut bool) -> Nanos {
+        let mut delay = self.knobs.sync_min + self.rand.exponential(self.knobs.sync_mean);
+        if self.rand.chance(self.knobs.slow_sync_ppm) {
+            *slow = true;
+            delay = delay.saturating_mul(1_000).min(4_000_000_000);
+        }
+        delay
+    }
+
+    fn serve(&mut self, now: Nanos, recovered: Recovered, storage: Storage) {
+        let boot = recovered.boot;
+        let secrets = Secrets {
+            token_key: self.token_key,
+        };
+        let seed = Seed::new(Rand::nth(self.seed ^ boot.get(), "node", self.index).any());
+        let local = self.clock.read(now);
+        let config = config(self.index, self.servers);
+        let node = Node::boot(
+            config,
+            recovered,
+            &secrets,
+            seed,
+            Fence::new(1 << 20),
+            local,
+        );
+        self.life = Life::Up(Box::new(Process {
+            boot,
+            node,
+            storage,
+            inbox: VecDeque::new(),
+            run_at: None,
+            busy_until: now,
+        }));
+    }
+
+    /// One round of the host's loop: what the node wants done after hearing what is at hand.
+    pub fn round(&mut self, now: Nanos) -> Vec<Output> {
+        let take = self.knobs.inputs_max;
+        let round = self.rand.exponential(self.knobs.round_mean);
+        let Life::Up(process) = &mut self.life else {
+            return Vec::new();
+        };
+        let mut outputs = Vec::new();
+        let inputs: Vec<Input> = {
+            let many = process.inbox.len().min(take);
+            process.inbox.drain(..many).collect()
+        };
+        // After the last of these inputs was received (rule 23).
+        let local = self.clock.read(now);
+        if process.node.wake_at().is_some_and(|when| when <= local) {
+            process.node.step(local, Input::Tick, &mut outputs);
+        }
+        for input in inputs {
+            process.node.step(local, input, &mut outputs);
+        }
+        process.node.step(local, Input::Flush, &mut outputs);
+        process.busy_until = now + round;
+        outputs
+    }
+
+    /// When its process wants to run next, in true time; never if it waits for others only.
+    pub fn next_run(&self, now: Nanos) -> Option<Nanos> {
+        let process = self.process_ref()?;
+        if !process.inbox.is_empty() {
+            return Some(process.busy_until.max(now));
+        }
+        let wakes = [process.node.wake_at(), process.storage.wake_at()];
+        let first: Timestamp = wakes.into_iter().flatten().min()?;
+        let at = self.clock.when(now, first);
+        Some(at.max(process.busy_until).max(now + 1))
+    }
+
+    fn config_bytes(&self) -> Bytes {
+        Bytes::from(format!("{} servers", self.servers))
+    }
+}

@@ -1,0 +1,258 @@
+//! From power on to the first word: the superblock is opened and rewritten, the log is read, its
+//! end is made safe.
+
+use super::storage::{DiskDone, Storage, Stored};
+use super::{CLUSTER, Life, Server, node_id};
+use crate::Nanos;
+use crate::check::Docket;
+use crate::disk::{SUPERBLOCK, Sync};
+use crate::judges::Judges;
+use crate::marks::{Mark, Marks};
+use tenure_core::ids::{Boot, Incarnation, SegmentNo};
+use tenure_core::wal::recovery::{Recovery, Tail, Verdict};
+use tenure_core::wal::superblock::{self, Durable, FILE_BYTES, Pending, Superblock};
+use tenure_core::wal::{Identity, Sizes};
+
+/// A process that reads its disk.
+#[derive(Debug)]
+pub struct Opening {
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// The superblock's copies are written, one after another.
+    Copies {
+        pending: Pending,
+        written: usize,
+        sync: Sync,
+    },
+    /// The end of the log is made safe.
+    Tail {
+        durable: Durable,
+        tail: Box<Tail>,
+        sync: Sync,
+    },
+}
+
+impl Server {
+    fn identity(&self) -> Identity {
+        Identity {
+            cluster: CLUSTER,
+            node: node_id(self.index),
+            incarnation: Incarnation::new(self.index as u64 + 77),
+        }
+    }
+
+    /// Power on. Gives when the first write is done.
+    pub fn open(&mut self, now: Nanos, marks: &mut Marks, docket: &mut Docket) -> Option<Nanos> {
+        if self.disk.read(SUPERBLOCK).is_empty() {
+            self.format();
+        }
+        match superblock::open(superblock_copies(self.disk.read(SUPERBLOCK))) {
+            Ok(pending) => Some(self.write_copy(now, pending, 0, marks)),
+            Err(error) => {
+                docket.broken("a crash leaves a superblock", format!("{error}"));
+                None
+            }
+        }
+    }
+
+    /// A new data directory, made and synced before the world begins.
+    fn format(&mut self) {
+        self.disk.create(SUPERBLOCK, FILE_BYTES as usize);
+        let pending = superblock::format(self.identity(), self.config_bytes());
+        for write in pending.writes() {
+            self.disk
+                .write(SUPERBLOCK, write.offset as usize, &write.bytes);
+        }
+        let sync = self.disk.begin_sync(SUPERBLOCK, 0, usize::MAX);
+        self.disk.end_sync(&sync);
+        let durable = pending.done();
+        let first = durable.superblock().first_segment;
+        let bytes = self.sizes().of(first);
+        self.disk.create(first.get(), bytes as usize);
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes::new(self.knobs.segment_bytes, self.knobs.segment_bytes)
+    }
+
+    fn write_copy(
+        &mut self,
+        now: Nanos,
+        pending: Pending,
+        written: usize,
+        marks: &mut Marks,
+    ) -> Nanos {
+        let write = pending.writes()[written].clone();
+        self.disk
+            .write(SUPERBLOCK, write.offset as usize, &write.bytes);
+        let sync = self
+            .disk
+            .begin_sync(SUPERBLOCK, write.offset as usize, write.bytes.len());
+        let mut slow = false;
+        let at = now + self.sync_delay(&mut slow);
+        marks.sometimes(slow, Mark::SlowSync);
+        self.life = Life::Opening(Box::new(Opening {
+            step: Step::Copies {
+                pending,
+                written,
+                sync,
+            },
+        }));
+        at
+    }
+
+    /// A write of the opening is done. Gives when the next one is; none if the server serves now,
+    /// or never will.
+    pub fn opening_done(
+        &mut self,
+        now: Nanos,
+        judges: &mut Judges,
+        marks: &mut Marks,
+    ) -> Option<Nanos> {
+        let Life::Opening(opening) = std::mem::replace(&mut self.life, Life::Down) else {
+            return None;
+        };
+        match opening.step {
+            Step::Copies {
+                pending,
+                written,
+                sync,
+            } => {
+                self.disk.end_sync(&sync);
+                if written + 1 < pending.writes().len() {
+                    return Some(self.write_copy(now, pending, written + 1, marks));
+                }
+                self.recover(now, pending.done(), judges, marks)
+            }
+            Step::Tail {
+                durable,
+                tail,
+                sync,
+            } => {
+                self.disk.end_sync(&sync);
+                let (recovered, writer) = tail.done();
+                marks.sometimes(!recovered.accepted.is_empty(), Mark::Recovered);
+                self.judge_recovered(&recovered, judges);
+                let storage = Storage::new(durable, writer);
+                self.serve(now, recovered, storage);
+                None
+            }
+        }
+    }
+
+    fn recover(
+        &mut self,
+        now: Nanos,
+        durable: Durable,
+        judges: &mut Judges,
+        marks: &mut Marks,
+    ) -> Option<Nanos> {
+        let tail = match self.read_log(durable.superblock()) {
+            Ok(tail) => tail,
+            Err(damage) => {
+                judges.docket.broken("a crash leaves a log", damage);
+                return None;
+            }
+        };
+        marks.sometimes(tail.verdict == Verdict::Torn, Mark::RecoveredTorn);
+        if let Some(zeroing) = tail.zero {
+            let zeros = vec![0; zeroing.len as usize];
+            self.disk
+                .write(zeroing.segment.get(), zeroing.offset as usize, &zeros);
+        }
+        let sync = self.disk.begin_sync(tail.sync.get(), 0, usize::MAX);
+        let mut slow = false;
+        let at = now + self.sync_delay(&mut slow);
+        self.life = Life::Opening(Box::new(Opening {
+            step: Step::Tail {
+                durable,
+                tail: Box::new(tail),
+                sync,
+            },
+        }));
+        Some(at)
+    }
+
+    fn read_log(&self, superblock: &Superblock) -> Result<Tail, String> {
+        let mut recovery = Recovery::new(superblock, self.sizes());
+        loop {
+            let number: SegmentNo = recovery.next_segment();
+            let bytes = self.disk.read(number.get());
+            if bytes.is_empty() {
+                break;
+            }
+            let read = recovery.segment(number, bytes);
+            read.map_err(|damage| format!("server {}: {damage}", self.index + 1))?;
+        }
+        let tail = recovery.finish();
+        tail.map_err(|damage| format!("server {}: {damage}", self.index + 1))
+    }
+
+    /// What was recovered is durable now, whether or not its sync ended before the crash.
+    fn judge_recovered(
+        &self,
+        recovered: &tenure_core::replica::record::Recovered,
+        judges: &mut Judges,
+    ) {
+        let Judges {
+            docket,
+            votes,
+            promises,
+            ..
+        } = judges;
+        for held in &recovered.accepted {
+            if let Some(ballot) = held.ballot {
+                votes.on_vote(self.index, ballot, held.slot, &held.entry, docket);
+            }
+        }
+        let promises = &mut promises[self.index];
+        promises.on_recovered(self.index, recovered, votes, docket);
+        for held in &recovered.accepted {
+            promises.on_image(held.slot, held.ballot, &held.entry);
+        }
+    }
+
+    /// What kind of opening ended, for the trace.
+    pub fn is_opening(&self) -> bool {
+        matches!(self.life, Life::Opening(_))
+    }
+
+    /// The promise that the superblock's image holds.
+    pub(super) fn promise_on_image(&self) -> Option<(Boot, tenure_core::ids::Ballot)> {
+        let copies = superblock_copies(self.disk.image(SUPERBLOCK));
+        let pending = superblock::open(copies).ok()?;
+        let durable = pending.done();
+        let superblock = durable.superblock();
+        Some((superblock.boot, superblock.promised))
+    }
+}
+
+fn superblock_copies(bytes: &[u8]) -> [&[u8]; superblock::COPIES] {
+    std::array::from_fn(|copy| {
+        let from = copy * superblock::COPY_STRIDE as usize;
+        bytes
+            .get(from..from + superblock::COPY_BYTES)
+            .unwrap_or(&[])
+    })
+}
+
+/// A done write belongs to an opening, or to a process that serves.
+impl Server {
+    /// Something on its disk is done. Gives what was begun next.
+    pub fn disk_done(
+        &mut self,
+        now: Nanos,
+        done: DiskDone,
+        judges: &mut Judges,
+        marks: &mut Marks,
+    ) -> Option<Stored> {
+        if self.is_opening() {
+            let next = self.opening_done(now, judges, marks);
+            return next.map(|at| (at, DiskDone::Copy));
+        }
+        self.stored(now, done, judges, marks)
+    }
+}

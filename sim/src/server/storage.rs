@@ -1,0 +1,301 @@
+//! What the disk adapter does, on a simulated disk: groups and syncs, copies of the superblock,
+//! reads of decided entries.
+
+use super::Server;
+use crate::Nanos;
+use crate::disk::{Disk, SUPERBLOCK, Sync};
+use crate::judges::Judges;
+use crate::marks::{Mark, Marks};
+use std::collections::VecDeque;
+use tenure_core::entry::Entry;
+use tenure_core::ids::{Ballot, RecordNo, Slot};
+use tenure_core::limits::TRAILING_SEAL_AFTER;
+use tenure_core::node::input::Input;
+use tenure_core::replica::record::Record;
+use tenure_core::time::Timestamp;
+use tenure_core::wal::superblock::{Durable, Pending};
+use tenure_core::wal::writer::{AppendError, Group, Writer};
+
+/// What ended on a disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DiskDone {
+    /// The sync of a group.
+    Group,
+    /// The sync of one copy of the superblock.
+    Copy,
+}
+
+/// Something that a disk was asked for, and when it is done.
+pub type Stored = (Nanos, DiskDone);
+
+type Records = Vec<(Slot, Option<Ballot>, Entry)>;
+
+/// A group on its way to the disk.
+#[derive(Debug)]
+struct Flying {
+    group: Group,
+    sync: Sync,
+    records: Records,
+    /// An empty seal makes nothing durable that was not.
+    empty: bool,
+}
+
+/// A promise on its way to the disk.
+#[derive(Debug)]
+struct Promising {
+    ballot: Ballot,
+    pending: Pending,
+    written: usize,
+    sync: Sync,
+}
+
+/// The log and the superblock of a process.
+#[derive(Debug)]
+pub struct Storage {
+    superblock: Option<Durable>,
+    promising: Option<Promising>,
+    writer: Writer,
+    backlog: VecDeque<(RecordNo, Record)>,
+    flying: Option<Flying>,
+    trailing_seal_at: Option<Timestamp>,
+}
+
+impl Storage {
+    /// A log that was opened.
+    pub fn new(superblock: Durable, writer: Writer) -> Self {
+        Self {
+            superblock: Some(superblock),
+            promising: None,
+            writer,
+            backlog: VecDeque::new(),
+            flying: None,
+            trailing_seal_at: Some(Timestamp::ZERO),
+        }
+    }
+
+    /// When it wants to write a trailing seal.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.trailing_seal_at.filter(|_| self.flying.is_none())
+    }
+
+    /// Whether a sync is under way.
+    pub const fn is_syncing(&self) -> bool {
+        self.flying.is_some()
+    }
+
+    /// Whether a promise is under way.
+    pub const fn is_promising(&self) -> bool {
+        self.promising.is_some()
+    }
+
+    /// Takes a record for the next group.
+    pub fn append(&mut self, number: RecordNo, record: Record) {
+        self.backlog.push_back((number, record));
+    }
+
+    /// What was gathered becomes a group; nothing if there is nothing, or no seal is due.
+    fn next_group(&mut self, local: Timestamp) -> Option<(Group, Records, bool)> {
+        let mut records = Vec::new();
+        while let Some((number, record)) = self.backlog.front() {
+            match self.writer.append(*number, record) {
+                Ok(()) => {}
+                Err(AppendError::Full) => break,
+                Err(error @ AppendError::TooLarge { .. }) => panic!("the log takes it: {error}"),
+            }
+            match self.backlog.pop_front() {
+                Some((
+                    _,
+                    Record::Accepted {
+                        ballot,
+                        slot,
+                        entry,
+                        ..
+                    },
+                )) => {
+                    records.push((slot, Some(ballot), entry));
+                }
+                Some((_, Record::Decided { slot, entry })) => records.push((slot, None, entry)),
+                Some((_, Record::DecidedHint { .. })) | None => {}
+            }
+        }
+        if let Some(group) = self.writer.seal() {
+            self.trailing_seal_at = Some(local.plus(TRAILING_SEAL_AFTER));
+            return Some((group, records, false));
+        }
+        let due = self.trailing_seal_at.is_some_and(|when| when <= local);
+        if due {
+            self.trailing_seal_at = None;
+            return self
+                .writer
+                .trailing_seal()
+                .map(|group| (group, records, true));
+        }
+        None
+    }
+
+    /// Decided entries from the log, as the disk's cache has them.
+    pub fn load(&self, disk: &Disk, from: Slot, upto: Slot) -> Vec<Entry> {
+        let mut plan = self.writer.index().plan(from, upto);
+        for piece in plan.pieces().to_vec() {
+            let bytes = disk.read(piece.segment.get());
+            let (start, len) = (piece.offset as usize, piece.len as usize);
+            let taken = plan.take(&piece, &bytes[start..start + len]);
+            taken.unwrap_or_else(|damage| panic!("the log can be read again: {damage}"));
+        }
+        plan.finish()
+    }
+}
+
+impl Server {
+    /// Begins a sync of what was appended, unless one is under way.
+    pub fn begin_sync(&mut self, now: Nanos, marks: &mut Marks) -> Option<Stored> {
+        let local = self.clock.read(now);
+        let sizes = self.sizes();
+        let process = self.process()?;
+        if process.storage.flying.is_some() {
+            return None;
+        }
+        let (group, records, empty) = process.storage.next_group(local)?;
+        let (segment, offset) = (group.segment.get(), group.offset as usize);
+        let segment_bytes = sizes.of(group.segment);
+        self.disk.create(segment, segment_bytes as usize);
+        self.disk.write(segment, offset, &group.bytes);
+        let sync = self.disk.begin_sync(segment, offset, group.bytes.len());
+        if let Some(process) = self.process() {
+            process.storage.flying = Some(Flying {
+                group,
+                sync,
+                records,
+                empty,
+            });
+        }
+        let mut slow = false;
+        let delay = self.sync_delay(&mut slow);
+        marks.sometimes(slow, Mark::SlowSync);
+        Some((now + delay, DiskDone::Group))
+    }
+
+    /// Begins to write a promise.
+    pub fn begin_promise(
+        &mut self,
+        now: Nanos,
+        ballot: Ballot,
+        marks: &mut Marks,
+    ) -> Option<Stored> {
+        let process = self.process()?;
+        let Some(durable) = process.storage.superblock.take() else {
+            panic!("at most one promise is in flight (rule 4)");
+        };
+        let pending = durable.promise(ballot);
+        Some(self.write_promise(now, ballot, pending, 0, marks))
+    }
+
+    fn write_promise(
+        &mut self,
+        now: Nanos,
+        ballot: Ballot,
+        pending: Pending,
+        written: usize,
+        marks: &mut Marks,
+    ) -> Stored {
+        let write = pending.writes()[written].clone();
+        self.disk
+            .write(SUPERBLOCK, write.offset as usize, &write.bytes);
+        let sync = self
+            .disk
+            .begin_sync(SUPERBLOCK, write.offset as usize, write.bytes.len());
+        let mut slow = false;
+        let delay = self.sync_delay(&mut slow);
+        marks.sometimes(slow, Mark::SlowSync);
+        if let Some(process) = self.process() {
+            process.storage.promising = Some(Promising {
+                ballot,
+                pending,
+                written,
+                sync,
+            });
+        }
+        (now + delay, DiskDone::Copy)
+    }
+
+    /// Reads decided entries.
+    pub fn load(&mut self, from: Slot, upto: Slot) -> Vec<Entry> {
+        let disk = &self.disk;
+        let process = self.process_ref();
+        process.map_or_else(Vec::new, |process| process.storage.load(disk, from, upto))
+    }
+
+    /// Something on the disk of its process is done. Gives what was begun next.
+    pub(super) fn stored(
+        &mut self,
+        now: Nanos,
+        done: DiskDone,
+        judges: &mut Judges,
+        marks: &mut Marks,
+    ) -> Option<Stored> {
+        match done {
+            DiskDone::Group => {
+                self.group_done(judges);
+                self.begin_sync(now, marks)
+            }
+            DiskDone::Copy => self.copy_done(now, judges, marks),
+        }
+    }
+
+    fn group_done(&mut self, judges: &mut Judges) {
+        let index = self.index;
+        let flying = self
+            .process()
+            .and_then(|process| process.storage.flying.take());
+        let Some(flying) = flying else {
+            return;
+        };
+        self.disk.end_sync(&flying.sync);
+        let group = &flying.group;
+        // Judges believe the image, not the sync.
+        if self
+            .disk
+            .holds(group.segment.get(), group.offset as usize, &group.bytes)
+        {
+            for (slot, ballot, entry) in &flying.records {
+                judges.promises[index].on_image(*slot, *ballot, entry);
+                if let Some(ballot) = ballot {
+                    judges
+                        .votes
+                        .on_vote(index, *ballot, *slot, entry, &mut judges.docket);
+                }
+            }
+        }
+        let through = flying.group.through;
+        if let Some(process) = self.process()
+            && !flying.empty
+        {
+            process.inbox.push_back(Input::Durable { through });
+        }
+    }
+
+    fn copy_done(&mut self, now: Nanos, judges: &mut Judges, marks: &mut Marks) -> Option<Stored> {
+        let index = self.index;
+        let promising = self
+            .process()
+            .and_then(|process| process.storage.promising.take())?;
+        self.disk.end_sync(&promising.sync);
+        let Promising {
+            ballot,
+            pending,
+            written,
+            ..
+        } = promising;
+        if written + 1 < pending.writes().len() {
+            return Some(self.write_promise(now, ballot, pending, written + 1, marks));
+        }
+        if let Some((_, on_image)) = self.promise_on_image() {
+            judges.promises[index].on_promise_durable(index, on_image, &mut judges.docket);
+        }
+        if let Some(process) = self.process() {
+            process.storage.superblock = Some(pending.done());
+            process.inbox.push_back(Input::Promised { ballot });
+        }
+        None
+    }
+}

@@ -1,0 +1,496 @@
+//! The world: virtual time, a queue of events, and everything that a seed decides.
+
+mod effects;
+mod event;
+mod liveness;
+mod nemesis;
+mod watch;
+
+use crate::Nanos;
+use crate::check::Violation;
+use crate::clock::{Clock, DRIFT_PPM_MAX};
+use crate::disk::Fate;
+use crate::judges::Judges;
+use crate::load::{Act, Client, Scene, Why};
+use crate::marks::{Mark, Marks};
+use crate::net::Net;
+use crate::rand::Rand;
+use crate::scenario::{MS, Plan, SECOND, Scenario};
+use crate::server::{Life, Server};
+use crate::trace::{Columns, Trace};
+use event::{Event, Queue};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use tenure_core::ids::{Fence, Slot};
+use tenure_core::limits::ELECTION_TIMEOUT;
+use tenure_core::machine::key::Key;
+use tenure_core::node::input::Input;
+use tenure_core::node::output::Output;
+
+/// Events that one run may have: beyond it something runs in circles.
+const EVENTS_MAX: u64 = 20_000_000;
+/// An audit of a server comes once in so many of its rounds.
+const AUDIT_EVERY: u64 = 64;
+
+/// What a run showed.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The first law that was broken, if one was.
+    pub violation: Option<Violation>,
+    /// Requests that got their last word.
+    pub acked: u64,
+    /// Simulated time.
+    pub sim: Nanos,
+    /// Leaders that began.
+    pub elections: u64,
+    /// Events.
+    pub events: u64,
+    /// What happened how often.
+    pub marks: Marks,
+    /// A hash of all events.
+    pub trace_hash: u64,
+}
+
+/// The world of one seed.
+pub struct World {
+    plan: Plan,
+    now: Nanos,
+    queue: Queue,
+    servers: Vec<Server>,
+    net: Net,
+    clients: Vec<Client>,
+    judges: Judges,
+    marks: Marks,
+    trace: Trace,
+    nemesis: Rand,
+    wire: Rand,
+    crashes: Rand,
+    /// The store behind each lock refuses a lower fence than it has seen.
+    stores: BTreeMap<Key, Fence>,
+    phase: Phase,
+    /// Who must work in the liveness phase.
+    core: Vec<usize>,
+    rounds: u64,
+    /// What was chosen a while before the end.
+    settled: Slot,
+}
+
+/// What may happen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    /// Anything.
+    Safety,
+    /// No more faults in the core.
+    Liveness,
+    /// No new wishes either.
+    Draining,
+}
+
+impl World {
+    /// The world that `seed` draws.
+    pub fn new(scenario: Scenario, seed: u64, trace: Trace) -> Self {
+        let plan = Plan::draw(scenario, seed);
+        let host = Rc::new(plan.host.clone());
+        let load = Rc::new(plan.load.clone());
+        let servers = (0..plan.servers)
+            .map(|index| {
+                Server::new(
+                    seed,
+                    index,
+                    plan.servers,
+                    draw_clock(seed, index),
+                    Rc::clone(&host),
+                )
+            })
+            .collect();
+        let keys: Rc<[Key]> = (0..plan.load.keys).map(key).collect();
+        let clients = (0..plan.load.clients)
+            .map(|index| {
+                Client::new(
+                    seed,
+                    index,
+                    plan.servers,
+                    Rc::clone(&load),
+                    Rc::clone(&keys),
+                )
+            })
+            .collect();
+        let mut world = Self {
+            now: 0,
+            queue: Queue::default(),
+            servers,
+            net: Net::new(seed, plan.servers, plan.net.clone()),
+            clients,
+            judges: Judges::new(plan.servers),
+            marks: Marks::default(),
+            trace,
+            nemesis: Rand::stream(seed, "nemesis"),
+            wire: Rand::stream(seed, "client wire"),
+            crashes: Rand::stream(seed, "crashes"),
+            stores: BTreeMap::new(),
+            phase: Phase::Safety,
+            core: Vec::new(),
+            rounds: 0,
+            settled: Slot::new(0),
+            plan,
+        };
+        if world.plan.bad_clock.is_some() {
+            world.judges.docket.clock_slack = ELECTION_TIMEOUT.as_nanos() as Nanos;
+        }
+        if world.trace.is_printed() {
+            println!("{:?}", world.plan);
+        }
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        for index in 0..self.servers.len() {
+            let at = self.nemesis.below(20 * MS);
+            self.queue.push(at, Event::PowerOn { server: index });
+        }
+        for client in 0..self.clients.len() {
+            let at = 200 * MS + self.wire.below(300 * MS);
+            let (life, why) = (0, Why::Decide);
+            self.queue.push(at, Event::Client { client, life, why });
+        }
+        if let Some(every) = self.plan.nemesis.every {
+            let at = 500 * MS + self.nemesis.exponential(every);
+            self.queue.push(at, Event::Trouble);
+        }
+        self.queue.push(self.plan.safety, Event::Heal);
+    }
+
+    /// Lets everything happen, until the end or the first broken law.
+    pub fn run(mut self) -> Outcome {
+        let end = self.plan.safety + self.plan.liveness;
+        let mut events = 0;
+        while let Some((at, event)) = self.queue.pop() {
+            if at > end || self.judges.docket.first().is_some() {
+                break;
+            }
+            events += 1;
+            if events > EVENTS_MAX {
+                self.judges
+                    .docket
+                    .broken("the world comes to an end", format!("{events} events"));
+            }
+            self.now = at;
+            self.judges.docket.now = at;
+            self.happen(event);
+        }
+        if self.judges.docket.first().is_none() {
+            self.judge_the_end();
+        }
+        Outcome {
+            violation: self.judges.docket.first().cloned(),
+            acked: self.clients.iter().map(|client| client.acked).sum(),
+            sim: self.now,
+            elections: self.marks.count(Mark::Election),
+            events,
+            marks: self.marks,
+            trace_hash: self.trace.hash(),
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Frame(frame) => self.arrive(*frame),
+            Event::Link {
+                server,
+                start,
+                peer,
+                up,
+            } => {
+                if self.servers[server].start == start {
+                    self.marks.hit(Mark::LinkHint);
+                    let peer = crate::server::node_id(peer);
+                    self.tell(server, Input::Link { peer, up });
+                }
+            }
+            Event::Run { server, start } => self.run_server(server, start),
+            Event::Disk {
+                server,
+                start,
+                done,
+            } => {
+                if self.servers[server].start == start {
+                    self.disk_done(server, done);
+                }
+            }
+            Event::PowerOn { server } => self.power_on(server),
+            Event::Ask {
+                server,
+                tag,
+                request,
+            } => {
+                if self.servers[server].process_ref().is_some() {
+                    self.tell(
+                        server,
+                        Input::Request {
+                            tag,
+                            request: *request,
+                        },
+                    );
+                }
+            }
+            Event::Gone { server, tag } => {
+                if self.servers[server].process_ref().is_some() {
+                    self.tell(server, Input::Gone { tag });
+                }
+            }
+            Event::Told { client, tag, reply } => {
+                self.with_client(client, |client, scene| client.told(tag, &reply, scene));
+            }
+            Event::Client { client, life, why } => {
+                if self.clients[client].life() == life {
+                    self.with_client(client, |client, scene| client.wake(why, scene));
+                }
+            }
+            Event::Store { key, fence } => self.store(key, fence),
+            Event::Trouble => self.trouble(),
+            Event::Heal => self.heal(),
+            Event::Drain => self.phase = Phase::Draining,
+            Event::Settle => self.settled = self.judges.votes.contiguous(),
+        }
+    }
+
+    /// Puts an input into a server's inbox.
+    fn tell(&mut self, server: usize, input: Input) {
+        let now = self.now;
+        if let Some(process) = self.servers[server].process() {
+            process.inbox.push_back(input);
+            let at = process.busy_until.max(now);
+            self.schedule(server, at);
+        }
+    }
+
+    /// Makes a server run at `at`, or before.
+    fn schedule(&mut self, server: usize, at: Nanos) {
+        let start = self.servers[server].start;
+        let Some(process) = self.servers[server].process() else {
+            return;
+        };
+        let at = at.max(process.busy_until);
+        if process.run_at.is_none_or(|planned| planned > at) {
+            process.run_at = Some(at);
+            self.queue.push(at, Event::Run { server, start });
+        }
+    }
+
+    fn with_client(&mut self, client: usize, act: impl FnOnce(&mut Client, &mut Scene<'_>)) {
+        let mut acts = Vec::new();
+        let mut scene = Scene {
+            now: self.now,
+            servers: self.servers.len(),
+            draining: self.phase == Phase::Draining,
+            judges: &mut self.judges,
+            marks: &mut self.marks,
+            acts: &mut acts,
+        };
+        act(&mut self.clients[client], &mut scene);
+        for wish in acts {
+            self.do_act(client, wish);
+        }
+    }
+
+    fn do_act(&mut self, client: usize, act: Act) {
+        let travel = 30_000 + self.wire.exponential(self.plan.net.delay_mean);
+        match act {
+            Act::Ask {
+                server,
+                tag,
+                request,
+            } => {
+                let server = self.reachable(server);
+                self.queue.push(
+                    self.now + travel,
+                    Event::Ask {
+                        server,
+                        tag,
+                        request,
+                    },
+                );
+            }
+            Act::HangUp { server, tag } => {
+                let server = self.reachable(server);
+                self.queue
+                    .push(self.now + travel, Event::Gone { server, tag });
+            }
+            Act::Wake { at, why } => {
+                let life = self.clients[client].life();
+                self.queue
+                    .push(at.max(self.now + 1), Event::Client { client, life, why });
+            }
+            Act::Write { key, fence } => {
+                let late = self.wire.chance(200_000);
+                self.marks.sometimes(late, Mark::LateWrite);
+                let travel = if late {
+                    self.wire.exponential(3 * SECOND)
+                } else {
+                    travel
+                };
+                self.queue
+                    .push(self.now + travel, Event::Store { key, fence });
+            }
+        }
+    }
+
+    /// In the liveness phase clients find servers that work.
+    fn reachable(&self, server: usize) -> usize {
+        if self.phase == Phase::Safety || self.core.contains(&server) {
+            return server;
+        }
+        self.core[server % self.core.len()]
+    }
+
+    /// The store behind a lock takes a write, unless a later holder wrote before.
+    fn store(&mut self, key: Key, fence: Fence) {
+        let seen = self.stores.entry(key).or_default();
+        if fence < *seen {
+            self.marks.hit(Mark::LateWriteRefused);
+            return;
+        }
+        *seen = fence;
+    }
+
+    fn power_on(&mut self, index: usize) {
+        let server = &mut self.servers[index];
+        if !matches!(server.life, Life::Down) {
+            return;
+        }
+        server.start += 1;
+        let first = server.open(self.now, &mut self.marks, &mut self.judges.docket);
+        if let Some(at) = first {
+            let start = server.start;
+            let done = crate::server::DiskDone::Copy;
+            self.queue.push(
+                at,
+                Event::Disk {
+                    server: index,
+                    start,
+                    done,
+                },
+            );
+        }
+        self.trace(index, "power on");
+    }
+
+    /// The power of a server goes.
+    fn crash(&mut self, index: usize, why: Mark) {
+        let server = &mut self.servers[index];
+        if matches!(server.life, Life::Down) {
+            return;
+        }
+        let opening = server.is_opening();
+        self.marks.sometimes(opening, Mark::CrashInOpen);
+        if let Some(process) = server.process_ref() {
+            self.marks
+                .sometimes(process.storage.is_syncing(), Mark::CrashInSync);
+            self.marks
+                .sometimes(process.storage.is_promising(), Mark::CrashInSuperblock);
+        }
+        self.marks.hit(Mark::Crash);
+        self.marks.hit(why);
+        let fate = match self.crashes.below(4) {
+            0 => Fate::Lost,
+            1 => Fate::Kept,
+            _ => Fate::Mixed,
+        };
+        server.disk.crash(fate, &mut self.crashes, &mut self.marks);
+        server.life = Life::Down;
+        server.start += 1;
+        server.crash_in = None;
+        if self.phase == Phase::Safety || self.core.contains(&index) {
+            let down = MS + self.crashes.exponential(self.plan.nemesis.down_mean);
+            self.queue
+                .push(self.now + down, Event::PowerOn { server: index });
+        }
+        for peer in 0..self.servers.len() {
+            if peer != index && self.crashes.chance(700_000) {
+                self.hint(peer, index, false);
+            }
+        }
+        self.trace(index, "crash");
+    }
+
+    /// Tells `server` after a while that its connection to `peer` changed.
+    fn hint(&mut self, server: usize, peer: usize, up: bool) {
+        let start = self.servers[server].start;
+        let at = self.now + 100_000 + self.crashes.below(5 * MS);
+        self.queue.push(
+            at,
+            Event::Link {
+                server,
+                start,
+                peer,
+                up,
+            },
+        );
+    }
+}
+
+fn key(index: usize) -> Key {
+    let key = Key::from_path(&format!("sim/lock-{index}"));
+    key.unwrap_or_else(|error| panic!("a path is a key: {error}"))
+}
+
+/// A clock that keeps its specification, but shows any time.
+fn draw_clock(seed: u64, index: usize) -> Clock {
+    let mut rand = Rand::nth(seed, "clock", index);
+    let most = DRIFT_PPM_MAX.unsigned_abs();
+    let rate = rand.range(0, 2 * most) as i64 - DRIFT_PPM_MAX;
+    Clock::new(0, rand.below(1 << 50), rate)
+}
+
+impl World {
+    /// Notes that something happened to a server.
+    fn trace(&mut self, index: usize, event: &str) {
+        let hash = tenure_core::hash::hash64(event.as_bytes());
+        self.trace.add(&[self.now, index as u64, hash]);
+        if self.trace.is_printed() {
+            self.trace.line(self.now, &self.columns(index), event);
+        }
+    }
+
+    /// Notes that a server had a round.
+    fn trace_round(&mut self, index: usize, outputs: &[Output]) {
+        if let Some(process) = self.servers[index].process_ref() {
+            let view = process.node.view();
+            let numbers = [
+                self.now,
+                index as u64,
+                outputs.len() as u64,
+                view.decided.get(),
+                view.applied.get(),
+                view.machine.digest(),
+            ];
+            self.trace.add(&numbers);
+        }
+        if self.trace.is_printed() {
+            let columns = self.columns(index);
+            for output in outputs {
+                self.trace.line(self.now, &columns, &format!("{output:?}"));
+            }
+        }
+    }
+
+    fn columns(&self, index: usize) -> Columns {
+        let server = &self.servers[index];
+        let Some(process) = server.process_ref() else {
+            return Columns {
+                server: index + 1,
+                role: if server.is_opening() { "opens" } else { "down" },
+                ..Columns::default()
+            };
+        };
+        let view = process.node.view();
+        Columns {
+            server: index + 1,
+            role: view.role,
+            ballot: format!("{}<{}", view.ballot, view.promised),
+            slots: [view.accepted.get(), view.decided.get(), view.applied.get()],
+            storing: process.is_storing(),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! What servers want done. Outputs to one destination are done in their order, between
+//! destinations in any, and the power may go between any two of them (A2).
+
+use super::event::Event;
+use super::{AUDIT_EVERY, World};
+use crate::marks::Mark;
+use crate::net::Frame;
+use crate::server::{CLUSTER, DiskDone, index_of, node_id};
+use bytes::{Bytes, BytesMut};
+use std::collections::{BTreeMap, VecDeque};
+use tenure_core::ids::{Boot, Epoch, GroupId, Incarnation, NodeId};
+use tenure_core::node::input::Input;
+use tenure_core::node::output::{Note, Output};
+use tenure_core::replica::message::Message;
+use tenure_core::wire::peer::{Body, Header, cluster_hash, decode, encode_message};
+
+/// Where an output goes.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Destination {
+    Peer(NodeId),
+    Caller(u64),
+    Log,
+    Superblock,
+    Reads,
+    Operator,
+}
+
+fn destination(output: &Output) -> Destination {
+    match output {
+        Output::Send { to, .. } => Destination::Peer(*to),
+        Output::Reply { tag, .. } => Destination::Caller(tag.conn),
+        Output::Append { .. } => Destination::Log,
+        Output::Promise { .. } => Destination::Superblock,
+        Output::Load { .. } => Destination::Reads,
+        Output::Note(_) | Output::Halt { .. } => Destination::Operator,
+    }
+}
+
+impl World {
+    /// A server takes what is in its inbox.
+    pub(super) fn run_server(&mut self, index: usize, start: u64) {
+        let now = self.now;
+        let server = &mut self.servers[index];
+        if server.start != start {
+            return;
+        }
+        let Some(process) = server.process() else {
+            return;
+        };
+        if process.run_at != Some(now) {
+            return;
+        }
+        process.run_at = None;
+        if process.busy_until > now {
+            let at = process.busy_until;
+            self.schedule(index, at);
+            return;
+        }
+        let outputs = server.round(now);
+        self.rounds += 1;
+        let audit = self.rounds.is_multiple_of(AUDIT_EVERY);
+        self.watch(index, &outputs, audit);
+        self.trace_round(index, &outputs);
+        if self.judges.docket.first().is_some() {
+            return;
+        }
+        self.do_outputs(index, outputs);
+        if self.servers[index].start == start {
+            self.begin_sync(index);
+            self.reschedule(index);
+        }
+    }
+
+    pub(super) fn reschedule(&mut self, index: usize) {
+        if let Some(at) = self.servers[index].next_run(self.now) {
+            self.schedule(index, at);
+        }
+    }
+
+    fn do_outputs(&mut self, index: usize, outputs: Vec<Output>) {
+        let start = self.servers[index].start;
+        for output in self.in_some_order(outputs) {
+            if self.effect(index) {
+                self.marks.hit(Mark::CrashBetweenOutputs);
+                return;
+            }
+            self.do_output(index, output);
+            if self.servers[index].start != start {
+                return;
+            }
+        }
+    }
+
+    /// Any order that keeps the order of each destination.
+    fn in_some_order(&mut self, outputs: Vec<Output>) -> Vec<Output> {
+        if !self.plan.host.shuffle || outputs.len() < 2 {
+            // As the real host: words first.
+            let (words, rest): (Vec<_>, Vec<_>) = outputs
+                .into_iter()
+                .partition(|output| matches!(output, Output::Send { .. } | Output::Reply { .. }));
+            return words.into_iter().chain(rest).collect();
+        }
+        let mut queues: BTreeMap<Destination, VecDeque<Output>> = BTreeMap::new();
+        for output in outputs {
+            queues
+                .entry(destination(&output))
+                .or_default()
+                .push_back(output);
+        }
+        let mut queues: Vec<VecDeque<Output>> = queues.into_values().collect();
+        let mut ordered = Vec::new();
+        while !queues.is_empty() {
+            let one = self.crashes.index(queues.len());
+            match queues[one].pop_front() {
+                Some(output) => ordered.push(output),
+                None => drop(queues.swap_remove(one)),
+            }
+        }
+        ordered
+    }
+
+    /// Something is about to be done. True if the power goes before.
+    fn effect(&mut self, index: usize) -> bool {
+        let server = &mut self.servers[index];
+        let Some(left) = server.crash_in else {
+            return false;
+        };
+        if left > 0 {
+            server.crash_in = Some(left - 1);
+            return false;
+        }
+        self.crash(index, Mark::Crash);
+        true
+    }
+
+    fn do_output(&mut self, index: usize, output: Output) {
+        match output {
+            Output::Send { to, message } => self.send(index, index_of(to), message),
+            Output::Reply { tag, reply } => {
+                let client = (tag.conn >> 32) as usize;
+                if self.wire.chance(self.plan.net.drop_ppm) {
+                    self.marks.hit(Mark::ReplyLost);
+                    return;
+                }
+                let travel = 30_000 + self.wire.exponential(self.plan.net.delay_mean);
+                let reply = Box::new(reply);
+                self.queue
+                    .push(self.now + travel, Event::Told { client, tag, reply });
+            }
+            Output::Append { number, record } => {
+                if let Some(process) = self.servers[index].process() {
+                    process.storage.append(number, record);
+                }
+            }
+            Output::Promise { ballot } => {
+                let begun = self.servers[index].begin_promise(self.now, ballot, &mut self.marks);
+                self.expect_disk(index, begun);
+            }
+            Output::Load { from, upto } => {
+                let entries = self.servers[index].load(from, upto);
+                self.marks.sometimes(!entries.is_empty(), Mark::Loaded);
+                let mut slot = from;
+                for entry in &entries {
+                    self.judges
+                        .votes
+                        .on_decided_entry(slot, entry, &mut self.judges.docket);
+                    slot = slot.next();
+                }
+                self.tell(
+                    index,
+                    Input::Loaded {
+                        first: from,
+                        entries,
+                    },
+                );
+            }
+            Output::Note(Note::Leading { .. }) => self.marks.hit(Mark::Election),
+            Output::Note(Note::Following { .. }) => {}
+            Output::Note(Note::Reverted { .. }) => {
+                let detail = format!("server {} says so of a peer", index + 1);
+                self.judges.docket.broken("no disk goes back", detail);
+            }
+            Output::Halt { reason } => {
+                let detail = format!("server {}: {reason}", index + 1);
+                self.judges.docket.broken("no server halts", detail);
+            }
+        }
+    }
+
+    fn expect_disk(&mut self, index: usize, begun: Option<(crate::Nanos, DiskDone)>) {
+        if let Some((at, done)) = begun {
+            let start = self.servers[index].start;
+            self.queue.push(
+                at,
+                Event::Disk {
+                    server: index,
+                    start,
+                    done,
+                },
+            );
+        }
+    }
+
+    fn begin_sync(&mut self, index: usize) {
+        let begun = self.servers[index].begin_sync(self.now, &mut self.marks);
+        if begun.is_some() && self.effect(index) {
+            self.marks.hit(Mark::CrashBeforeSync);
+            return;
+        }
+        self.expect_disk(index, begun);
+    }
+
+    /// Something on a disk is done.
+    pub(super) fn disk_done(&mut self, index: usize, done: DiskDone) {
+        if self.effect(index) {
+            self.marks.hit(Mark::CrashInSync);
+            return;
+        }
+        let was_opening = self.servers[index].is_opening();
+        let begun =
+            self.servers[index].disk_done(self.now, done, &mut self.judges, &mut self.marks);
+        self.expect_disk(index, begun);
+        self.judges.advance(&mut self.marks);
+        if was_opening && self.servers[index].process_ref().is_some() {
+            self.trace(index, "serves");
+            self.schedule(index, self.now);
+            for peer in 0..self.servers.len() {
+                if peer != index && self.servers[peer].process_ref().is_some() {
+                    self.hint(index, peer, true);
+                    self.hint(peer, index, true);
+                }
+            }
+        }
+        self.reschedule(index);
+    }
+
+    fn send(&mut self, from: usize, to: usize, message: Message) {
+        let from_boot = self.servers[from].boot();
+        let to_boot = self.servers[to].boot();
+        if to_boot == Boot::new(0) {
+            return;
+        }
+        let message = if self.plan.net.codec {
+            self.through_the_codec(from, from_boot, message)
+        } else {
+            message
+        };
+        let frame = Frame {
+            from,
+            to,
+            from_boot,
+            to_boot,
+            message,
+        };
+        for (at, frame) in self.net.send(self.now, frame, &mut self.marks) {
+            self.queue.push(at, Event::Frame(Box::new(frame)));
+        }
+    }
+
+    fn through_the_codec(&mut self, from: usize, boot: Boot, message: Message) -> Message {
+        let header = Header {
+            group: GroupId::new(0),
+            cluster: cluster_hash(CLUSTER),
+            epoch: Epoch::new(1),
+            from: node_id(from),
+            incarnation: Incarnation::new(from as u64 + 77),
+            boot,
+        };
+        let bytes: Bytes = encode_message(&header, &message).to_bytes();
+        let mut buffer = BytesMut::from(&bytes[..]);
+        match decode(&mut buffer) {
+            Ok(Some(frame)) if frame.header == header => match frame.body {
+                Body::Message(decoded) if decoded == message => return decoded,
+                Body::Message(_) | Body::Hello(_) | Body::Refused(_) => {}
+            },
+            Ok(_) | Err(_) => {}
+        }
+        let detail = format!("{message:?}");
+        self.judges
+            .docket
+            .broken("the wire carries what was said", detail);
+        message
+    }
+
+    /// A frame arrives, if its receiver still lives.
+    pub(super) fn arrive(&mut self, frame: Frame) {
+        if self.servers[frame.to].boot() != frame.to_boot {
+            return;
+        }
+        let Frame {
+            to,
+            from_boot: boot,
+            message,
+            ..
+        } = frame;
+        let from = node_id(frame.from);
+        self.tell(
+            to,
+            Input::Peer {
+                from,
+                boot,
+                message,
+            },
+        );
+    }
+}

@@ -1,0 +1,73 @@
+//! What must be so at the end: a majority was whole for long enough.
+
+use super::World;
+use crate::marks::Mark;
+use crate::scenario::SECOND;
+
+/// A request that began this long before the end must have its last word.
+const PATIENCE: crate::Nanos = 8 * SECOND;
+
+impl World {
+    pub(super) fn judge_the_end(&mut self) {
+        self.marks.hit(Mark::FullyHealed);
+        self.judge_requests();
+        self.judge_servers();
+    }
+
+    fn judge_requests(&mut self) {
+        for client in &self.clients {
+            if let Some((what, began)) = client.oldest_pending() {
+                let age = self.now.saturating_sub(began);
+                self.judges
+                    .docket
+                    .check(age < PATIENCE, "a whole majority answers", || {
+                        format!("{what} waits for {} ms", age / 1_000_000)
+                    });
+            }
+        }
+    }
+
+    fn judge_servers(&mut self) {
+        let chosen = self.judges.votes.contiguous();
+        let mut leaders = 0;
+        let quorum = self.servers.len() / 2 + 1;
+        let mut current = 0;
+        for index in self.core.clone() {
+            let Some(process) = self.servers[index].process_ref() else {
+                let detail = format!("server {}", index + 1);
+                self.judges.docket.broken("a whole server serves", detail);
+                continue;
+            };
+            let view = process.node.view();
+            leaders += usize::from(view.role == "leader");
+            current += usize::from(view.applied >= self.settled);
+            if view.applied == chosen {
+                let (mine, theirs) = (
+                    self.judges.history.digest_full(),
+                    view.machine.digest_full(),
+                );
+                self.judges
+                    .docket
+                    .check(mine == theirs, "equal logs give equal digests", || {
+                        format!("server {} at the end, slot {chosen}", index + 1)
+                    });
+            }
+            if let Err(violation) = process.node.audit() {
+                let detail = format!("server {}: {violation}", index + 1);
+                self.judges
+                    .docket
+                    .broken("a server's own invariants", detail);
+            }
+        }
+        self.judges
+            .docket
+            .check(leaders == 1, "a whole majority has one leader", || {
+                format!("{leaders} lead at the end")
+            });
+        self.judges
+            .docket
+            .check(current >= quorum, "a whole majority catches up", || {
+                format!("{current} servers have applied slot {}", self.settled)
+            });
+    }
+}
