@@ -209,8 +209,7 @@ fn recover(
         if number != next {
             return Err(damaged(recovery.hole(next)));
         }
-        let file = segments.open(number)?;
-        let bytes = segments.read(number, &file, 0, segments.len(number)?)?;
+        let bytes = segments.read_from_disk(number)?;
         recovery.segment(number, &bytes).map_err(damaged)?;
     }
     recovery.finish().map_err(damaged)

@@ -86,6 +86,19 @@ impl Segments {
         Ok(found.len())
     }
 
+    /// Reads a whole segment from the disk, and not from what the kernel remembers of it: after a
+    /// sync that failed its pages are clean, and say what never reached the disk (Rebello et al.,
+    /// "Can Applications Recover from fsync Failures?", ATC 2020). What a killed process left in
+    /// them is written first.
+    pub(crate) fn read_from_disk(&self, number: SegmentNo) -> Result<Vec<u8>, DiskError> {
+        let path = self.path(number);
+        let file = self.open(number)?;
+        file.sync_data().map_err(DiskError::io("synced", &path))?;
+        let forgotten = fadvise(&file, 0, None, Advice::DontNeed).map_err(io::Error::from);
+        forgotten.map_err(DiskError::io("advised", &path))?;
+        self.read(number, &file, 0, self.len(number)?)
+    }
+
     /// Reads a part of a segment.
     pub(crate) fn read(
         &self,

@@ -48,7 +48,9 @@ fn open(dir: &Path) -> Result<(Disk, Slot), DiskError> {
     if !Disk::is_formatted(dir) {
         Disk::format(dir, OWNER, bytes::Bytes::new(), &Options::default())?;
     }
+    let began = Instant::now();
     let (mut disk, recovered) = Disk::open(dir, OWNER, Options::default())?;
+    eprintln!("opened in {:?}", began.elapsed());
     disk.promise(BALLOT)?;
     let last = recovered.accepted.last();
     let next = last.map_or(recovered.decided, |last| last.slot).next();

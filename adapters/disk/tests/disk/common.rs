@@ -36,8 +36,9 @@ pub(crate) fn tiny() -> Options {
 }
 
 pub(crate) fn entry(slot: u64, len: usize) -> Entry {
-    // Zeros: the payload that is easily taken for nothing.
-    let command = Bytes::from(vec![0; len]);
+    // Every third is zeros: the payload that is easily taken for nothing.
+    let fill = if slot.is_multiple_of(3) { 0 } else { 0x61 };
+    let command = Bytes::from(vec![fill; len]);
     Entry::new(EntryKind::Batch, Stamp::from_nanos(slot), &[command])
 }
 

@@ -103,11 +103,13 @@ fn every_crash_image_gives_the_synced_groups_and_at_most_the_next() {
                 let whole =
                     recovered_with(&files, dir.path(), (*segment, *offset, bytes), |_| true);
                 assert!(whole.starts_with(&durable));
-                for _ in 0..6 {
+                for image in 0..6 {
                     let mask = rng.next();
-                    let cut = rng.below(atoms as u64 + 1) as usize;
-                    let kept = |atom: usize| {
-                        mask >> (atom % 61) & 1 == 1 && (mask >> 63 == 0 || atom < cut)
+                    let cut = rng.below(atoms as u64) as usize;
+                    let kept = |atom: usize| match image {
+                        0 | 1 => atom != cut,
+                        2 => atom < cut,
+                        _ => mask >> (atom % 64) & 1 == 1,
                     };
                     let found =
                         recovered_with(&files, dir.path(), (*segment, *offset, bytes), kept);
