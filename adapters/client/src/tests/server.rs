@@ -1,7 +1,7 @@
 //! A cluster of one real node, whose disk works at once.
 
 use bytes::{Bytes, BytesMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tenure_core::config::{Config, Member};
@@ -171,21 +171,23 @@ impl World {
             let request = one.request;
             self.step(Input::Request { tag, request });
         }
-        self.step(Input::Flush);
         self.conns.values().for_each(|conn| conn.speaker.flush());
     }
 
     fn step(&mut self, input: Input) {
-        let mut inputs = vec![input];
-        while let Some(input) = inputs.pop() {
+        // In their order: what is durable stays durable.
+        let mut inputs = VecDeque::from([input, Input::Flush]);
+        while let Some(input) = inputs.pop_front() {
             let mut out = Vec::new();
             self.node.step(clock::now(), input, &mut out);
             for output in out {
                 match output {
                     Output::Append { number, .. } => {
-                        inputs.push(Input::Durable { through: number });
+                        inputs.extend([Input::Durable { through: number }, Input::Flush]);
                     }
-                    Output::Promise { ballot } => inputs.push(Input::Promised { ballot }),
+                    Output::Promise { ballot } => {
+                        inputs.extend([Input::Promised { ballot }, Input::Flush])
+                    }
                     Output::Reply { tag, reply } => self.reply(tag, &reply),
                     Output::Send { .. } | Output::Note(_) => {}
                     Output::Load { .. } | Output::Halt { .. } => panic!("{output:?}"),
