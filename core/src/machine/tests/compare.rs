@@ -62,7 +62,7 @@ const STEPS_MS: [u64; 10] = [0, 1, 250, 499, 500, 1000, 3000, 5000, 10_001, 61_0
 
 fn pick<T: Clone>(from: &[T], at: u8) -> Option<T> {
     // Counted from the end, where what still lives is.
-    let at = at as usize % from.len().max(1).min(8);
+    let at = at as usize % from.len().clamp(1, 8);
     from.iter().rev().nth(at).cloned()
 }
 
