@@ -347,3 +347,38 @@ fn name_of_event(event: &Event) -> std::string::String {
         _ => "SessionExpired".into(),
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// Whatever reached the log is answered or counted, the same on every server, and breaks nothing.
+    #[test]
+    fn no_bytes_in_the_log_break_the_machine(
+        entries in entries(),
+        hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 60),
+    ) {
+        let mut pair = Pair::new(Limits::default());
+        let mut twin = Machine::seeded(Seed::new(9));
+        for ((time, choices), (at, byte)) in entries.into_iter().zip(hits) {
+            pair.ms += STEPS_MS[time as usize % STEPS_MS.len()];
+            let mut encoded = vec![];
+            for choice in choices {
+                let mut bytes = codec::encode(&pair.command(choice)).to_vec();
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+                encoded.push(Bytes::from(bytes));
+            }
+            let kind = if time % 16 == 0 { EntryKind::LeaderStart } else { EntryKind::Batch };
+            let stamp = Stamp::ZERO.plus(Duration::from_millis(pair.ms));
+            let entry = Entry::new(kind, stamp, &encoded);
+            let slot = pair.machine.applied().next();
+            let (mut events, mut twins) = (vec![], vec![]);
+            pair.machine.apply(slot, &entry, &mut events);
+            twin.apply(slot, &entry, &mut twins);
+            prop_assert_eq!(&events, &twins);
+            prop_assert_eq!(pair.machine.digest_full(), twin.digest_full());
+            prop_assert_eq!(pair.machine.audit(), Ok(()));
+            pair.learn(&events);
+        }
+    }
+}
