@@ -1,7 +1,11 @@
 //! The words of the command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
+use tenure_core::limits::{TTL_MS_MAX, TTL_MS_MIN};
+use tenure_core::wire::token::TokenText;
 
 /// A lock service: three servers agree on who holds a lock.
 #[derive(Debug, Parser)]
@@ -15,12 +19,187 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Run a server.
     Serve(Serve),
+    /// Run a command under a lock. The command is ended before anybody else may get the lock.
+    Lock(Lock),
+    /// Take a lock, and print the token that gives it back.
+    Acquire(Acquire),
+    /// Give a lock back.
+    Release(Release),
+    /// Show who has a lock, and who waits for it.
+    Show(Show),
+    /// List the locks that are held or waited for.
+    Ls(Ls),
     /// Make the token key that the servers of a cluster share.
     #[command(hide = true)]
     TokenKey {
         /// The new file. Copy it to every server; whoever reads it can forge tokens.
         file: PathBuf,
     },
+}
+
+/// Where the service is.
+#[derive(Debug, Args)]
+pub(crate) struct Service {
+    /// Servers, of which one at least must be there; any of them answers anything.
+    #[arg(
+        long,
+        env = "TENURE_ENDPOINTS",
+        value_name = "HOST:PORT,…",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:7601,127.0.0.1:7611,127.0.0.1:7621"
+    )]
+    pub(crate) endpoints: Vec<String>,
+    /// How long to look for a server that answers.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub(crate) patience: Duration,
+}
+
+/// What `lock` and `acquire` take.
+#[derive(Debug, Args)]
+pub(crate) struct Claim {
+    /// The lock: a path such as deploy/prod.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// How long the lock outlives its last renewal: 30s, 5m, 250ms.
+    #[arg(long, short = 't', value_name = "TIME", default_value = "30s", value_parser = ttl)]
+    pub(crate) ttl: Ttl,
+    /// Others may share it who ask for the same.
+    #[arg(long)]
+    pub(crate) shared: bool,
+    /// The holder's name, for people; user, host, process and command unless said.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) holder: Option<String>,
+}
+
+/// What `lock` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Lock {
+    #[command(flatten)]
+    pub(crate) claim: Claim,
+    /// How long to wait for the lock; as long as it takes, unless said.
+    #[arg(long, short, value_name = "TIME", value_parser = duration, conflicts_with = "try_once")]
+    pub(crate) wait: Option<Duration>,
+    /// Do not wait.
+    #[arg(long = "try")]
+    pub(crate) try_once: bool,
+    #[command(flatten)]
+    pub(crate) service: Service,
+    /// The command and its words.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// What `acquire` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Acquire {
+    #[command(flatten)]
+    pub(crate) claim: Claim,
+    /// How long to wait for the lock; not at all, unless said.
+    #[arg(long, short, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    pub(crate) wait: Duration,
+    #[command(flatten)]
+    pub(crate) service: Service,
+    #[command(flatten)]
+    pub(crate) print: Print,
+}
+
+/// What `release` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Release {
+    /// The lock.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// What `acquire` printed.
+    #[arg(long, env = "TENURE_TOKEN", hide_env_values = true, value_parser = token)]
+    pub(crate) token: TokenText,
+    #[command(flatten)]
+    pub(crate) service: Service,
+}
+
+/// What `show` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The lock.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) service: Service,
+    #[command(flatten)]
+    pub(crate) print: Print,
+}
+
+/// What `ls` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Only locks whose path begins with this.
+    #[arg(value_name = "PREFIX", default_value = "")]
+    pub(crate) prefix: String,
+    #[command(flatten)]
+    pub(crate) service: Service,
+    #[command(flatten)]
+    pub(crate) print: Print,
+}
+
+/// How to print.
+#[derive(Debug, Args)]
+pub(crate) struct Print {
+    /// For people, or one JSON value a line.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Output {
+    Table,
+    Json,
+}
+
+/// How long a lock lives.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ttl {
+    /// So long after each renewal.
+    Lease(Duration),
+    /// Until it is released.
+    None,
+}
+
+/// Reads `30s`, `250ms`, `5m`, `2h`, or milliseconds without a unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit());
+    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
+    let scale = match unit {
+        "" | "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("write a time like 30s, 250ms, 5m or 2h".to_owned()),
+    };
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "write a time like 30s, 250ms, 5m or 2h".to_owned())?;
+    let millis = number.checked_mul(scale);
+    millis
+        .map(Duration::from_millis)
+        .ok_or_else(|| "that is too long".to_owned())
+}
+
+fn ttl(text: &str) -> Result<Ttl, String> {
+    let (min, max) = (TTL_MS_MIN, TTL_MS_MAX);
+    match text {
+        "none" => Ok(Ttl::None),
+        _ => match duration(text)? {
+            ttl if (min.into()..=max.into()).contains(&ttl.as_millis()) => Ok(Ttl::Lease(ttl)),
+            _ => Err(format!(
+                "it is between {min}ms and {}h, or none",
+                max / 3_600_000
+            )),
+        },
+    }
+}
+
+fn token(text: &str) -> Result<TokenText, String> {
+    TokenText::parse(text).ok_or_else(|| "that is no token".to_owned())
 }
 
 /// What `serve` takes.
@@ -55,4 +234,48 @@ pub(crate) struct Serve {
     /// Stop when standard input ends, and say on standard output who leads.
     #[arg(long, requires = "member", hide = true)]
     pub(crate) attached: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Ttl, duration, ttl};
+    use clap::{CommandFactory as _, Parser as _};
+    use std::time::Duration;
+
+    #[test]
+    fn times_have_units() {
+        let seconds = |number| Ok(Duration::from_secs(number));
+        assert_eq!(duration("30s"), seconds(30));
+        assert_eq!(duration("2m"), seconds(120));
+        assert_eq!(duration("1h"), seconds(3600));
+        assert_eq!(duration("1500"), Ok(Duration::from_millis(1500)));
+        for wrong in [
+            "banana",
+            "",
+            "s",
+            "-1s",
+            "1 s",
+            "1d",
+            "99999999999999999999s",
+            "9999999999999999h",
+        ] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(ttl("none"), Ok(Ttl::None));
+        assert!(ttl("499ms").is_err() && ttl("25h").is_err());
+    }
+
+    #[test]
+    fn the_words_are_consistent() {
+        Cli::command().debug_assert();
+        let cli = Cli::try_parse_from(["tenure", "lock", "a", "--", "sh", "-c", "true"]);
+        assert!(cli.is_ok());
+        assert!(Cli::try_parse_from(["tenure", "lock", "a"]).is_err());
+    }
+
+    #[test]
+    fn help_fits_a_screen() {
+        let lines = Cli::command().render_help().to_string().lines().count();
+        assert!(lines <= 24, "{lines} lines");
+    }
 }

@@ -1,6 +1,5 @@
 //! What the node replies, as documents.
 
-use crate::token::TokenText;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -12,6 +11,7 @@ use tenure_core::machine::command::{Life, Mode};
 use tenure_core::machine::key::Key;
 use tenure_core::node::input::Token;
 use tenure_core::query::{HolderView, LockView, Page, WaiterView};
+use tenure_core::wire::token::TokenText;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(crate) const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");

@@ -19,7 +19,6 @@ mod params;
 mod problem;
 mod router;
 mod serve;
-mod token;
 
 pub use serve::{CONNECTIONS_MAX, ServeError, check_address, serve};
 

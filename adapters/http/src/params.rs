@@ -4,7 +4,6 @@ use crate::duration::parse_ms;
 use crate::fields::{Given, each};
 use crate::keys;
 use crate::problem::Problem;
-use crate::token::TokenText;
 use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, IF_MATCH};
 use axum::http::request::Parts;
@@ -15,6 +14,7 @@ use tenure_core::ids::{Fence, RequestId};
 use tenure_core::limits::{HOLDER_BYTES_MAX, PAGE_MAX, TTL_MS_MAX, TTL_MS_MIN, WAIT_MS_MAX};
 use tenure_core::machine::command::{Client, Life, Mode};
 use tenure_core::machine::key::Key;
+use tenure_core::wire::token::TokenText;
 
 /// Bytes of one `Idempotency-Key`.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;

@@ -1,75 +1,66 @@
-//! The text of a token: `<fence>.<64 hex digits>` (`docs/decisions/0060-token-text.md`).
+//! A grant's proof as one word for people and scripts: `<fence>.<64 hex digits>`.
 
-use std::fmt;
-use tenure_core::ids::Fence;
-use tenure_core::node::input::Token;
+use crate::ids::Fence;
+use crate::node::input::Token;
+use core::fmt;
 
-/// A grant's fence and the secret that proves it, as one word for people and scripts.
+/// A grant's fence, and the secret that proves it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct TokenText {
-    /// Which grant.
-    pub(crate) fence: Fence,
+pub struct TokenText {
+    /// Which grant. Neither a secret nor a claim: a wrong one makes a wrong proof.
+    pub fence: Fence,
     /// The proof that the caller has it.
-    pub(crate) token: Token,
+    pub token: Token,
 }
 
 impl TokenText {
     /// Reads what `Display` writes; none if `text` is something else.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (fence, hex) = text.split_once('.')?;
-        let is_number = fence.bytes().all(|byte| byte.is_ascii_digit());
-        let fence = fence.parse().ok().filter(|_| is_number)?;
-        let mut token = [0; 32];
-        let digits = hex.as_bytes();
-        if digits.len() != 64 {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (fence, digits) = text.split_once('.')?;
+        if !fence.bytes().all(|letter| letter.is_ascii_digit()) || digits.len() != 64 {
             return None;
         }
-        for (byte, pair) in token.iter_mut().zip(digits.chunks_exact(2)) {
-            let &[high, low] = pair else { return None };
-            *byte = (digit(high)? << 4) | digit(low)?;
+        let mut token = [0; 32];
+        for (byte, pair) in token.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+            let [high, low] = pair else { return None };
+            *byte = (digit(*high)? << 4) | digit(*low)?;
         }
         Some(Self {
-            fence: Fence::new(fence),
+            fence: Fence::new(fence.parse().ok()?),
             token: Token(token),
         })
     }
 }
 
 fn digit(letter: u8) -> Option<u8> {
-    match letter {
-        b'0'..=b'9' => Some(letter - b'0'),
-        b'a'..=b'f' => Some(letter - b'a' + 10),
-        b'A'..=b'F' => Some(letter - b'A' + 10),
-        _ => None,
-    }
+    let value = char::from(letter).to_digit(16)?;
+    u8::try_from(value).ok()
 }
 
 impl fmt::Display for TokenText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            fence,
-            token: Token(bytes),
-        } = self;
-        // One write of the whole: 32 small ones cost more than all else in the answer.
-        let mut hex = [0; 64];
-        for (pair, byte) in hex.chunks_exact_mut(2).zip(bytes) {
-            if let [high, low] = pair {
-                *high = b"0123456789abcdef"[usize::from(byte >> 4)];
-                *low = b"0123456789abcdef"[usize::from(byte & 15)];
+        // One write of all digits: 32 small ones cost more than all else in an answer.
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.token.0) {
+            for (letter, value) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
+                let offset = if value < 10 { b'0' } else { b'a' - 10 };
+                *letter = offset + value;
             }
         }
-        let hex = std::str::from_utf8(&hex).map_err(|_| fmt::Error)?;
-        write!(f, "{fence}.{hex}")
+        let digits = core::str::from_utf8(&digits).map_err(|_| fmt::Error)?;
+        write!(f, "{}.{digits}", self.fence)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::TokenText;
+    use crate::ids::Fence;
+    use crate::node::input::Token;
+    use alloc::format;
+    use alloc::string::{String, ToString};
     use proptest::prelude::any;
     use proptest::{prop_assert_eq, proptest};
-    use tenure_core::ids::Fence;
-    use tenure_core::node::input::Token;
 
     #[test]
     fn a_token_says_its_fence_and_its_secret() {
