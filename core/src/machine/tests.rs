@@ -300,7 +300,6 @@ fn digests_see_the_log_and_not_the_tables() {
             }
             let all: Vec<_> = world.machine.locks.iter().map(|(at, _)| at).collect();
             all.into_iter()
-                .rev()
                 .for_each(|at| assert!(!world.machine.tidy_up(at)));
             assert!(world.machine.locks.peek(lock).is_none());
         }
@@ -336,6 +335,31 @@ fn digests_tell_different_answers_apart() {
     b.granted(Client::None, acquire("b", Shared, LEASE, 0));
     assert_ne!(a.machine.digest(), b.machine.digest());
     assert_ne!(a.machine.digest_full(), b.machine.digest_full());
+}
+
+/// Two versions with different limits would answer the same log differently: that shows at once.
+#[test]
+fn digests_tell_different_answers_to_one_log_apart() {
+    let run = |limits| {
+        let mut world = World::with_limits(limits);
+        let mut answer = || {
+            let answer = world.ask(Client::None, lease("a"));
+            (
+                matches!(answer, Answer::Refused(Refusal::Held { .. })),
+                world.machine.digest(),
+            )
+        };
+        [answer(), answer()]
+    };
+    let none = Limits {
+        locks: 0,
+        ..Limits::default()
+    };
+    let [(_, granted), (held, after)] = run(Limits::default());
+    let [(_, refused), (_, after_refused)] = run(none);
+    assert!(held);
+    assert_ne!(granted, refused);
+    assert_ne!(after, after_refused);
 }
 
 #[test]

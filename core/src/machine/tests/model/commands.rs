@@ -1,0 +1,385 @@
+//! What each command does, said simply.
+
+use super::*;
+
+impl Model {
+    pub(super) fn renew(&mut self, command: &Command, clock: Stamp) -> Answer {
+        match &command.operation {
+            Operation::KeepAlive { session } => {
+                if !self.session_in(command.zone, *session) {
+                    return Answer::Refused(Refusal::SessionGone);
+                }
+                let found = self.sessions.iter_mut().find(|s| s.id == *session).unwrap();
+                found.deadline = clock.plus(ms(found.ttl_ms));
+                Answer::KeptAlive {
+                    session: *session,
+                    ttl_ms: found.ttl_ms,
+                }
+            }
+            Operation::Renew { key, fence, ttl_ms } => {
+                let Some(at) = self.find(command.zone, key, *fence) else {
+                    return Answer::Refused(Refusal::NotHeld);
+                };
+                let Life::Lease { ttl_ms: old } = self.holds[at].life else {
+                    return Answer::Refused(Refusal::NotLeased);
+                };
+                let ttl_ms = ttl_ms.unwrap_or(old);
+                self.holds[at].life = Life::Lease { ttl_ms };
+                self.holds[at].deadline = clock.plus(ms(ttl_ms));
+                Answer::Renewed {
+                    fence: *fence,
+                    ttl_ms,
+                }
+            }
+            _ => unreachable!(),
+        }
+    }
+
+    /// The grant, if it is alive.
+    fn find(&self, zone: ZoneId, key: &Key, fence: Fence) -> Option<usize> {
+        self.holds
+            .iter()
+            .position(|h| h.zone == zone && h.key == *key && h.fence == fence && self.holds_on(h))
+    }
+
+    pub(super) fn execute(&mut self, place: u64, command: &Command) -> Answer {
+        let zone = command.zone;
+        if !self.fences.contains_key(&zone) {
+            if self.fences.len() >= self.limits.zones {
+                return Answer::Refused(Refusal::Quota {
+                    what: answer::Table::Zones,
+                });
+            }
+            self.fences.insert(zone, self.floor);
+        }
+        if matches!(command.operation, Operation::Confirm { .. }) {
+            return self.operate(place, command).0;
+        }
+        match command.client {
+            Client::None => self.operate(place, command).0,
+            Client::Key(id) => self.execute_keyed(place, command, id),
+            Client::Session {
+                id,
+                seq,
+                done_through,
+            } => self.execute_numbered(place, command, id, seq.get(), done_through.get()),
+        }
+    }
+
+    fn execute_keyed(&mut self, place: u64, command: &Command, id: RequestId) -> Answer {
+        let zone = command.zone;
+        let now = self.now;
+        self.keyed
+            .retain(|k| (k.zone, k.id) != (zone, id) || k.forget_at > now);
+        if let Some(found) = self
+            .keyed
+            .iter()
+            .find(|k| k.zone == zone && k.id == id)
+            .cloned()
+        {
+            if found.operation != same(&command.operation) {
+                return Answer::Refused(Refusal::RequestIdReused);
+            }
+            return self.replay(&found.seen, command);
+        }
+        let waiting = |k: &&Keyed| k.zone == zone && k.forget_at < Stamp::MAX;
+        if self.keyed.iter().filter(waiting).count() >= self.limits.answers {
+            return Answer::Refused(Refusal::Quota {
+                what: answer::Table::Answers,
+            });
+        }
+        let (answer, seen) = self.operate(place, command);
+        let over = matches!(seen, Seen::Said(_));
+        let operation = same(&command.operation);
+        self.keyed.push(Keyed {
+            zone,
+            id,
+            operation,
+            seen,
+            forget_at: Stamp::MAX,
+        });
+        if over {
+            self.forget_later(zone, id);
+        }
+        answer
+    }
+
+    fn execute_numbered(
+        &mut self,
+        place: u64,
+        command: &Command,
+        id: SessionId,
+        seq: u64,
+        done_through: u64,
+    ) -> Answer {
+        if !self.session_in(command.zone, id) {
+            return Answer::Refused(Refusal::SessionGone);
+        }
+        let session = self.sessions.iter_mut().find(|s| s.id == id).unwrap();
+        session.done_through = session.done_through.max(done_through);
+        let done_through = session.done_through;
+        session.seen.retain(|seq, _| *seq > done_through);
+        if seq <= done_through {
+            return Answer::Refused(Refusal::Forgotten);
+        }
+        if seq > done_through + self.limits.session_window {
+            return Answer::Refused(Refusal::SessionBusy);
+        }
+        if let Some((operation, seen)) = session.seen.get(&seq).cloned() {
+            if operation != same(&command.operation) {
+                return Answer::Refused(Refusal::RequestIdReused);
+            }
+            return self.replay(&seen, command);
+        }
+        let (answer, seen) = self.operate(place, command);
+        if self.session(id).is_some() {
+            let session = self.sessions.iter_mut().find(|s| s.id == id).unwrap();
+            session.seen.insert(seq, (same(&command.operation), seen));
+        }
+        answer
+    }
+
+    fn replay(&self, seen: &Seen, command: &Command) -> Answer {
+        match seen {
+            Seen::Said(answer) => answer.clone(),
+            Seen::Grant(fence) => {
+                let Operation::Acquire(acquire) = &command.operation else {
+                    unreachable!()
+                };
+                match self.find(command.zone, &acquire.key, *fence) {
+                    Some(at) => self.describe(&self.holds[at], true),
+                    None => Answer::Refused(Refusal::NotHeld),
+                }
+            }
+            Seen::Ticket(id) => {
+                let wait = self.waits.iter().find(|w| w.id == *id).unwrap();
+                if !self.waits_on(wait) {
+                    return Answer::Refused(Refusal::Cancelled);
+                }
+                if wait.offered {
+                    return Answer::Offered { ticket: *id };
+                }
+                Answer::Queued {
+                    ticket: *id,
+                    position: self.position(wait),
+                }
+            }
+        }
+    }
+
+    fn operate(&mut self, place: u64, command: &Command) -> (Answer, Seen) {
+        let zone = command.zone;
+        let answer = match &command.operation {
+            Operation::Acquire(acquire) => return self.acquire(place, command, acquire),
+            Operation::Release { key, fence } => self.release(zone, key, *fence),
+            Operation::Cancel { ticket } => self.cancel(command, *ticket),
+            Operation::Confirm { ticket } => self.confirm(zone, *ticket),
+            Operation::OpenSession { ttl_ms, identifier } => {
+                self.open(place, zone, *ttl_ms, identifier)
+            }
+            Operation::CloseSession { session } => {
+                if self.session_in(zone, *session) {
+                    self.budget = self.budget.max(1);
+                    self.over(*session, true);
+                    Answer::SessionClosed { session: *session }
+                } else {
+                    Answer::Refused(Refusal::SessionGone)
+                }
+            }
+            Operation::Renew { .. } | Operation::KeepAlive { .. } => unreachable!(),
+        };
+        (answer.clone(), Seen::Said(answer))
+    }
+
+    /// Those who are dead and stand in the way go first.
+    fn settle(&mut self, zone: ZoneId, key: &Key) {
+        while let Some(hold) = self.holders(zone, key).first()
+            && !self.holds_on(hold)
+        {
+            let at = self
+                .holds
+                .iter()
+                .position(|h| h.fence == hold.fence && h.zone == zone);
+            self.lose(at.unwrap(), false);
+        }
+        if !self.line(zone, key).is_empty() || self.to_do.contains(&ToDo::Line(zone, key.clone())) {
+            self.budget = self.budget.max(1);
+        }
+        while let Some(first) = self.line(zone, key).first()
+            && first.offered
+            && !self.waits_on(first)
+        {
+            self.fail(first.id, false);
+        }
+        self.serve(zone, key, true);
+    }
+
+    fn acquire(&mut self, place: u64, command: &Command, acquire: &Acquire) -> (Answer, Seen) {
+        let (zone, key) = (command.zone, &acquire.key);
+        self.settle(zone, key);
+        let nobody_waits = self.line(zone, key).iter().all(|w| w.offered);
+        let free = nobody_waits && self.fits(zone, key, acquire.mode);
+        let refused = |refusal: Refusal| {
+            let answer = Answer::Refused(refusal);
+            (answer.clone(), Seen::Said(answer))
+        };
+        if !free && acquire.wait_ms == 0 {
+            return refused(Refusal::Held {
+                by: self.blockers(zone, key),
+            });
+        }
+        let grants = self.holds.iter().filter(|h| h.zone == zone).count();
+        let tickets = self.waits.iter().filter(|w| w.zone == zone).count();
+        if grants + tickets >= self.limits.locks {
+            return refused(Refusal::Quota {
+                what: answer::Table::Locks,
+            });
+        }
+        if !free && tickets >= self.limits.tickets {
+            return refused(Refusal::Quota {
+                what: answer::Table::Tickets,
+            });
+        }
+        let named = match command.client {
+            Client::Session { id, .. } => !self.session(id).unwrap().identifier.is_empty(),
+            _ => false,
+        };
+        let nameless = acquire.holder.is_empty() && !named;
+        let claim = Wait {
+            zone,
+            key: key.clone(),
+            mode: acquire.mode,
+            life: acquire.life,
+            id: TicketId::new(place),
+            client: command.client,
+            holder: if nameless {
+                command.principal.clone()
+            } else {
+                acquire.holder.clone()
+            },
+            since: self.now,
+            deadline: self.now.plus(ms(acquire.wait_ms)),
+            offered: false,
+            place: self
+                .places
+                .get(&(zone, key.clone()))
+                .copied()
+                .unwrap_or_default(),
+        };
+        if free {
+            let hold = self.grant(&claim);
+            return (self.describe(&hold, false), Seen::Grant(hold.fence));
+        }
+        self.waits.push(claim.clone());
+        *self.places.entry((zone, key.clone())).or_default() += 1;
+        let position = self.position(&claim);
+        (
+            Answer::Queued {
+                ticket: claim.id,
+                position,
+            },
+            Seen::Ticket(claim.id),
+        )
+    }
+
+    fn release(&mut self, zone: ZoneId, key: &Key, fence: Fence) -> Answer {
+        if fence > self.fences[&zone] {
+            return Answer::Refused(Refusal::NotHeld);
+        }
+        let alive = self.find(zone, key, fence).is_some();
+        let at = self
+            .holds
+            .iter()
+            .position(|h| h.zone == zone && h.key == *key && h.fence == fence);
+        if let Some(at) = at {
+            self.budget = self.budget.max(1);
+            if alive {
+                self.end(at, true)
+            } else {
+                self.lose(at, true)
+            }
+        }
+        Answer::Released {
+            fence,
+            already: !alive,
+        }
+    }
+
+    fn cancel(&mut self, command: &Command, id: TicketId) -> Answer {
+        let found = self
+            .waits
+            .iter()
+            .find(|w| w.id == id && w.zone == command.zone)
+            .cloned();
+        let Some(wait) = found.filter(|w| self.waits_on(w)) else {
+            return Answer::Refused(Refusal::NoSuchTicket);
+        };
+        if let Client::Session { id: owner, .. } = wait.client
+            && !matches!(command.client, Client::Session { id, .. } if id == owner)
+        {
+            return Answer::Refused(Refusal::NoSuchTicket);
+        }
+        self.end_ticket(&wait, Refusal::Cancelled);
+        self.budget = self.budget.max(1);
+        self.serve(wait.zone, &wait.key, false);
+        Answer::Cancelled { ticket: id }
+    }
+
+    fn confirm(&mut self, zone: ZoneId, id: TicketId) -> Answer {
+        let found = self
+            .waits
+            .iter()
+            .find(|w| w.id == id && w.zone == zone)
+            .cloned();
+        let Some(wait) = found.filter(|w| self.waits_on(w)) else {
+            return Answer::Refused(Refusal::NoSuchTicket);
+        };
+        if wait.offered {
+            return self.grant_ticket(id);
+        }
+        Answer::Queued {
+            ticket: id,
+            position: self.position(&wait),
+        }
+    }
+
+    fn open(&mut self, place: u64, zone: ZoneId, ttl_ms: u64, identifier: &Bytes) -> Answer {
+        let namesake = self.sessions.iter().find(|s| {
+            s.over.is_none()
+                && s.zone == zone
+                && !identifier.is_empty()
+                && s.identifier == identifier
+        });
+        if let Some(id) = namesake.map(|s| s.id) {
+            if self.session(id).is_some() {
+                return Answer::Refused(Refusal::IdentifierInUse);
+            }
+            self.over(id, false);
+        }
+        let count = self
+            .sessions
+            .iter()
+            .filter(|s| s.zone == zone && s.over.is_none())
+            .count();
+        if count >= self.limits.sessions {
+            return Answer::Refused(Refusal::Quota {
+                what: answer::Table::Sessions,
+            });
+        }
+        let id = SessionId::new(u128::from(place));
+        self.sessions.push(Member {
+            id,
+            zone,
+            ttl_ms,
+            deadline: self.now.plus(ms(ttl_ms)),
+            done_through: 0,
+            seen: BTreeMap::new(),
+            identifier: identifier.clone(),
+            over: None,
+        });
+        Answer::SessionOpened {
+            session: id,
+            ttl_ms,
+        }
+    }
+}

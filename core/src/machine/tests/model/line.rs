@@ -1,0 +1,104 @@
+//! The line before a lock, said simply.
+
+use super::*;
+
+impl Model {
+    pub(super) fn serve(&mut self, zone: ZoneId, key: &Key, dead_are_free: bool) {
+        loop {
+            let Some(front) = self.line(zone, key).into_iter().find(|w| !w.offered) else {
+                return;
+            };
+            let alive = self.waits_on(&front);
+            if alive && !self.fits(zone, key, front.mode) {
+                return;
+            }
+            if alive || !dead_are_free {
+                if self.budget == 0 {
+                    let line = ToDo::Line(zone, key.clone());
+                    if !self.to_do.contains(&line) {
+                        self.to_do.push(line);
+                    }
+                    return;
+                }
+                self.budget -= 1;
+            }
+            if !alive {
+                self.fail(front.id, false);
+            } else if matches!(front.client, Client::Session { .. }) {
+                self.grant_ticket(front.id);
+            } else {
+                let deadline = self.now.plus(ms(OFFER_MS));
+                let wait = self.waits.iter_mut().find(|w| w.id == front.id).unwrap();
+                (wait.offered, wait.deadline) = (true, deadline);
+                self.events.push(Event::Offered { ticket: front.id });
+            }
+        }
+    }
+
+    pub(super) fn grant_ticket(&mut self, id: TicketId) -> Answer {
+        let at = self.waits.iter().position(|w| w.id == id).unwrap();
+        let wait = self.waits.remove(at);
+        let hold = self.grant(&wait);
+        self.conclude(&wait, Seen::Grant(hold.fence));
+        let answer = self.describe(&hold, false);
+        self.events.push(Event::Ended {
+            ticket: id,
+            answer: answer.clone(),
+        });
+        answer
+    }
+
+    pub(super) fn fail(&mut self, id: TicketId, wake: bool) {
+        let wait = self.waits.iter().find(|w| w.id == id).unwrap().clone();
+        let dead = match wait.client {
+            Client::Session { id, .. } if self.session(id).is_none() => {
+                Some(self.sessions.iter().find(|s| s.id == id).unwrap().over)
+            }
+            _ => None,
+        };
+        let refusal = match dead {
+            Some(Some(true)) => Refusal::Cancelled,
+            Some(_) => Refusal::SessionGone,
+            None if wait.offered => Refusal::Cancelled,
+            None => Refusal::WaitTimeout {
+                by: self.blockers(wait.zone, &wait.key),
+            },
+        };
+        self.end_ticket(&wait, refusal);
+        if wake {
+            self.serve(wait.zone, &wait.key, false);
+        }
+    }
+
+    pub(super) fn end_ticket(&mut self, wait: &Wait, refusal: Refusal) {
+        self.waits.retain(|w| w.id != wait.id);
+        let answer = Answer::Refused(refusal);
+        self.conclude(wait, Seen::Said(answer.clone()));
+        if let Client::Key(id) = wait.client {
+            self.forget_later(wait.zone, id);
+        }
+        self.events.push(Event::Ended {
+            ticket: wait.id,
+            answer,
+        });
+    }
+
+    pub(super) fn conclude(&mut self, wait: &Wait, seen: Seen) {
+        match wait.client {
+            Client::None => {}
+            Client::Key(id) => {
+                let keyed = self
+                    .keyed
+                    .iter_mut()
+                    .find(|k| k.zone == wait.zone && k.id == id);
+                keyed.unwrap().seen = seen;
+            }
+            Client::Session { id, seq, .. } => {
+                let session = self.sessions.iter_mut().find(|s| s.id == id).unwrap();
+                if let Some(found) = session.seen.get_mut(&seq.get()) {
+                    found.1 = seen;
+                }
+            }
+        }
+    }
+}
