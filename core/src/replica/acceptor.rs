@@ -250,7 +250,7 @@ impl Replica {
         }
     }
 
-    /// Accepts what is new in a row; false if the ballot has a second value for a slot.
+    /// Accepts what is new in a row; false if the ballot has a second value for a slot, or is over.
     fn accept_all(&mut self, accept: Accept, entries: Vec<Entry>, out: &mut Vec<Effect>) -> bool {
         let mut slot = accept.first;
         for entry in entries {
@@ -265,6 +265,10 @@ impl Replica {
                     slot,
                     ballot: accept.ballot,
                 });
+                return false;
+            } else if self.is_decided_otherwise(slot, &entry) {
+                // A later ballot chose another value, and this server learned it without having
+                // promised that ballot: the sender no longer leads, and is owed no word.
                 return false;
             }
             slot = slot.next();
@@ -320,8 +324,14 @@ impl Replica {
     }
 
     fn contradicts(&self, ballot: Ballot, slot: Slot, entry: &Entry) -> bool {
-        let held = self.log.open(slot).filter(|_| self.log.holds(slot, ballot));
-        let known = held
+        let open = self.log.open(slot);
+        let held = open.filter(|open| open.ballot == Some(ballot));
+        held.is_some_and(|held| held.entry.hash() != entry.hash())
+    }
+
+    fn is_decided_otherwise(&self, slot: Slot, entry: &Entry) -> bool {
+        let known_open = self.log.open(slot).filter(|open| open.ballot.is_none());
+        let known = known_open
             .map(|open| &open.entry)
             .or_else(|| self.log.decided_entry(slot));
         known.is_some_and(|known| known.hash() != entry.hash())

@@ -2,8 +2,8 @@
 //!
 //! Two laws. It never runs faster than the leader's own clock: it is added up from small steps of
 //! that clock, so time that was lost is lost, and never made up for at the cost of somebody's lease.
-//! And it never runs ahead of the lower median of what the servers' clocks say has passed, so one
-//! wrong clock is outvoted before the stamp is written.
+//! And it never runs ahead of the lower median of what the voters' clocks say has passed, so one
+//! wrong clock is outvoted: the leader's by the voters', a voter's by the leader's own steps.
 
 use crate::ids::NodeId;
 use crate::limits::ELECTION_TIMEOUT;
@@ -67,7 +67,9 @@ impl AgreedClock {
         let value = self.read(now);
         let elapsed_here = value.since(self.start);
         let mut elapsed: Vec<Duration> = Vec::with_capacity(clocks.len() + 1);
-        elapsed.push(sent.since(self.start_at));
+        if clocks.is_empty() {
+            elapsed.push(sent.since(self.start_at));
+        }
         for (node, clock_ns) in clocks {
             let fresh = Anchor {
                 clock_ns: *clock_ns,
@@ -82,6 +84,29 @@ impl AgreedClock {
         let allowed = elapsed.get(median).copied().unwrap_or_default();
         self.allowed = self.allowed.max(self.start.plus(allowed));
         self.confirmed = self.confirmed.max(sent);
+        self.drop_credit(now, clocks);
+    }
+
+    /// Time that was lost is lost for good: if the clocks would allow more than T_e that was not
+    /// used, all of them are read anew from here. Else a leader whose clock was too slow, and then is
+    /// too fast, would make up for hours at the cost of leases that were granted a moment ago.
+    fn drop_credit(&mut self, now: Timestamp, clocks: &[(NodeId, u64)]) {
+        let limit = self.allowed.plus(now.since(self.confirmed));
+        if limit.since(self.value) <= ELECTION_TIMEOUT {
+            return;
+        }
+        self.start = self.value;
+        self.start_at = now;
+        self.allowed = self.value;
+        self.confirmed = now;
+        let fresh = |(node, clock_ns): &(NodeId, u64)| {
+            let anchor = Anchor {
+                clock_ns: *clock_ns,
+                elapsed: Duration::ZERO,
+            };
+            (*node, anchor)
+        };
+        self.anchors = clocks.iter().map(fresh).collect();
     }
 
     /// The log has come to `stamp`, further than anybody remembered when this leader was elected:

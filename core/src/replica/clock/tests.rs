@@ -69,6 +69,49 @@ fn one_fast_clock_is_outvoted() {
 }
 
 #[test]
+fn a_clock_that_was_slow_cannot_make_up_for_it_by_being_fast() {
+    let mut clock = clock();
+    // The leader's own clock stands still for ten seconds, and then runs at twice real time.
+    for round in 1..=250 {
+        let real = round * 40;
+        clock.confirm(at(0), at(0), &nodes(&[real, real]));
+    }
+    let before = elapsed_ms(&mut clock, 0);
+    for round in 1..=25 {
+        let real = round * 40;
+        let voters = nodes(&[10_000 + real, 10_000 + real]);
+        clock.confirm(at(2 * real), at(2 * real), &voters);
+    }
+    let after = elapsed_ms(&mut clock, 2_000);
+    assert!(
+        after - before <= 1_000 + 2 * ELECTION_TIMEOUT.as_millis(),
+        "one second has passed, it says {} ms",
+        after - before
+    );
+}
+
+#[test]
+fn a_leader_that_was_slow_is_no_licence_to_be_fast() {
+    let mut clock = clock();
+    // Its own clock runs at half of real time for 8 s, then at one and a half; one voter answers.
+    for round in 1..=200 {
+        let real = round * 40;
+        clock.confirm(at(real / 2), at(real / 2), &nodes(&[real]));
+    }
+    let before = elapsed_ms(&mut clock, 4_000);
+    for round in 1..=50 {
+        let (own, real) = (4_000 + round * 60, 8_000 + round * 40);
+        clock.confirm(at(own), at(own), &nodes(&[real]));
+    }
+    let after = elapsed_ms(&mut clock, 7_000);
+    assert!(
+        after - before <= 2_000 + 2 * ELECTION_TIMEOUT.as_millis(),
+        "two seconds have passed, it says {} ms",
+        after - before
+    );
+}
+
+#[test]
 fn one_voter_that_jumps_ahead_is_outvoted() {
     let mut clock = clock();
     for round in 1..=100 {
