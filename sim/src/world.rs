@@ -135,7 +135,7 @@ impl World {
             plan,
         };
         if world.plan.bad_clock.is_some() {
-            world.judges.docket.clock_slack = ELECTION_TIMEOUT.as_nanos() as Nanos;
+            world.judges.docket.clock_slack = 2 * ELECTION_TIMEOUT.as_nanos() as Nanos;
         }
         if world.trace.is_printed() {
             println!("{:?}", world.plan);

@@ -2,6 +2,7 @@
 
 use super::op::{Attempt, Doing, Op};
 use super::{Act, Client, Kind, Scene, Why, ZONE};
+use crate::Nanos;
 use crate::marks::Mark;
 use bytes::Bytes;
 use tenure_core::ids::{Fence, Tag};
@@ -12,6 +13,8 @@ use tenure_core::node::input::{Ask, Proof, Request, Token};
 
 /// How many claims a client pursues at once.
 const CLAIMS_MAX: usize = 2;
+/// However patient a client is, it asks again after this long.
+const PATIENCE_MAX: Nanos = 3_000_000_000;
 
 impl Client {
     pub(super) fn decide(&mut self, scene: &mut Scene<'_>) {
@@ -314,6 +317,7 @@ impl Client {
         op.sent += 1;
         let waits = op.ticket.is_some();
         let pause = self.knobs.patience / 2 + patience * if waits { 4 } else { 1 };
+        let pause = pause.min(PATIENCE_MAX);
         let attempts = op.sent;
         scene.acts.push(Act::Ask {
             server,
