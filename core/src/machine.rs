@@ -48,7 +48,7 @@ mod via;
 mod view;
 
 pub use audit::Violation;
-pub use view::TicketView;
+pub use view::{HolderView, LockView, TicketView, WaiterView};
 
 /// The limits of a machine. All servers of a cluster have the same, or they would disagree.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,6 @@ use super::key::Key;
 use super::*;
 use crate::ids::{Boot, RequestId, RequestSeq, Seed};
 use crate::limits::{GRACE, OFFER_MS};
-use crate::query;
 use crate::rng::Rng;
 use answer::{Blocker, Grant as Granted};
 use core::time::Duration;
@@ -135,13 +134,9 @@ impl World {
         }
     }
 
-    pub(super) fn inspect(&self, name: &str) -> query::LockView {
-        query::inspect(
-            &self.machine,
-            ZoneId::new(self.zone),
-            &path(name),
-            self.machine.stamp(),
-        )
+    pub(super) fn inspect(&self, name: &str) -> LockView {
+        let (zone, now) = (ZoneId::new(self.zone), self.machine.stamp());
+        self.machine.lock_view(zone, &path(name), now)
     }
 }
 

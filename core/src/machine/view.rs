@@ -5,12 +5,54 @@ use super::command::Mode;
 use super::hold::millis;
 use super::key::Key;
 use super::state::Lock;
-use crate::ids::{SessionId, TicketId, ZoneId};
+use crate::ids::{Fence, SessionId, TicketId, ZoneId};
 use crate::limits::{HOLDERS_SHOWN_MAX, WAITERS_SHOWN_MAX};
-use crate::query::{HolderView, LockView, WaiterView};
 use crate::time::Stamp;
 use alloc::vec::Vec;
 use bytes::Bytes;
+
+/// One lock, as it is at one position of the log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LockView {
+    /// Which.
+    pub key: Key,
+    /// Who has it; empty if it is free.
+    pub holders: Vec<HolderView>,
+    /// Who waits, in order; at most `WAITERS_SHOWN_MAX`.
+    pub waiters: Vec<WaiterView>,
+    /// How many wait.
+    pub waiting: u64,
+}
+
+/// One holder.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HolderView {
+    /// Its name, for people.
+    pub holder: Bytes,
+    /// How it shares the lock.
+    pub mode: Mode,
+    /// Its grant.
+    pub fence: Fence,
+    /// Its session, if any.
+    pub session: Option<SessionId>,
+    /// For how long it has had it, in milliseconds of agreed time.
+    pub held_ms: u64,
+    /// What is left, in milliseconds of agreed time; none if the grant has no end.
+    pub remaining_ms: Option<u64>,
+}
+
+/// One waiter.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WaiterView {
+    /// Its name, for people.
+    pub holder: Bytes,
+    /// How it would share the lock.
+    pub mode: Mode,
+    /// Its place.
+    pub ticket: TicketId,
+    /// For how long it has waited, in milliseconds of agreed time.
+    pub waiting_ms: u64,
+}
 
 /// A ticket that is still in its line.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -470,10 +470,10 @@ impl Model {
     }
 
     /// What anybody would see of a lock.
-    pub(super) fn inspect(&self, zone: ZoneId, key: &Key) -> query::LockView {
+    pub(super) fn inspect(&self, zone: ZoneId, key: &Key) -> LockView {
         let holders = self.holders(zone, key);
         let line = self.line(zone, key);
-        let holder = |h: &Hold| query::HolderView {
+        let holder = |h: &Hold| HolderView {
             holder: self.name(&h.holder, h.session),
             mode: h.mode,
             fence: h.fence,
@@ -481,7 +481,7 @@ impl Model {
             held_ms: left(self.now, h.since),
             remaining_ms: self.hold_end(h).map(|end| left(end, self.now)),
         };
-        let waiter = |w: &Wait| query::WaiterView {
+        let waiter = |w: &Wait| WaiterView {
             holder: match w.client {
                 Client::Session { id, .. } => self.name(&w.holder, Some(id)),
                 _ => w.holder.clone(),
@@ -490,7 +490,7 @@ impl Model {
             ticket: w.id,
             waiting_ms: left(self.now, w.since),
         };
-        query::LockView {
+        LockView {
             key: key.clone(),
             holders: holders
                 .iter()
