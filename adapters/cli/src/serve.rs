@@ -3,12 +3,12 @@
 use crate::args::Serve;
 use crate::exit::{Code, Exit};
 use crate::several;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use tenure_rt::signal::StopSignals;
 use tenure_rt::sync::watch;
 use tenure_rt::{block_on, select, spawn};
-use tenure_server::{Server, Settings, StartError, Status, key};
+use tenure_server::{Counting, Server, Settings, StartError, Status, key};
 
 pub(crate) fn run(serve: &Serve) -> Result<(), Exit> {
     log_to_stderr(if serve.dev { "warn" } else { "info" });
@@ -48,10 +48,15 @@ async fn one(settings: Settings, banner: Option<String>, attached: bool) -> Resu
         drop(spawn(report(server.status())));
         let door = door.clone();
         let (tell, ended) = tenure_rt::sync::oneshot::channel();
+        let counting = server.counting();
         std::thread::spawn(move || {
             // Ends with the process that started this one, however that ends.
-            let read = std::io::stdin().read_to_end(&mut Vec::new());
-            if tell.send(()).is_err() || read.is_err() {
+            for line in std::io::stdin().lines().map_while(Result::ok) {
+                if line == "counters" {
+                    print(&counters(&counting));
+                }
+            }
+            if tell.send(()).is_err() {
                 tracing::debug!("the server stopped before its standard input ended");
             }
         });
@@ -137,10 +142,22 @@ async fn report(mut status: watch::Receiver<Status>) {
     }
 }
 
+/// What the disk did, for the process that started this one.
+fn counters(counting: &Counting) -> String {
+    let counters = counting.read();
+    let (syncs, bytes) = (counters.syncs, counters.bytes);
+    let micros = counters.sync_time.as_micros();
+    format!("counters syncs {syncs} bytes {bytes} sync_us {micros}\n")
+}
+
 fn banner(name: &str, settings: &Settings) -> String {
     let (version, data) = (env!("CARGO_PKG_VERSION"), settings.data.display());
-    let native = &settings.member().client;
-    format!("Tenure {version}, {name}. Loopback only, no TLS. Data: {data}\n  native {native}\n")
+    let (native, http) = (&settings.member().client, &settings.member().http);
+    format!(
+        "Tenure {version}, {name}. Loopback only, no TLS. Data: {data}\n  \
+         http   {http}     native {native}\n\
+         Take a lock:  curl -X POST 'http://{http}/v1/locks/deploy/prod?holder=alice&ttl=60s'\n"
+    )
 }
 
 /// Prints at once; a reader that went away is no reason to stop serving.

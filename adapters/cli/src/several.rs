@@ -156,8 +156,12 @@ fn banner(serve: &Serve, servers: &[Started]) -> String {
     for (member, server) in (1..).zip(servers) {
         let settings = Settings::dev_member(&serve.data, serve.port, member, count, None);
         let (pid, native) = (server.pid, &settings.member().client);
-        writeln!(text, "  server {member}   pid {pid}   native {native}")
-            .expect("writing to a string does not fail");
+        let http = &settings.member().http;
+        writeln!(
+            text,
+            "  server {member}   pid {pid}   http {http}   native {native}"
+        )
+        .expect("writing to a string does not fail");
     }
     text
 }

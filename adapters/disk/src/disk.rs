@@ -96,6 +96,17 @@ impl Shared {
     }
 }
 
+/// The counters of a disk, wherever that is.
+#[derive(Clone, Debug)]
+pub struct Counting(Arc<Shared>);
+
+impl Counting {
+    /// What was done since the disk was opened.
+    pub fn read(&self) -> Counters {
+        self.0.tally.read()
+    }
+}
+
 /// A group that was stored. It is durable when [`Sealed::sync`] returns, which may be called on
 /// another thread; until then no other group can be sealed.
 #[must_use = "a group is durable only once it is synced"]
@@ -267,6 +278,11 @@ impl Disk {
     /// What was done since the disk was opened.
     pub fn counters(&self) -> Counters {
         self.shared.tally.read()
+    }
+
+    /// Tells [`Disk::counters`] also while somebody else has the disk.
+    pub fn counting(&self) -> Counting {
+        Counting(Arc::clone(&self.shared))
     }
 
     fn trailing_seal(&mut self) -> Option<Group> {

@@ -28,7 +28,7 @@ mod superblock;
 mod trace;
 
 pub use counters::Counters;
-pub use disk::{Disk, Sealed, Space};
+pub use disk::{Counting, Disk, Sealed, Space};
 pub use error::DiskError;
 pub use opening::{Options, Owner};
 pub use trace::Trace;

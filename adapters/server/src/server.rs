@@ -3,13 +3,15 @@
 use crate::key::{self, KeyError};
 use crate::log::FileLog;
 use crate::settings::Settings;
+use crate::web::Web;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tenure_core::ids::{Fence, Seed};
 use tenure_core::node::{Node, Secrets};
 use tenure_core::replica::record::Recovered;
 use tenure_core::wire::peer::Doorman;
-use tenure_disk::{Disk, DiskError, Owner};
+use tenure_disk::{Counting, Disk, DiskError, Owner};
 use tenure_host::{Door, Host, HostError, Options, Status, SyncMode};
 use tenure_rt::net::{Listener, resolve};
 use tenure_rt::sync::watch;
@@ -25,7 +27,7 @@ pub enum StartError {
     /// An address is in use, or not one of this machine.
     #[error("can't listen for {what} at {address}: {error}")]
     Listen {
-        /// For whom: "peers", "native clients".
+        /// For whom: "peers", "native clients", "HTTP".
         what: &'static str,
         /// Where.
         address: String,
@@ -50,6 +52,7 @@ pub enum StartError {
 pub struct Server {
     host: Host<Node, FileLog, Mesh>,
     door: Door,
+    counting: Counting,
 }
 
 impl Server {
@@ -63,6 +66,7 @@ impl Server {
         let member = settings.member();
         let for_peers = listen("peers", &member.peer).await?;
         let for_clients = listen("native clients", &member.client).await?;
+        let for_web = listen_with("HTTP", &member.http, Web::listen).await?;
         let (disk, recovered) = open(settings)?;
         let token_key = key::load(&settings.token_key)?;
 
@@ -78,6 +82,8 @@ impl Server {
             door.clone(),
         )));
 
+        for_web.serve(config, door.clone());
+
         let node = Node::boot(
             config.clone(),
             recovered,
@@ -90,13 +96,23 @@ impl Server {
             me: config.me(),
             sync: SyncMode::Adaptive,
         };
+        let counting = disk.counting();
         let host = Host::new(node, FileLog(disk), mesh, inbox, options);
-        Ok(Self { host, door })
+        Ok(Self {
+            host,
+            door,
+            counting,
+        })
     }
 
     /// The way in, for one more edge, and to stop it.
     pub fn door(&self) -> Door {
         self.door.clone()
+    }
+
+    /// Tells what the disk does, also while the server runs.
+    pub fn counting(&self) -> Counting {
+        self.counting.clone()
     }
 
     /// Tells who leads, as far as this server knows.
@@ -115,7 +131,15 @@ impl Server {
 }
 
 async fn listen(what: &'static str, address: &str) -> Result<Listener, StartError> {
-    let bound = async { Listener::bind(resolve(address).await?).await };
+    listen_with(what, address, Listener::bind).await
+}
+
+async fn listen_with<T, F: Future<Output = io::Result<T>>>(
+    what: &'static str,
+    address: &str,
+    bind: impl FnOnce(SocketAddr) -> F,
+) -> Result<T, StartError> {
+    let bound = async { bind(resolve(address).await?).await };
     bound.await.map_err(|error| StartError::Listen {
         what,
         address: address.to_owned(),
