@@ -29,6 +29,9 @@ pub(crate) enum Verb {
     Show(Show),
     /// List the locks that are held or waited for.
     Ls(Ls),
+    /// Measure locks a second, on servers of its own or on yours.
+    #[command(hide = true)]
+    Bench(Bench),
     /// Make the token key that the servers of a cluster share.
     #[command(hide = true)]
     TokenKey {
@@ -234,6 +237,47 @@ pub(crate) struct Serve {
     /// Stop when standard input ends, and say on standard output who leads.
     #[arg(long, requires = "member", hide = true)]
     pub(crate) attached: bool,
+}
+
+/// What `bench` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// How many servers to start, each a process of its own on loopback.
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub(crate) servers: u16,
+    /// Start none, and use these: addresses of native clients, or with --http of HTTP clients.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', conflicts_with_all = ["servers", "data"])]
+    pub(crate) endpoints: Vec<String>,
+    /// How many clients, each with a connection and one request at a time.
+    #[arg(long, value_name = "N", default_value_t = 64,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) clients: u32,
+    /// How long to count.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    pub(crate) seconds: f64,
+    /// How long to run before that.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    pub(crate) warm_up: f64,
+    /// All clients take one lock in turn; otherwise each has its own.
+    #[arg(long)]
+    pub(crate) contend: bool,
+    /// Clients speak the native protocol, each in a session. This is the default.
+    #[arg(long, conflicts_with = "http")]
+    pub(crate) native: bool,
+    /// Clients speak HTTP.
+    #[arg(long)]
+    pub(crate) http: bool,
+    /// Clients speak through TLS.
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Print one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where to put the servers' files, in a folder that is removed afterwards: on the disk that
+    /// is to be measured.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) data: PathBuf,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The one binary, `tenure`.
 
 mod args;
+mod bench;
 mod child;
 mod exit;
 mod lock;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<ExitCode, Exit> {
     match verb {
         Verb::Serve(serve) => serve::run(&serve)?,
+        Verb::Bench(bench) => bench::run(&bench)?,
         Verb::TokenKey { file } => {
             let made = tenure_server::key::make(&file);
             made.map_err(|error| Exit::new(Code::Config, error))?;
