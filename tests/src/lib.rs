@@ -1,1 +1,9 @@
-//! What the tests share: nothing yet.
+//! What the black-box tests share: the binary, its processes on loopback, and two clients that
+//! speak the protocols plainly, one request at a time, with blocking sockets.
+
+pub mod binary;
+pub mod http;
+pub mod loopback;
+pub mod members;
+pub mod native;
+pub mod process;

@@ -1,0 +1,8 @@
+//! Three real processes on loopback, files on disk: killed, stopped and restarted under load.
+
+mod durable;
+mod faults;
+mod kill;
+mod load;
+mod oracle;
+mod seats;
