@@ -4,7 +4,8 @@
 //! break in the middle of a frame, servers that are killed between a store and its sync, clients
 //! that move on. See `docs/SIMULATION.md`.
 //!
-//! `cargo madsim` runs a few seeds; `TENURE_SEED=7 cargo madsim` runs that one.
+//! `cargo madsim` runs a few seeds, with `TENURE_SEEDS=500` so many; `TENURE_SEED=7 cargo madsim`
+//! runs that one.
 #![cfg(madsim)]
 
 #[path = "madsim/clients.rs"]
@@ -15,6 +16,8 @@ mod cluster;
 mod disk;
 #[path = "madsim/faults.rs"]
 mod faults;
+#[path = "madsim/http.rs"]
+mod http;
 #[path = "madsim/laws.rs"]
 mod laws;
 #[path = "madsim/witness.rs"]

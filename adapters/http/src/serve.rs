@@ -16,7 +16,7 @@ use std::time::Duration;
 use tenure_core::config::Config;
 use tenure_host::{Door, Stopped};
 use tenure_rt::http::Timer;
-use tenure_rt::net::{Listener, Stream};
+use tenure_rt::net::{Listener, Stream, is_local};
 use tenure_rt::sync::Semaphore;
 use tenure_rt::{clock, spawn};
 
@@ -52,7 +52,7 @@ pub enum ServeError {
 ///
 /// It is reached from other machines.
 pub const fn check_address(address: SocketAddr) -> Result<(), ServeError> {
-    if address.ip().is_loopback() {
+    if is_local(address) {
         Ok(())
     } else {
         Err(ServeError::NotLoopback { address })

@@ -63,6 +63,18 @@ pub async fn resolve(name: &str) -> io::Result<SocketAddr> {
     found.next().ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
+/// Whether only this machine reaches `address`.
+#[cfg(not(madsim))]
+pub const fn is_local(address: SocketAddr) -> bool {
+    address.ip().is_loopback()
+}
+
+/// The simulated network reaches nobody else, and its machines have no common loopback.
+#[cfg(madsim)]
+pub const fn is_local(_address: SocketAddr) -> bool {
+    true
+}
+
 /// What [`Stream::exchange`] did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Exchange {

@@ -15,7 +15,7 @@ pub(crate) const KEYS: usize = 3;
 /// How long a call is tried.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// No call may take longer than it said: patience, the longest wait, and something for the way.
-const STUCK: Duration = Duration::from_secs(30);
+pub(crate) const STUCK: Duration = Duration::from_secs(30);
 
 /// What all clients share.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ impl Shared {
         self.witness.lock().expect("no test panics in it")
     }
 
-    fn stops(&self) -> bool {
+    pub(crate) fn stops(&self) -> bool {
         *self.stop.borrow()
     }
 }
@@ -45,7 +45,7 @@ pub(crate) fn key(number: usize) -> String {
     format!("contended/{number}")
 }
 
-fn draw_ms(from: u64, to: u64) -> Duration {
+pub(crate) fn draw_ms(from: u64, to: u64) -> Duration {
     Duration::from_millis(thread_rng().gen_range(from..to))
 }
 

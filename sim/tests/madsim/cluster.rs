@@ -4,6 +4,7 @@ use crate::disk::SimLog;
 use madsim::rand::Rng as _;
 use madsim::runtime::{Handle, NodeHandle};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tenure_core::config::{Config, Member};
 use tenure_core::ids::{ClusterId, Fence, NodeId, Seed};
@@ -46,13 +47,19 @@ pub(crate) fn endpoints() -> Vec<String> {
     members().into_iter().map(|member| member.client).collect()
 }
 
+/// Where HTTP clients reach the servers.
+pub(crate) fn http_addresses() -> Vec<SocketAddr> {
+    let address = |member: Member| member.http.parse().expect("it is an address");
+    members().into_iter().map(address).collect()
+}
+
 impl Cluster {
     pub(crate) fn start() -> Self {
         let statuses = Statuses::default();
         let machine = |member: Member| {
             let statuses = Arc::clone(&statuses);
             let me = member.node;
-            let address: std::net::SocketAddr = member.peer.parse().expect("it is an address");
+            let address: SocketAddr = member.peer.parse().expect("it is an address");
             let handle = Handle::current();
             let builder = handle.create_node().name(format!("server {me}"));
             let life = move || serve(me, Arc::clone(&statuses));
@@ -102,6 +109,7 @@ async fn serve(me: NodeId, statuses: Statuses) {
     let member = member.expect("it is a member");
     let for_peers = listen(&member.peer).await;
     let for_clients = listen(&member.client).await;
+    let for_http = listen(&member.http).await;
     let (log, recovered) = SimLog::open(CLUSTER, me);
     let (incarnation, boot) = log.identity();
 
@@ -109,7 +117,12 @@ async fn serve(me: NodeId, statuses: Statuses) {
     let doorman = Doorman::new(config.clone(), incarnation, boot);
     let mesh = Mesh::start(&config, doorman, for_peers, door.clone());
     let served = Arc::new(config.clone());
-    drop(spawn(native::serve(for_clients, served, door.clone())));
+    let clients = native::serve(for_clients, Arc::clone(&served), door.clone());
+    drop(spawn(clients));
+    drop(spawn(async {
+        let ended = tenure_http::serve(for_http, served, door).await;
+        ended.expect("HTTP is served as long as the server");
+    }));
 
     let node = Node::boot(
         config,

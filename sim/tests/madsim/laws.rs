@@ -4,6 +4,7 @@ use crate::clients::{self, Shared};
 use crate::cluster::{Cluster, endpoints};
 use crate::disk::{self, Disk, Disks, Tally};
 use crate::faults::{Faults, trouble};
+use crate::http;
 use madsim::net::NetSim;
 use madsim::runtime::{Handle, NodeHandle, Runtime};
 use std::time::Duration;
@@ -16,7 +17,8 @@ const NETWORK: &str = "[net]\nsend_latency = { start = { secs = 0, nanos = 10000
 const TROUBLE: Duration = Duration::from_secs(25);
 /// After the last trouble everything must be well within this.
 const RECOVERY: Duration = Duration::from_secs(60);
-const CLIENTS: u64 = 9;
+const CLIENTS: u64 = 6;
+const HTTP_CLIENTS: u64 = 4;
 /// Seeds of one test, unless it is told one.
 const SEEDS: u64 = 10;
 
@@ -26,6 +28,7 @@ struct Outcome {
     messages: u64,
     trace: u64,
     grants: u64,
+    http_grants: u64,
     lost: u64,
     kept: usize,
     disks: Tally,
@@ -56,6 +59,10 @@ async fn scenario(disk: Disk) -> Outcome {
         let machine = &machines[usize::try_from(id).expect("they are few") % machines.len()];
         programs.push(machine.spawn(clients::contend(id, shared.clone(), id % 3 == 0)));
     }
+    for id in CLIENTS + 1..=CLIENTS + HTTP_CLIENTS {
+        let machine = &machines[usize::try_from(id).expect("they are few") % machines.len()];
+        programs.push(machine.spawn(http::contend(id, shared.clone())));
+    }
     programs.push(machines[0].spawn(clients::keep(shared.clone())));
 
     let faults = trouble(&cluster, &machines, TROUBLE).await;
@@ -76,6 +83,7 @@ async fn scenario(disk: Disk) -> Outcome {
         messages: NetSim::current().stat().msg_count,
         trace: witness.trace,
         grants: witness.grants,
+        http_grants: witness.http_grants,
         lost: witness.lost,
         kept: witness.kept.len(),
         disks: disk::tally(),
@@ -128,9 +136,13 @@ async fn judge(shared: Shared) {
 
 /// The seeds to run: the one that was asked for, or the first few.
 fn seeds() -> Vec<u64> {
-    match std::env::var("TENURE_SEED") {
-        Ok(seed) => vec![seed.parse().expect("TENURE_SEED is a number")],
-        Err(_) => (1..=SEEDS).collect(),
+    let number = |name| {
+        let value = std::env::var(name).ok()?;
+        Some(value.parse::<u64>().expect("it is a number"))
+    };
+    match number("TENURE_SEED") {
+        Some(seed) => vec![seed],
+        None => (1..=number("TENURE_SEEDS").unwrap_or(SEEDS)).collect(),
     }
 }
 
@@ -141,6 +153,7 @@ fn locks_exclude_and_last_through_every_trouble() {
         let outcome = run(seed, Disk::Honest);
         println!("seed {seed}: {outcome:?}");
         assert!(outcome.grants > 20, "seed {seed} did something");
+        assert!(outcome.http_grants > 5, "seed {seed} spoke HTTP");
         assert!(outcome.kept > 5, "seed {seed} kept something");
         faults.add(&outcome.faults);
         disks.add(&outcome.disks);

@@ -21,6 +21,8 @@ pub(crate) struct Witness {
     /// Static locks that were acknowledged, and not released.
     pub(crate) kept: BTreeMap<String, Fence>,
     pub(crate) grants: u64,
+    /// Grants that came by HTTP, among them.
+    pub(crate) http_grants: u64,
     pub(crate) lost: u64,
     pub(crate) refused: u64,
     pub(crate) unknown: u64,
