@@ -155,9 +155,15 @@ fn banner(name: &str, settings: &Settings) -> String {
     let (native, http) = (&settings.member().client, &settings.member().http);
     format!(
         "Tenure {version}, {name}. Loopback only, no TLS. Data: {data}\n  \
-         http   {http}     native {native}\n\
-         Take a lock:  curl -X POST 'http://{http}/v1/locks/deploy/prod?holder=alice&ttl=60s'\n"
+         http   {http}     native {native}\n{}",
+        curl(http)
     )
+}
+
+/// The line that anybody can try.
+pub(crate) fn curl(http: &str) -> String {
+    let address = format!("http://{http}/v1/locks/deploy/prod?holder=alice&ttl=60s");
+    format!("Take a lock:  curl -X POST '{address}'\n")
 }
 
 /// Prints at once; a reader that went away is no reason to stop serving.

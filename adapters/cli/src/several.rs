@@ -3,7 +3,7 @@
 
 use crate::args::Serve;
 use crate::exit::{Code, Exit};
-use crate::serve::{make_shared_key, print};
+use crate::serve::{curl, make_shared_key, print};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -153,17 +153,17 @@ fn banner(serve: &Serve, servers: &[Started]) -> String {
     let mut text = format!(
         "Tenure {version}, {count} servers for trying out. Loopback only, no TLS. Data: {data}\n"
     );
+    let settings = |member| Settings::dev_member(&serve.data, serve.port, member, count, None);
     for (member, server) in (1..).zip(servers) {
-        let settings = Settings::dev_member(&serve.data, serve.port, member, count, None);
-        let (pid, native) = (server.pid, &settings.member().client);
-        let http = &settings.member().http;
+        let (pid, settings) = (server.pid, settings(member));
+        let (http, native) = (&settings.member().http, &settings.member().client);
         writeln!(
             text,
             "  server {member}   pid {pid}   http {http}   native {native}"
         )
         .expect("writing to a string does not fail");
     }
-    text
+    text + &curl(&settings(1).member().http)
 }
 
 fn leads(member: u16, servers: &[Started], lost_at: Option<Timestamp>) -> String {

@@ -12,8 +12,8 @@ use tenure_core::machine::answer::Answer;
 use tenure_core::node::input::Request;
 use tenure_core::node::output::Reply;
 use tenure_host::{Conn, Door, Full, Replies, Stopped};
-use tenure_rt::spawn;
 use tenure_rt::sync::Notify;
+use tenure_rt::{JoinHandle, spawn};
 
 /// The way to the node, for all requests of this listener.
 pub(crate) struct Gateway {
@@ -65,8 +65,8 @@ impl Waiting {
 pub(crate) struct NoAnswer;
 
 impl Gateway {
-    /// A way to the node behind `door`.
-    pub(crate) async fn open(door: &Door) -> Result<Arc<Self>, Stopped> {
+    /// A way to the node behind `door`, and a task that ends when the node stops.
+    pub(crate) async fn open(door: &Door) -> Result<(Arc<Self>, JoinHandle<()>), Stopped> {
         let shared = Arc::<Shared>::default();
         let mail = Mail {
             shared: Arc::clone(&shared),
@@ -74,8 +74,8 @@ impl Gateway {
         };
         let conn = door.open(Box::new(mail)).await?;
         let gateway = Arc::new(Self { conn, shared });
-        drop(spawn(sort_mail(Arc::clone(&gateway))));
-        Ok(gateway)
+        let sorting = spawn(sort_mail(Arc::clone(&gateway)));
+        Ok((gateway, sorting))
     }
 
     /// Hands in a request.

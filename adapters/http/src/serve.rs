@@ -18,7 +18,7 @@ use tenure_host::{Door, Stopped};
 use tenure_rt::http::Timer;
 use tenure_rt::net::{Listener, Stream, is_local};
 use tenure_rt::sync::Semaphore;
-use tenure_rt::{clock, spawn};
+use tenure_rt::{clock, select, spawn};
 
 /// Connections at once. Each has at most one request that waits.
 pub const CONNECTIONS_MAX: usize = 16 << 10;
@@ -28,6 +28,8 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(60);
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// The pause after a connection could not be taken.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// The time in which the last answers leave. Nothing waits for a disk by then.
+const LAST_WORD_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why HTTP can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +61,8 @@ pub const fn check_address(address: SocketAddr) -> Result<(), ServeError> {
     }
 }
 
-/// Serves HTTP at `listener`, for ever. It runs on whatever runtime this is awaited on, which need
+/// Serves HTTP at `listener` until the node stops, and then for as long as it takes to tell those
+/// who wait for an answer. It runs on whatever runtime this is awaited on, which need
 /// not be the one of the node.
 ///
 /// # Errors
@@ -67,7 +70,7 @@ pub const fn check_address(address: SocketAddr) -> Result<(), ServeError> {
 /// The address is not loopback, or the server stops already.
 pub async fn serve(listener: Listener, config: Arc<Config>, door: Door) -> Result<(), ServeError> {
     check_address(listener.local_addr()?)?;
-    let gateway = Gateway::open(&door).await?;
+    let (gateway, mut node_ends) = Gateway::open(&door).await?;
     // The listener alone must not keep the host's inbox open.
     drop(door);
     let routes = router(Face {
@@ -77,7 +80,11 @@ pub async fn serve(listener: Listener, config: Arc<Config>, door: Door) -> Resul
     });
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let (stream, from) = match listener.accept().await {
+        let accepted = select! { biased;
+            _ = &mut node_ends => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, from) = match accepted {
             Ok(taken) => taken,
             Err(error) => {
                 tracing::warn!(%error, "an HTTP connection can't be taken");
@@ -95,6 +102,8 @@ pub async fn serve(listener: Listener, config: Arc<Config>, door: Door) -> Resul
             drop(place);
         }));
     }
+    clock::sleep(LAST_WORD_PAUSE).await;
+    Ok(())
 }
 
 async fn connection(stream: Stream, from: SocketAddr, routes: Router) {

@@ -3,7 +3,7 @@
 use crate::key::{self, KeyError};
 use crate::log::FileLog;
 use crate::settings::Settings;
-use crate::web::Web;
+use crate::web::{Serving, Web};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -53,6 +53,7 @@ pub struct Server {
     host: Host<Node, FileLog, Mesh>,
     door: Door,
     counting: Counting,
+    web: Serving,
 }
 
 impl Server {
@@ -82,7 +83,7 @@ impl Server {
             door.clone(),
         )));
 
-        for_web.serve(config, door.clone());
+        let web = for_web.serve(config, door.clone());
 
         let node = Node::boot(
             config.clone(),
@@ -102,6 +103,7 @@ impl Server {
             host,
             door,
             counting,
+            web,
         })
     }
 
@@ -126,7 +128,9 @@ impl Server {
     ///
     /// The server must not go on.
     pub async fn run(self) -> Result<(), HostError> {
-        self.host.run().await
+        let ended = self.host.run().await;
+        self.web.end().await;
+        ended
     }
 }
 

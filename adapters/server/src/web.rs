@@ -3,16 +3,27 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tenure_core::config::Config;
 use tenure_host::Door;
 use tenure_http::ServeError;
-use tenure_rt::block_on;
 use tenure_rt::net::Listener;
 use tenure_rt::sync::oneshot;
+use tenure_rt::{block_on, clock};
+
+/// How long callers may take to hear that the server stops.
+const LAST_WORD_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A listener that waits for something to serve.
 pub(crate) struct Web {
     serve: oneshot::Sender<(Arc<Config>, Door)>,
+    ended: oneshot::Receiver<()>,
+}
+
+/// A thread that serves.
+pub(crate) struct Serving {
+    /// Nothing is ever sent: its end is the news.
+    ended: oneshot::Receiver<()>,
 }
 
 impl Web {
@@ -20,6 +31,7 @@ impl Web {
     pub(crate) async fn listen(address: SocketAddr) -> io::Result<Self> {
         let (tell, listens) = oneshot::channel();
         let (serve, what) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
         std::thread::Builder::new()
             .name("http".to_owned())
             .spawn(move || {
@@ -27,17 +39,29 @@ impl Web {
                 if let Ok(Err(error)) | Err(error) = served {
                     tracing::error!(%error, "HTTP is not served any more");
                 }
+                drop(end);
             })?;
         let gone = || io::Error::other("the thread of HTTP is gone");
         listens.await.unwrap_or_else(|_| Err(gone()))?;
-        Ok(Self { serve })
+        Ok(Self { serve, ended })
     }
 
     /// Begins to serve.
-    pub(crate) fn serve(self, config: &Config, door: Door) {
+    pub(crate) fn serve(self, config: &Config, door: Door) -> Serving {
         let config = Arc::new(config.clone());
         if self.serve.send((config, door)).is_err() {
             tracing::error!("the thread of HTTP is gone");
+        }
+        Serving { ended: self.ended }
+    }
+}
+
+impl Serving {
+    /// Waits, after the node stopped, until the callers who waited have heard so.
+    pub(crate) async fn end(self) {
+        let ended = clock::timeout(LAST_WORD_PATIENCE, self.ended);
+        if ended.await.is_none() {
+            tracing::debug!("some HTTP callers did not hear that the server stops");
         }
     }
 }

@@ -178,7 +178,7 @@ impl World {
         };
         let host = Host::new(node, Memory::default(), Nothing, inbox, options);
         drop(spawn(host.run()));
-        let gateway = Gateway::open(&door).await.expect("the host runs");
+        let (gateway, _) = Gateway::open(&door).await.expect("the host runs");
         let face = Face {
             gateway: Arc::clone(&gateway),
             config,
