@@ -148,6 +148,8 @@ fn hunt(home: &Path, name: &str, path: &Path, patch: u64, seconds: u64) -> Resul
             "sim",
         ])
         .env("CARGO_TARGET_DIR", home.join("build"))
+        .env("CARGO_INCREMENTAL", "1")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
         .current_dir(&tree))?;
     if !built.status.success() {
         let why = String::from_utf8_lossy(&built.stderr).into_owned();
