@@ -5,6 +5,7 @@
 
 pub mod belief;
 pub mod history;
+pub mod lateness;
 pub mod locks;
 pub mod once;
 pub mod order;

@@ -148,7 +148,9 @@ fn hunt(home: &Path, name: &str, path: &Path, patch: u64, seconds: u64) -> Resul
             "sim",
         ])
         .env("CARGO_TARGET_DIR", home.join("build"))
+        // Most mutants die within seconds: a build that is done sooner finds them sooner.
         .env("CARGO_INCREMENTAL", "1")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
         .current_dir(&tree))?;
     if !built.status.success() {

@@ -137,6 +137,7 @@ impl World {
         if world.plan.bad_clock.is_some() {
             world.judges.docket.clock_slack = 2 * ELECTION_TIMEOUT.as_nanos() as Nanos;
         }
+        world.judges.history.lateness.is_judged = world.plan.lateness;
         if world.trace.is_printed() {
             println!("{:?}", world.plan);
         }

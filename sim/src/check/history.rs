@@ -3,6 +3,7 @@
 
 use super::Docket;
 use super::belief::Beliefs;
+use super::lateness::Lateness;
 use super::locks::Locks;
 use super::once::Once;
 use super::order::Order;
@@ -18,7 +19,7 @@ use tenure_core::ids::{Boot, Fence, NodeId, Slot, TicketId, ZoneId};
 use tenure_core::machine::Machine;
 use tenure_core::machine::answer::{Answer, Event, Grant, Refusal};
 use tenure_core::machine::codec;
-use tenure_core::machine::command::{Client, Command, Mode, Operation, Via};
+use tenure_core::machine::command::{Client, Command, Life, Mode, Operation, Via};
 use tenure_core::machine::key::Key;
 use tenure_core::time::Stamp;
 
@@ -50,6 +51,8 @@ pub struct History {
     pub locks: Locks,
     /// The book of reads.
     pub reads: Reads,
+    /// The book of true time.
+    pub lateness: Lateness,
     once: Once,
     order: Order,
     first: Option<(Nanos, Stamp)>,
@@ -66,6 +69,7 @@ impl Default for History {
             anonymous: BTreeSet::new(),
             locks: Locks::default(),
             reads: Reads::default(),
+            lateness: Lateness::default(),
             once: Once::default(),
             order: Order::default(),
             first: None,
@@ -133,12 +137,14 @@ impl History {
         });
         if entry.kind() == EntryKind::LeaderStart {
             self.locks.on_leader(before, self.stamp);
+            self.lateness.on_leader();
         }
         let commands = decode(entry, docket);
         for event in &events {
             self.on_event(slot, event, &commands, beliefs, docket, marks);
         }
         self.locks.on_applied(self.stamp, docket);
+        self.lateness.on_applied(docket);
         self.note_touched(slot, &commands, &events);
         let digest = self.machine.digest();
         self.slots.push(Applied { digest, events });
@@ -211,6 +217,7 @@ impl History {
             }
             Event::Lost { zone, fence, .. } => {
                 self.locks.on_lost(*zone, *fence, stamp, docket);
+                self.lateness.on_ended((*zone, *fence));
                 marks.hit(Mark::LeaseExpired);
                 docket.check(
                     !beliefs.believes(docket.now, *zone, *fence),
@@ -240,6 +247,12 @@ impl History {
             .on_answer(command, case.answer, case.stamp, docket);
         self.locks
             .on_answer(command.zone, case.answer, case.stamp, docket);
+        if let Answer::Released { fence, .. } = case.answer {
+            self.lateness.on_ended((command.zone, *fence));
+        } else if let Answer::Renewed { fence, ttl_ms } = case.answer {
+            let place = (command.zone, *fence);
+            self.lateness.on_promised(place, *ttl_ms, docket);
+        }
         match (case.answer, &command.operation) {
             (Answer::Granted(grant), _) if grant.replayed => {
                 marks.hit(Mark::GrantReplayed);
@@ -346,6 +359,10 @@ impl History {
 
     fn on_granted(&mut self, grant: &Grant, beliefs: &Beliefs, docket: &mut Docket) {
         self.locks.on_grant(grant, self.stamp, docket);
+        if let Life::Lease { ttl_ms } = grant.life {
+            let place = (grant.zone, grant.fence);
+            self.lateness.on_promised(place, ttl_ms, docket);
+        }
         beliefs.on_granted(docket.now, grant, docket);
     }
 

@@ -155,19 +155,15 @@ impl World {
         let by = self.nemesis.log_uniform(MS, 3_600 * SECOND);
         let rate = self.nemesis.range(0, 1_000_000) as i64 - 500_000;
         let clock = &mut self.servers[bad].clock;
-        match trouble {
-            Trouble::ClockJump => {
-                self.marks.hit(Mark::ClockJump);
-                clock.jump(self.now, by);
-            }
-            Trouble::ClockBack => {
-                self.marks.hit(Mark::ClockBack);
-                clock.step_back(self.now, by.min(5 * SECOND));
-            }
-            _ => {
-                self.marks.hit(Mark::ClockRate);
-                clock.set_rate(self.now, rate);
-            }
+        if trouble == Trouble::ClockJump {
+            self.marks.hit(Mark::ClockJump);
+            clock.jump(self.now, by);
+        } else if trouble == Trouble::ClockBack {
+            self.marks.hit(Mark::ClockBack);
+            clock.step_back(self.now, by.min(5 * SECOND));
+        } else {
+            self.marks.hit(Mark::ClockRate);
+            clock.set_rate(self.now, rate);
         }
         self.reschedule(bad);
     }
