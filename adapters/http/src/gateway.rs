@@ -2,14 +2,17 @@
 //!
 //! The host's thread puts a round's replies into the mailbox and wakes one task, however many they
 //! are; that task hands them to the calls, on the thread of HTTP. A call that is dropped before its
-//! last reply is reported to the node as gone.
+//! last reply is reported to the node as gone, and a grant that nobody heard of is given back.
 
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use tenure_core::ids::ZoneId;
 use tenure_core::machine::answer::Answer;
-use tenure_core::node::input::Request;
+use tenure_core::machine::command::Client;
+use tenure_core::node::input::{Ask, Proof, Request};
 use tenure_core::node::output::Reply;
 use tenure_host::{Conn, Door, Full, Replies, Stopped};
 use tenure_rt::sync::Notify;
@@ -34,6 +37,7 @@ struct Shared {
 struct Mailbox {
     replies: Vec<(u64, Reply)>,
     gone: Vec<u64>,
+    orphans: Vec<Proof>,
     is_closed: bool,
 }
 
@@ -50,6 +54,29 @@ struct Waiting {
     /// The newest reply. "Queued" is worth nothing once the end is known.
     reply: Option<Reply>,
     waker: Option<Waker>,
+}
+
+/// Whether a retry may come for the answer to this call: the lowest bit of its number says so, for
+/// it is asked when the call is gone.
+const fn is_keyed(number: u64) -> bool {
+    number & 1 == 1
+}
+
+/// What a reply that nobody took gave, if nobody can ask for it again: it is given back.
+fn orphan(number: u64, reply: Option<Reply>) -> Option<Proof> {
+    match reply {
+        Some(Reply::Decided {
+            answer: Answer::Granted(grant),
+            token: Some(token),
+            ..
+        }) if !is_keyed(number) => Some(Proof {
+            key: grant.key,
+            fence: grant.fence,
+            session: grant.session,
+            token,
+        }),
+        Some(_) | None => None,
+    }
 }
 
 impl Waiting {
@@ -83,7 +110,8 @@ impl Gateway {
         let number = {
             let mut calls = lock(&self.shared.calls);
             calls.next += 1;
-            let number = calls.next;
+            let keyed = u64::from(request.client != Client::None);
+            let number = calls.next << 1 | keyed;
             calls.waiting.insert(number, Waiting::default());
             number
         };
@@ -99,6 +127,24 @@ impl Gateway {
                 call.hang_up();
                 Err(full)
             }
+        }
+    }
+
+    /// Releases a grant whose caller went away before it heard of it. The node took it for answered.
+    fn give_back(&self, proof: Proof) {
+        let number = {
+            let mut calls = lock(&self.shared.calls);
+            calls.next += 1;
+            calls.next << 1
+        };
+        let request = Request {
+            zone: ZoneId::new(0),
+            principal: Bytes::new(),
+            client: Client::None,
+            ask: Ask::Release(proof),
+        };
+        if self.conn.request(number, request).is_err() {
+            tracing::warn!("a grant whose caller went away lives until its end: the node is busy");
         }
     }
 
@@ -153,9 +199,13 @@ impl Call<'_> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        lock(&self.shared.calls).waiting.remove(&self.number);
+        let waiting = lock(&self.shared.calls).waiting.remove(&self.number);
         if !self.is_over {
-            lock(&self.shared.mailbox).gone.push(self.number);
+            let reply = waiting.and_then(|waiting| waiting.reply);
+            let mut mailbox = lock(&self.shared.mailbox);
+            mailbox.gone.push(self.number);
+            mailbox.orphans.extend(orphan(self.number, reply));
+            drop(mailbox);
             self.shared.news.notify_one();
         }
     }
@@ -201,29 +251,44 @@ async fn sort_mail(gateway: Arc<Gateway>) {
     let shared = &gateway.shared;
     let mut replies = Vec::new();
     let mut gone = Vec::new();
+    let mut orphans = Vec::new();
     loop {
         shared.news.notified().await;
         let is_closed = {
             let mut mailbox = lock(&shared.mailbox);
             std::mem::swap(&mut mailbox.replies, &mut replies);
             std::mem::swap(&mut mailbox.gone, &mut gone);
+            orphans.append(&mut mailbox.orphans);
             mailbox.is_closed
         };
-        hand_out(&mut lock(&shared.calls), &mut replies, is_closed);
+        {
+            let mut calls = lock(&shared.calls);
+            hand_out(&mut calls, &mut replies, &mut orphans, is_closed);
+        }
         if is_closed {
             return;
         }
         for number in gone.drain(..) {
             gateway.conn.gone(number).await;
         }
+        for proof in orphans.drain(..) {
+            gateway.give_back(proof);
+        }
     }
 }
 
-fn hand_out(calls: &mut Calls, replies: &mut Vec<(u64, Reply)>, is_closed: bool) {
+fn hand_out(
+    calls: &mut Calls,
+    replies: &mut Vec<(u64, Reply)>,
+    orphans: &mut Vec<Proof>,
+    is_closed: bool,
+) {
     for (number, reply) in replies.drain(..) {
         if let Some(waiting) = calls.waiting.get_mut(&number) {
             waiting.reply = Some(reply);
             waiting.wake();
+        } else {
+            orphans.extend(orphan(number, Some(reply)));
         }
     }
     if is_closed {

@@ -59,6 +59,13 @@ impl Node {
             }
             Event::Ended { ticket, answer } => {
                 let (zone, tags) = self.pending.ended(ticket);
+                if self.pending.was_abandoned(ticket)
+                    && let Answer::Granted(grant) = &answer
+                {
+                    // Its caller went away between the confirm and this, and nobody knows of it.
+                    let (key, fence) = (grant.key.clone(), grant.fence);
+                    self.order(grant.zone, Operation::Release { key, fence }, effects);
+                }
                 for tag in tags {
                     self.say(slot, zone, tag, answer.clone(), out);
                 }

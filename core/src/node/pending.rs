@@ -69,6 +69,9 @@ pub(super) struct Pending {
     by_tag: BTreeMap<Tag, u64>,
     tickets: BTreeMap<TicketId, Line>,
     tickets_by_tag: BTreeMap<Tag, TicketId>,
+    /// Tickets whose callers went away, and whose cancel is on its way: a confirm of ours may be
+    /// before it in the log.
+    abandoned: BTreeSet<TicketId>,
     check_at: Option<Timestamp>,
 }
 
@@ -82,6 +85,7 @@ impl Pending {
             by_tag: BTreeMap::new(),
             tickets: BTreeMap::new(),
             tickets_by_tag: BTreeMap::new(),
+            abandoned: BTreeSet::new(),
             check_at: None,
         }
     }
@@ -167,6 +171,11 @@ impl Pending {
         (line.zone, line.tags.into_keys().collect())
     }
 
+    /// Whether the ticket that ended had a caller here who went away. Tells so once.
+    pub(super) fn was_abandoned(&mut self, ticket: TicketId) -> bool {
+        self.abandoned.remove(&ticket)
+    }
+
     /// A caller went away; gives the ticket that now nobody stands for.
     pub(super) fn gone(&mut self, tag: Tag) -> Option<(ZoneId, TicketId)> {
         if let Some(seq) = self.by_tag.remove(&tag)
@@ -180,6 +189,9 @@ impl Pending {
         let zone = line.zone;
         if line.tags.is_empty() {
             self.tickets.remove(&ticket);
+        }
+        if was_conn_only {
+            self.abandoned.insert(ticket);
         }
         was_conn_only.then_some((zone, ticket))
     }

@@ -3,8 +3,11 @@
 use super::world::{World, test};
 use axum::http::Method;
 use axum::http::Method as M;
+use std::future::poll_fn;
 use std::sync::Arc;
-use tenure_rt::spawn;
+use std::task::Poll;
+use std::time::Duration;
+use tenure_rt::{clock, spawn, yield_now};
 
 const LOCK: &str = "/v1/locks/deploy/prod";
 const ALICE: &str = "/v1/locks/deploy/prod?holder=alice&ttl=60s";
@@ -256,6 +259,37 @@ fn who_goes_away_leaves_nothing_in_the_line() {
         bob.abort();
         world.wait_for_line(LOCK, 0).await;
         assert_eq!(world.gateway.waiting(), 0);
+    });
+}
+
+#[test]
+fn a_grant_that_nobody_heard_of_is_given_back() {
+    test(async {
+        let world = World::real().await;
+        world.get("/readyz").await;
+        // Each time the caller goes away a little later: before the node heard it, before it
+        // answered, and with the answer under way.
+        for turns in 0..40 {
+            let mut request = std::pin::pin!(world.post("/v1/locks/a?ttl=none"));
+            for _ in 0..turns {
+                let polled = poll_fn(|context| Poll::Ready(request.as_mut().poll(context)));
+                if let Poll::Ready(got) = polled.await {
+                    let header = format!("lock-token: {}", got.str("token"));
+                    world.ask(M::DELETE, "/v1/locks/a", &[&header], "").await;
+                    break;
+                }
+                yield_now().await;
+            }
+            // Dropped here.
+            request.set(world.post("/v1/locks/never-sent"));
+            let freed = clock::timeout(Duration::from_secs(20), async {
+                while world.get("/v1/locks/a").await.json()["state"] != "free" {}
+            });
+            assert!(
+                freed.await.is_some(),
+                "gone after {turns} turns, and it is held"
+            );
+        }
     });
 }
 

@@ -121,6 +121,29 @@ fn a_waiter_that_went_away_is_passed_over() {
 }
 
 #[test]
+fn a_waiter_that_goes_away_while_it_is_confirmed_leaves_no_grant() {
+    let mut world = cluster();
+    let first = world.ask(2, Client::None, acquire("a", 0));
+    world.run(MS);
+    let second = world.ask(3, Client::None, acquire("a", 60_000));
+    world.run(MS);
+    world.cut.push((3, 1)); // the confirm will be late
+    let proof = proof(&grant(&world, first));
+    world.ask(2, Client::None, Ask::Release(proof));
+    world.run(MS * 5);
+    assert!(matches!(world.answer(second), Answer::Queued { .. }));
+    world.step(3, Input::Gone { tag: second });
+    world.deliver(); // the cancel is lost too, so that the confirm comes before it
+    world.cut.clear();
+    world.run(MS * 1_000);
+    let lock = view(&mut world, 1, "a");
+    assert!(
+        lock.holders.is_empty() && lock.waiters.is_empty(),
+        "{lock:?}"
+    );
+}
+
+#[test]
 fn a_grant_whose_caller_went_away_is_given_back() {
     let mut world = cluster();
     world.cut.push((1, 2)); // the answer will be late
