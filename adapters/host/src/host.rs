@@ -308,7 +308,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                     if !self.callers.asked(tag) {
                         continue;
                     }
-                    if has_room {
+                    if has_room || request.ask.is_read() {
                         self.inputs.push(Input::Request { tag, request });
                     } else {
                         let reply = Reply::Failed(Failure::Busy);

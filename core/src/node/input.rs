@@ -142,6 +142,22 @@ pub enum Ask {
     Servers,
 }
 
+impl Ask {
+    /// Whether it is answered without a new entry in the log.
+    pub const fn is_read(&self) -> bool {
+        match self {
+            Self::Resume { .. } | Self::Inspect { .. } | Self::List { .. } | Self::Servers => true,
+            Self::Acquire(_)
+            | Self::Release(_)
+            | Self::Renew { .. }
+            | Self::Cancel { .. }
+            | Self::OpenSession { .. }
+            | Self::KeepAlive { .. }
+            | Self::CloseSession { .. } => false,
+        }
+    }
+}
+
 /// A grant, and the proof that the caller has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Proof {
