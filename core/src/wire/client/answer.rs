@@ -3,7 +3,7 @@
 use super::numbers as n;
 use super::registers::Bad;
 use super::request::{put_key, put_life, put_mode};
-use super::{cut, put_execute, put_fixed, put_int, put_text};
+use super::{StreamError, cut, put_execute, put_fixed, put_int, put_text};
 use crate::config::Config;
 use crate::ids::{NodeId, RequestId, SessionId};
 use crate::machine::answer::{Answer, Blocker, Grant, Refusal};
@@ -53,11 +53,27 @@ pub(super) fn put_bad(out: &mut BytesMut, to: To, execute: u16, bad: Bad) {
     if bad.code == codes::INVALID_COMMAND {
         put_int(out, n::INVALID_COMMAND, bad.number.into());
     }
-    let name = n::ALL.iter().find(|(number, ..)| *number == bad.number);
-    let name = name.map_or("", |(_, name, _)| name);
-    let text = alloc::format!("{name} {:#06x}: {}", bad.number, bad.what);
+    let text = alloc::format!("{} {:#06x}: {}", name(bad.number), bad.number, bad.what);
     put_code(out, bad.code, text.trim_start());
     put_execute(out, failed(execute));
+}
+
+/// Why the stream is not read on.
+pub(super) fn put_stream_error(out: &mut BytesMut, to: To, error: StreamError) {
+    to.begin(out);
+    let (code, number) = match error {
+        StreamError::TooLong { command, .. } => (codes::TOO_LONG, command),
+        StreamError::BadStream { .. } => (codes::BAD_STREAM, n::STREAM_ID),
+    };
+    let text = alloc::format!("{}: {error}", name(number));
+    put_code(out, code, text.trim_start_matches(": "));
+    put_execute(out, n::REJECTED);
+}
+
+/// What the command with this number is called; nothing if nobody knows it.
+fn name(number: u16) -> &'static str {
+    let found = n::ALL.iter().find(|(known, ..)| *known == number);
+    found.map_or("", |(_, name, _)| name)
 }
 
 /// The answer to the request that `execute` made.

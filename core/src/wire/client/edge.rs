@@ -94,7 +94,7 @@ impl Edge {
         };
         bytes.advance(at);
         if let Err(error) = read {
-            answer::put_bad(out, self.to(), 0, bad_stream(error));
+            answer::put_stream_error(out, self.to(), error);
         }
         read
     }
@@ -296,20 +296,5 @@ impl Edge {
             }),
             Some(_) | None => Ok(()),
         }
-    }
-}
-
-const fn bad_stream(error: StreamError) -> Bad {
-    match error {
-        StreamError::TooLong { command, .. } => Bad {
-            code: codes::TOO_LONG,
-            number: command,
-            what: "the string is too long",
-        },
-        StreamError::BadStream { .. } => Bad {
-            code: codes::BAD_STREAM,
-            number: n::STREAM_ID,
-            what: "a connection has the streams 0 to 63",
-        },
     }
 }
