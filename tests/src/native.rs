@@ -118,6 +118,15 @@ impl Native {
         self.stream.write_all(bytes)
     }
 
+    /// Says that nothing more will be sent.
+    ///
+    /// # Errors
+    ///
+    /// The connection is broken.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.stream.shutdown(std::net::Shutdown::Write)
+    }
+
     /// Asks whether the server is of this cluster.
     ///
     /// # Errors

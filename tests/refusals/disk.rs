@@ -1,0 +1,121 @@
+//! A full disk.
+
+use crate::common::refused;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tenure_core::ids::RequestId;
+use tenure_core::machine::answer::Answer;
+use tenure_core::machine::command::{Client, Life, Mode};
+use tenure_core::machine::key::Key;
+use tenure_core::node::input::{Ask, Proof};
+use tenure_core::wire::client::Word;
+use tenure_core::wire::codes;
+use tenure_tests::members::{Members, PATIENCE};
+use tenure_tests::native::{Native, acquire};
+
+/// A small disk in memory.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(at: &Path, mib: u32) -> Self {
+        std::fs::create_dir_all(at).expect("a folder can be made");
+        run(
+            &[
+                "mount",
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={mib}m"),
+                "tmpfs",
+            ],
+            at,
+        );
+        Self(at.to_owned())
+    }
+
+    fn grow(&self, mib: u32) {
+        run(&["mount", "-o", &format!("remount,size={mib}m")], &self.0);
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Lazily: the server that has it open may be ending just now.
+        let status = Command::new("umount").arg("-l").arg(&self.0).status();
+        drop(status);
+    }
+}
+
+fn run(words: &[&str], at: &Path) {
+    let status = Command::new(words[0]).args(&words[1..]).arg(at).status();
+    let status = status.expect("mount is there");
+    assert!(
+        status.success(),
+        "this test mounts a small disk at {}, which only root may: run it as root",
+        at.display()
+    );
+}
+
+#[test]
+fn a_full_disk_refuses_new_work_and_loses_none() {
+    let mut members = Members::new(1);
+    let disk = Small::mount(&members.data(1), 12);
+    members.start_all();
+    let mut native = Native::connect(members.client(1), PATIENCE).expect("it listens");
+    let mut ask = |number: u64| {
+        // A long name: the disk is full sooner.
+        let name = format!("{number:01000}");
+        let ask = acquire(&name, Mode::Exclusive, Life::Static, Duration::ZERO, "");
+        let id = RequestId::new(u128::from(number) + 1);
+        let answered = native.ask(id, &Client::None, &ask, PATIENCE);
+        answered.expect("the server answers").word
+    };
+    let mut granted = Vec::new();
+    let word = loop {
+        match ask(granted.len() as u64) {
+            Word::Decided {
+                answer: Answer::Granted(grant),
+                token: Some(token),
+                ..
+            } => granted.push((grant, token)),
+            word => break word,
+        }
+        assert!(granted.len() < 20_000, "the disk is never full");
+    };
+    refused(&word, codes::BUSY);
+    assert!(granted.len() > 100, "{} locks", granted.len());
+
+    // It answers, and is as it was.
+    let full = members.state(1, PATIENCE);
+    assert!(full.is_some(), "it answers no more: {}", members.output());
+    let word = ask(granted.len() as u64);
+    refused(&word, codes::BUSY);
+    assert_eq!(members.state(1, PATIENCE), full, "the state changed");
+
+    // With room again, and after a restart, what was acknowledged is there: the last, and
+    // some of all others.
+    disk.grow(64);
+    members.kill(1);
+    members.start_all();
+    let mut native = Native::connect(members.client(1), PATIENCE).expect("it listens");
+    for (number, (grant, token)) in granted.iter().enumerate().rev().step_by(16) {
+        let release = Ask::Release(Proof {
+            key: Key::parse(grant.key.bytes().clone()).expect("it is a key"),
+            fence: grant.fence,
+            session: None,
+            token: *token,
+        });
+        let id = RequestId::new(number as u128 + 1);
+        let answered = native.ask(id, &Client::None, &release, PATIENCE);
+        let word = answered.expect("the server answers").word;
+        let is_there = matches!(
+            word,
+            Word::Decided {
+                answer: Answer::Released { already: false, .. },
+                ..
+            }
+        );
+        assert!(is_there, "lock {number} is lost: {word:?}");
+    }
+}

@@ -1,0 +1,7 @@
+//! Bad input and a bad world: each a clear message, and no state changed.
+
+mod bytes;
+mod common;
+mod disk;
+mod start;
+mod words;

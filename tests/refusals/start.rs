@@ -1,0 +1,93 @@
+//! Servers that must not start, or must not be listened to.
+
+use crate::common::{Service, says};
+use std::fs;
+use std::net::TcpListener;
+use tenure_core::ids::NodeId;
+use tenure_tests::loopback::own_address;
+use tenure_tests::members::{Members, PATIENCE};
+use tenure_tests::process::Process;
+
+#[test]
+fn a_port_in_use_is_named() {
+    let members = Members::new(1);
+    for address in [members.peer(1), members.client(1), members.http(1)] {
+        let taken = TcpListener::bind(address).expect("it is free");
+        let words = [&address.to_string(), "in use"];
+        says(&mut members.command(1), 71, &words);
+        assert!(!members.data(1).exists(), "nothing was touched");
+        drop(taken);
+    }
+}
+
+#[test]
+fn a_data_directory_in_use_is_named() {
+    Service::of(1).unchanged(|service| {
+        let members = &service.members;
+        // The same server with other addresses.
+        let old = members.client(1).ip().to_string();
+        let text = members.config("kill", 1);
+        let text = text.replace(&old, &own_address().to_string());
+        let file = members.path().join("second.toml");
+        fs::write(&file, text).expect("the file can be written");
+        let mut command = std::process::Command::new(tenure_tests::binary::tenure());
+        command.args(["serve", "--config"]).arg(&file);
+        says(&mut command, 71, &["data-1", "in use by another server"]);
+    });
+}
+
+#[test]
+fn a_second_server_with_the_same_id_is_refused_by_the_others() {
+    let mut service = Service::of(3);
+    let victim = 1 + service.leader % 3;
+    service.unchanged(|service| {
+        let members = &mut service.members;
+        // Another directory and another address, and the number of a server that runs.
+        let text = members.config("kill", victim);
+        let lines = text.lines().map(|line| {
+            if line.starts_with(&format!("{victim} = ")) {
+                let old = members.client(victim).ip().to_string();
+                line.replace(&old, &own_address().to_string())
+            } else {
+                line.replace(&format!("data-{victim}"), "data-impostor")
+            }
+        });
+        let text: Vec<String> = lines.collect();
+        let file = members.path().join("impostor.toml");
+        fs::write(&file, text.join("\n")).expect("the file can be written");
+        let mut command = std::process::Command::new(tenure_tests::binary::tenure());
+        command.args(["serve", "--config"]).arg(&file);
+        let impostor = Process::start(&mut command);
+        let line = impostor.line(PATIENCE, "a refusal", |line| {
+            (line.contains("ERROR") || line.contains("WARN")).then(|| line.to_owned())
+        });
+        assert!(
+            line.contains("data director"),
+            "the refusal says what is wrong: {line}"
+        );
+        assert_eq!(members.leader(PATIENCE), service.leader, "the leader leads");
+    });
+}
+
+#[test]
+fn a_server_of_another_cluster_is_refused_by_the_others() {
+    let mut members = Members::new(3);
+    let text = members.config("other", 3);
+    fs::write(members.config_file(3), text).expect("the file can be written");
+    members.start(1);
+    members.start(2);
+    let leader = members.leader(PATIENCE);
+    let before = members.state(leader, PATIENCE).expect("it answers");
+    members.start(3);
+    let status = members.process(3).end(PATIENCE);
+    let output = members.process(3).output();
+    assert_eq!(status.code(), Some(70), "{output}");
+    let last = output.lines().last().unwrap_or_default();
+    assert!(
+        last.contains("members refuse server 3") && last.contains("the peer is of cluster"),
+        "{output}"
+    );
+    let after = members.state(leader, PATIENCE).expect("it answers");
+    assert_eq!(before, after, "the state changed");
+    assert_eq!(after.leader, Some(NodeId::new(leader as u64)));
+}
