@@ -1,5 +1,6 @@
 //! Three real processes on loopback, files on disk: killed, stopped and restarted under load.
 
+mod dev;
 mod durable;
 mod faults;
 mod kill;
