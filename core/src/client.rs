@@ -29,7 +29,7 @@ mod holds;
 mod link;
 mod session;
 
-use calls::Pending;
+use calls::{Kind, Pending};
 use holds::Hold;
 use link::Link;
 use session::Session;
@@ -329,6 +329,13 @@ impl Client {
     /// Calls that wait for their answer.
     pub fn calls(&self) -> usize {
         self.calls.len()
+    }
+
+    /// Whether nothing is under way that the user asked for, or that follows from it: a claim that he
+    /// abandoned is under way until it left its line, or what it was granted is given back.
+    pub fn is_idle(&self) -> bool {
+        let mut kinds = self.pending.values().map(|pending| pending.kind);
+        !kinds.any(|kind| matches!(kind, Kind::Call(_) | Kind::Quiet))
     }
 
     /// Until when a grant of this client may be believed in; none if it must not be. The inner

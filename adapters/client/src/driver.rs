@@ -84,10 +84,15 @@ struct Driver {
     /// Calls of the task itself, which nobody waits for; counted down from the top.
     own_calls: u64,
     outputs: Vec<Output>,
+    /// Dropped when the task ends, which is what the handles wait for.
+    _ended: watch::Sender<()>,
 }
 
 /// Starts the task of a client.
-pub(crate) fn start(options: Options, inbox: mpsc::Receiver<Command>) -> Result<(), Error> {
+pub(crate) fn start(
+    options: Options,
+    inbox: mpsc::Receiver<Command>,
+) -> Result<watch::Receiver<()>, Error> {
     let settings = options.settings();
     if settings.servers == 0 {
         return Err(Error::Options("no endpoints are given"));
@@ -98,6 +103,7 @@ pub(crate) fn start(options: Options, inbox: mpsc::Receiver<Command>) -> Result<
     }
     let seed = getrandom::u64().map_err(Error::Random)?;
     let now = clock::now();
+    let (ended, end) = watch::channel(());
     let driver = Driver {
         client: Client::new(settings, Seed::new(seed), now),
         endpoints: options.endpoints,
@@ -111,9 +117,10 @@ pub(crate) fn start(options: Options, inbox: mpsc::Receiver<Command>) -> Result<
         guards: BTreeMap::new(),
         own_calls: u64::MAX,
         outputs: Vec::new(),
+        _ended: ended,
     };
     drop(spawn(driver.run()));
-    Ok(())
+    Ok(end)
 }
 
 impl Driver {
@@ -326,7 +333,7 @@ impl Driver {
         self.take(Input::Call { call, want });
         self.settle();
         let finish = async {
-            while self.client.calls() > 0 {
+            while !self.client.is_idle() || !self.output.is_empty() {
                 match self.wait_for_bytes().await {
                     Woken::Exchanged(Ok(Exchange::Read(_) | Exchange::Written)) => {}
                     _ => break,

@@ -16,7 +16,7 @@ use tenure_core::node::input::{Ask, Proof};
 use tenure_core::query::{LockView, Page};
 use tenure_core::time::Stamp;
 use tenure_core::wire::client::{ServerRow, Word};
-use tenure_rt::sync::{mpsc, oneshot};
+use tenure_rt::sync::{mpsc, oneshot, watch};
 
 /// A client. Cloning gives another handle of the same connection; when the last one and all guards
 /// are gone, its session is closed.
@@ -30,6 +30,7 @@ struct Shared {
     commands: mpsc::Sender<Command>,
     next_call: AtomicU64,
     has_session: bool,
+    ended: watch::Receiver<()>,
 }
 
 /// Something that was read, and where in the log it was true.
@@ -66,11 +67,12 @@ impl Client {
     pub fn connect(options: Options) -> Result<Self, Error> {
         let has_session = options.has_session();
         let (commands, inbox) = mpsc::channel(CALLS_QUEUED_MAX);
-        driver::start(options, inbox)?;
+        let ended = driver::start(options, inbox)?;
         let shared = Shared {
             commands,
             next_call: AtomicU64::new(1),
             has_session,
+            ended,
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -185,6 +187,14 @@ impl Client {
     /// There is no session, or nobody answered.
     pub async fn close_session(&self) -> Result<(), Error> {
         self.decide(Want::CloseSession).await.map(drop)
+    }
+
+    /// Waits for the last words: what dropped guards and abandoned claims still have to say, and the
+    /// end of the session. Half a second at most, once the other handles and all guards are gone.
+    pub async fn finish(self) {
+        let mut ended = self.shared.ended.clone();
+        drop(self);
+        while ended.changed().await.is_ok() {}
     }
 
     pub(crate) async fn decide(&self, want: Want) -> Result<Answer, Error> {

@@ -145,6 +145,26 @@ fn a_claim_whose_future_is_dropped_leaves_its_line() {
 }
 
 #[test]
+fn a_client_that_finishes_leaves_nothing_behind() {
+    test(async {
+        let server = Server::start().await;
+        let (alice, bob) = (client(&server), client(&server));
+        let _guard = alice.lock("x").acquire().await.expect("it is free");
+        let waits = bob.lock("x").wait(PATIENCE);
+        let waits = spawn(async move { waits.acquire().await });
+        until(&alice, "x", |view| view.waiting == 1).await;
+        let other = bob.lock("y").acquire().await.expect("it is free");
+        waits.abort();
+        drop(other);
+        bob.finish().await;
+        let x = alice.inspect(path("x")).await.expect("the server answers");
+        assert_eq!(x.value.waiting, 0);
+        let y = alice.inspect(path("y")).await.expect("the server answers");
+        assert!(y.value.holders.is_empty());
+    });
+}
+
+#[test]
 fn a_wait_that_ends_is_a_refusal_that_names_the_holder() {
     test(async {
         let server = Server::start().await;

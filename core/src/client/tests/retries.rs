@@ -194,6 +194,10 @@ fn what_is_granted_after_its_user_left_is_given_back() {
     assert!(matches!(&world.asked[0].request.ask, Ask::Release(proof) if proof.fence == FENCE));
     assert_eq!(world.take_heard(), []);
     assert_eq!(world.client.calls(), 0);
+    assert!(!world.client.is_idle());
+    let (fence, already) = (FENCE, false);
+    world.answer(&decided(Answer::Released { fence, already }, None));
+    assert!(world.client.is_idle());
 }
 
 #[test]
