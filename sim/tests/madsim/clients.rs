@@ -22,6 +22,8 @@ pub(crate) const STUCK: Duration = Duration::from_secs(30);
 pub(crate) struct Shared {
     witness: Arc<Mutex<Witness>>,
     stop: watch::Receiver<bool>,
+    /// How many locks were acknowledged that stay.
+    kept: Arc<watch::Sender<u64>>,
 }
 
 impl Shared {
@@ -29,7 +31,14 @@ impl Shared {
         Self {
             witness: Arc::default(),
             stop,
+            kept: Arc::new(watch::Sender::new(0)),
         }
+    }
+
+    /// Ends when the next lock that stays was acknowledged, in the same instant.
+    pub(crate) async fn next_kept(&self) {
+        let mut kept = self.kept.subscribe();
+        kept.changed().await.expect("it is kept here");
     }
 
     pub(crate) fn witness(&self) -> MutexGuard<'_, Witness> {
@@ -150,6 +159,7 @@ pub(crate) async fn keep(shared: Shared) {
             Ok(guard) => {
                 let proof = guard.leave();
                 shared.witness().kept(clock::now(), &name, proof.fence);
+                shared.kept.send_modify(|count| *count += 1);
             }
             Err(error) => note(&shared, &error),
         }

@@ -21,8 +21,10 @@ use tenure_host::{Appended, Group, Log};
 
 /// Small, so that a run fills several segments.
 const SIZES: Sizes = Sizes::new(64 << 10, 128 << 10);
-/// How long a sync takes.
-const SYNC_US: std::ops::Range<u64> = 200..12_000;
+/// How long a sync takes, in half of the runs and in the others: longer than the network, so that
+/// an answer which did not wait for the disks comes well before they have synced.
+const SYNC_US: std::ops::Range<u64> = 200..6_000;
+const SLOW_SYNC_US: std::ops::Range<u64> = 20_000..60_000;
 
 /// What happened to all disks of a run.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -128,6 +130,7 @@ pub(crate) struct Disks {
     images: Mutex<BTreeMap<NodeId, Shared>>,
     tally: Arc<Mutex<Tally>>,
     kind: Arc<Mutex<Disk>>,
+    slow: bool,
 }
 
 impl Simulator for Disks {
@@ -137,6 +140,7 @@ impl Simulator for Disks {
             images: Mutex::default(),
             tally: Arc::default(),
             kind: Arc::default(),
+            slow: rng.clone().gen_bool(0.5),
         }
     }
 
@@ -177,6 +181,7 @@ pub(crate) struct SimLog {
     rng: GlobalRng,
     tally: Arc<Mutex<Tally>>,
     kind: Disk,
+    slow: bool,
 }
 
 impl SimLog {
@@ -202,8 +207,14 @@ impl SimLog {
             rng: disks.rng.clone(),
             tally: Arc::clone(&disks.tally),
             kind: *lock(&disks.kind),
+            slow: disks.slow,
         };
         (log, recovered)
+    }
+
+    fn sync_takes(&mut self) -> Duration {
+        let range = if self.slow { SLOW_SYNC_US } else { SYNC_US };
+        Duration::from_micros(self.rng.gen_range(range))
     }
 
     /// The data directory and the start, for the hello.
@@ -292,7 +303,7 @@ impl Log for SimLog {
         Ok(Stored {
             image: Arc::clone(&self.image),
             segment,
-            takes: Duration::from_micros(self.rng.gen_range(SYNC_US)),
+            takes: self.sync_takes(),
             tally: Arc::clone(&self.tally),
             kind: self.kind,
         })

@@ -1,5 +1,6 @@
 //! What goes wrong, one thing after another, each for a while.
 
+use crate::clients::Shared;
 use crate::cluster::{Cluster, SERVERS};
 use madsim::net::NetSim;
 use madsim::rand::{Rng as _, thread_rng};
@@ -9,6 +10,9 @@ use tenure_rt::clock;
 
 const LATENCY: std::ops::Range<Duration> = Duration::from_millis(1)..Duration::from_millis(8);
 const SLOW: std::ops::Range<Duration> = Duration::from_millis(20)..Duration::from_millis(150);
+
+/// How long a moment is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often each thing went wrong.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -66,6 +70,7 @@ async fn a_while() {
 pub(crate) async fn trouble(
     cluster: &Cluster,
     clients: &[NodeHandle],
+    shared: &Shared,
     lasting: Duration,
 ) -> Faults {
     let end = clock::now().plus(lasting);
@@ -73,8 +78,8 @@ pub(crate) async fn trouble(
     while clock::now() < end {
         a_while().await;
         match thread_rng().gen_range(0..14) {
-            0..5 => kill(cluster, &mut faults).await,
-            5 => black_out(cluster, &mut faults).await,
+            0..4 => kill(cluster, &mut faults).await,
+            4..6 => black_out(cluster, shared, &mut faults).await,
             6..8 => part(cluster, &mut faults).await,
             8..10 => isolate(cluster, &mut faults).await,
             10 => pause(cluster, &mut faults).await,
@@ -108,7 +113,12 @@ async fn kill(cluster: &Cluster, faults: &mut Faults) {
     Handle::current().restart(cluster.machine(victim));
 }
 
-async fn black_out(cluster: &Cluster, faults: &mut Faults) {
+/// All die at the worst moment: a caller has just heard that his lock stays. Whatever a majority of
+/// disks had not synced by then is a promise that the servers can't keep.
+async fn black_out(cluster: &Cluster, shared: &Shared, faults: &mut Faults) {
+    if clock::timeout(PATIENCE, shared.next_kept()).await.is_none() {
+        return; // nothing is served just now
+    }
     faults.blackouts += 1;
     servers().for_each(|server| Handle::current().kill(cluster.machine(server)));
     a_while().await;
@@ -168,7 +178,7 @@ async fn leave_clients_alone(clients: &[NodeHandle], faults: &mut Faults) {
     let machine = clients[thread_rng().gen_range(0..clients.len())].id();
     let net = NetSim::current();
     net.clog_node(machine);
-    clock::sleep(Duration::from_secs(3)).await;
+    clock::sleep(Duration::from_secs(5)).await;
     a_while().await;
     net.unclog_node(machine);
 }

@@ -65,7 +65,7 @@ async fn scenario(disk: Disk) -> Outcome {
     }
     programs.push(machines[0].spawn(clients::keep(shared.clone())));
 
-    let faults = trouble(&cluster, &machines, TROUBLE).await;
+    let faults = trouble(&cluster, &machines, &shared, TROUBLE).await;
     stop.send(true).expect("the clients listen");
     let all = async {
         for program in programs {
