@@ -31,7 +31,10 @@ pub(crate) async fn run(lock: &Lock) -> Result<u8, Exit> {
     let mut stop = StopSignals::listen().map_err(|error| Exit::new(Code::System, error))?;
     let guard = select! { biased;
         guard = request.wait(wait).acquire() => guard.map_err(|error| not_acquired(&error))?,
-        () = stop.asked() => return Err(Exit::new(Code::NotAcquired, "stopped while it waited")),
+        () = stop.asked() => {
+            client.finish().await; // it leaves the line
+            return Err(Exit::new(Code::NotAcquired, "stopped while it waited"));
+        }
     };
     let child = Child::start(&lock.command, &environment(&lock.claim.name, &guard));
     let child = child.map_err(|error| Exit::new(Code::System, error))?;
