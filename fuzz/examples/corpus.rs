@@ -78,6 +78,15 @@ fn peer() -> io::Result<()> {
         long.splice(at..=at, [0xff, 0xff, 0xff, 0xff, 0x0f]);
         write("peer", &format!("promise_long_number_at_{at}"), &long)?;
     }
+    // A number in more bytes than it needs: another form of the same message.
+    for (name, frame) in &frames {
+        let small = (57..frame.len()).find(|at| frame[*at] < 0x80);
+        if let Some(at) = small.filter(|_| !name.starts_with("hello")) {
+            let mut needless = frame.clone();
+            needless.splice(at..=at, [frame[at] | 0x80, 0]);
+            write("peer", &format!("{name}_needless_byte"), &needless)?;
+        }
+    }
     Ok(())
 }
 

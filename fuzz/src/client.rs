@@ -17,6 +17,8 @@ const TIMES: u64 = 128;
 
 /// How many requests or words of one input are said again: the search wants many short inputs.
 const RESAID_MAX: usize = 8;
+/// Bytes of the longest string that a command may have: a set of pairs.
+const LONGEST_STRING: u64 = 16 << 10;
 const SESSION: SessionId = SessionId::new(0x55);
 const ID: RequestId = RequestId::new(9);
 
@@ -68,10 +70,33 @@ fn understand(config: &Config, edge: &mut Edge, pieces: &[&[u8]]) -> Understood 
             break;
         }
     }
+    if end.is_ok() {
+        waits_for_little(&buffer);
+    }
     Understood {
         asked,
         answered,
         end,
+    }
+}
+
+/// What is waited for is never a string that no command may have.
+fn waits_for_little(rest: &[u8]) {
+    let Some((number, rest)) = rest.split_first_chunk::<2>() else {
+        return;
+    };
+    let class = number[0] >> 4;
+    let digits = 1_usize << (class & 3);
+    if let 8..=11 = class
+        && let Some(digits) = rest.get(..digits)
+    {
+        let len = digits
+            .iter()
+            .fold(0_u64, |len, digit| len << 8 | u64::from(*digit));
+        assert!(
+            len <= LONGEST_STRING,
+            "a string of {len} bytes is waited for"
+        );
     }
 }
 
