@@ -46,7 +46,7 @@ fn fixed_seeds_break_no_law() {
             "--json",
         ]);
         assert_eq!(code, Some(0), "{scenario}: {json}");
-        assert_eq!(field(&json, "seeds"), "1");
+        assert_eq!(field(&json, "seeds"), "2");
         let acked: u64 = field(&json, "ops_acked").parse().expect("a number");
         assert!(
             acked > 50,

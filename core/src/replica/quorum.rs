@@ -1,6 +1,6 @@
 //! Counting promises, and proving that they were counted.
 //!
-//! A [`PromiseQuorum`] can only be made by [`Tally::close`], so what takes one cannot run without a
+//! A [`PromiseQuorum`] can only be made by `Tally::close`, so what takes one cannot run without a
 //! quorum of whole promises. Nobody outside can forge it:
 //!
 //! ```compile_fail,E0451
