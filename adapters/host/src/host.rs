@@ -14,6 +14,7 @@ use tenure_core::node::input::Input;
 use tenure_core::node::output::{Failure, Halt, Note, Output, Reply};
 use tenure_core::replica::record::Record;
 use tenure_core::time::Timestamp;
+use tenure_rt::clock::Alarm;
 use tenure_rt::sync::watch;
 use tenure_rt::{clock, select, yield_now};
 
@@ -96,6 +97,8 @@ pub struct Host<N, L: Log, P> {
     appended: Option<RecordNo>,
     /// When the last group gets its trailing seal (rule 12).
     trailing_seal_at: Option<Timestamp>,
+    /// For the earlier of that and what the node asks for.
+    alarm: Alarm,
     status: watch::Sender<Status>,
     stopping: bool,
     failed: Option<String>,
@@ -119,6 +122,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             to_append: VecDeque::new(),
             appended: None,
             trailing_seal_at: None,
+            alarm: Alarm::default(),
             status: watch::Sender::default(),
             stopping: false,
             failed: None,
@@ -357,7 +361,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 None => self.stopping = true,
             },
             told = inbox.callers.recv() => self.from_callers.extend(told),
-            () = clock::sleep_until(wake_at) => {}
+            () = self.alarm.ring(wake_at) => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! Time, as the host's clock says it.
 
+use std::pin::Pin;
 use std::time::Duration;
 use tenure_core::time::Timestamp;
 
@@ -41,6 +42,29 @@ pub async fn sleep_until(when: Timestamp) {
             return;
         }
         sleep(left).await;
+    }
+}
+
+type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A timer for a deadline that moves all the time, mostly to later.
+///
+/// To set a timer that is earlier than all others costs a system call or two (tokio wakes its own
+/// driver), and a loop that waits for the next of its deadlines does it in every turn. This one stays
+/// as it is when its deadline moves to later: it rings early once, and is set anew then.
+#[derive(Default)]
+pub struct Alarm {
+    set: Option<(Timestamp, Sleep)>,
+}
+
+impl Alarm {
+    /// Waits until [`now`] is at least `when`, or less long: look what is due, and wait again. May
+    /// be dropped at any moment.
+    pub async fn ring(&mut self, when: Timestamp) {
+        let set = self.set.take().filter(|(at, _)| *at <= when);
+        let set = set.unwrap_or_else(|| (when, Box::pin(sleep_until(when)) as Sleep));
+        self.set.insert(set).1.as_mut().await;
+        self.set = None;
     }
 }
 

@@ -38,6 +38,27 @@ fn the_clock_goes_on_and_a_sleep_is_not_short() {
 }
 
 #[test]
+fn an_alarm_rings_by_its_deadline_also_if_that_moves() {
+    block_on(async {
+        let mut alarm = clock::Alarm::default();
+        let begin = clock::now();
+        let at = |ms| begin.plus(Duration::from_millis(ms));
+        let gone = clock::timeout(Duration::from_millis(1), alarm.ring(at(60_000))).await;
+        assert_eq!(gone, None, "a minute is longer");
+        // Earlier: the old timer would ring much too late.
+        alarm.ring(at(4)).await;
+        assert!(clock::now() >= at(4) && clock::now() < at(30_000));
+        // Later: it may ring early, and never late.
+        let soon = clock::now().plus(Duration::from_millis(2));
+        let gone = clock::timeout(Duration::ZERO, alarm.ring(soon)).await;
+        assert_eq!(gone, None, "two milliseconds are longer");
+        alarm.ring(at(60_000)).await;
+        assert!(clock::now() >= soon && clock::now() < at(30_000));
+    })
+    .expect("the runtime starts");
+}
+
+#[test]
 fn two_sides_that_both_have_much_to_say_do_not_wait_for_each_other() {
     async fn swap(mut stream: Stream, bytes: usize) -> usize {
         let mut output = BytesMut::zeroed(bytes);

@@ -127,6 +127,10 @@ impl Server {
     /// # Errors
     ///
     /// The server must not go on.
+    ///
+    /// # Panics
+    ///
+    /// The host did: an invariant is broken.
     pub async fn run(self) -> Result<(), HostError> {
         let ended = self.host.run().await;
         self.web.end().await;
