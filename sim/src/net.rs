@@ -57,7 +57,7 @@ struct Link {
 }
 
 /// The frames that one connection remembers for a replay.
-const OLD_MAX: usize = 32;
+const OLD_MAX: usize = 128;
 
 /// All links.
 #[derive(Clone, Debug)]

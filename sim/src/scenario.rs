@@ -34,6 +34,9 @@ pub enum Scenario {
     Duels,
     /// Pings pass and accepts do not (schedule F10b).
     BlackHoles,
+    /// Words of earlier ballots come late to five servers whose leaders are deposed all the time
+    /// (Raft, figure 8).
+    Echoes,
 }
 
 impl Scenario {
@@ -49,6 +52,7 @@ impl Scenario {
         ("stale-leader", Self::StaleLeader),
         ("duels", Self::Duels),
         ("black-holes", Self::BlackHoles),
+        ("echoes", Self::Echoes),
     ];
 
     /// By its name.
@@ -188,6 +192,7 @@ impl Plan {
                 plan.load.read_ppm = 500_000;
             }
             Scenario::Duels => plan.duels(&mut rand),
+            Scenario::Echoes => plan.echoes(),
             Scenario::BlackHoles => {
                 plan.trouble(SECOND, &[(Trouble::BlackHole, 3), (Trouble::Mend, 1)]);
             }
@@ -360,6 +365,26 @@ impl Plan {
         self.trouble(4 * SECOND, &[(Trouble::CrashLeader, 1)]);
         self.nemesis.down_mean = 300 * MS;
         self.lateness = true;
+    }
+
+    fn echoes(&mut self) {
+        self.servers = 5;
+        self.trouble(
+            200 * MS,
+            &[
+                (Trouble::IsolateLeader, 3),
+                (Trouble::CutSome, 1),
+                (Trouble::Mend, 5),
+            ],
+        );
+        self.net.replay_ppm = 900_000;
+        self.net.drop_ppm = 150_000;
+        self.host.sync_mean = 25 * MS;
+        self.net.reorder_ppm = 500_000;
+        self.net.heavy_tail_ppm = 30_000;
+        self.net.delay_mean = 3 * MS;
+        self.load.clients = 12;
+        self.load.think = 20 * MS;
     }
 
     fn duels(&mut self, rand: &mut Rand) {

@@ -81,6 +81,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn scenario_of(index: u64) -> Scenario {
     match index % 16 {
         1 => Scenario::Lite,
+        2 => Scenario::Echoes,
         3 => Scenario::PowerCuts,
         5 => Scenario::LaggingCandidate,
         7 => Scenario::StaleLeader,
