@@ -69,6 +69,14 @@ impl Clock {
         self.anchor_local = self.anchor_local.saturating_sub(by);
     }
 
+    /// From now on it keeps its specification: a source that had gone back goes on from what is
+    /// shown.
+    pub fn mend(&mut self, now: Nanos, rate_ppm: i64) {
+        self.anchor(now);
+        self.anchor_local = self.anchor_local.max(self.read);
+        self.rate_ppm = rate_ppm;
+    }
+
     /// From now on it runs `rate_ppm` too fast.
     pub fn set_rate(&mut self, now: Nanos, rate_ppm: i64) {
         self.anchor(now);

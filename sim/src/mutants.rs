@@ -108,13 +108,18 @@ fn hunt_all(options: &Options) -> Result<usize, String> {
             .find(|verdict| verdict.name == name && verdict.patch == patch);
         let verdict = match before {
             Some(verdict) if !options.again => verdict.clone(),
-            Some(_) | None => hunt(
-                &home,
-                &name,
-                &path,
-                patch,
-                options.seconds.unwrap_or(SECONDS),
-            )?,
+            Some(_) | None => {
+                let seconds = options.seconds.unwrap_or(SECONDS);
+                match hunt(&home, &name, &path, patch, seconds) {
+                    Ok(verdict) => verdict,
+                    Err(problem) => {
+                        // The others are hunted all the same.
+                        println!("{problem}");
+                        survivors += 1;
+                        continue;
+                    }
+                }
+            }
         };
         println!("{}", line(&verdict).replace('\t', "  "));
         survivors += usize::from(verdict.killed_by.is_none());

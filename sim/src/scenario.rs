@@ -354,15 +354,15 @@ impl Plan {
 
     fn idle_failover(&mut self) {
         self.safety = 120 * SECOND;
-        self.load.clients = 2;
-        self.load.keys = 2;
+        self.load.clients = 4;
+        self.load.keys = 4;
         self.load.think = 20 * SECOND;
         self.load.ttl_ms = (15_000, 25_000);
         self.load.forget_ppm = 900_000;
         self.load.read_ppm = 0;
         self.load.forge_ppm = 0;
         self.load.hang_up_ppm = 0;
-        self.trouble(4 * SECOND, &[(Trouble::CrashLeader, 1)]);
+        self.trouble(6 * SECOND, &[(Trouble::CrashLeader, 1)]);
         self.nemesis.down_mean = 300 * MS;
         self.lateness = true;
     }

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use tenure_core::ids::{Fence, ZoneId};
 
 /// What each change of leader may cost: the time without one, and the grace.
-const PER_LEADER: Nanos = 2_000_000_000;
+const PER_LEADER: Nanos = 1_200_000_000;
 /// What may be lost otherwise.
-const ALWAYS: Nanos = 3_000_000_000;
+const ALWAYS: Nanos = 2_000_000_000;
 
 #[derive(Clone, Copy, Debug)]
 struct Promised {

@@ -177,7 +177,6 @@ impl World {
         self.nemesis.shuffle(&mut all);
         let size = self.nemesis.range(quorum as u64, servers as u64) as usize;
         all.truncate(size);
-        // A clock that is still wrong in a bare majority would only test the clock.
         self.core = all;
         self.phase = Phase::Liveness;
         self.net.heal();
@@ -187,7 +186,7 @@ impl World {
                 continue;
             }
             let drift = DRIFT_PPM_MAX / 2;
-            self.servers[index].clock.set_rate(self.now, drift);
+            self.servers[index].clock.mend(self.now, drift);
             self.servers[index].crash_in = None;
             if let Some(process) = self.servers[index].process() {
                 process.busy_until = process.busy_until.min(self.now);
