@@ -94,7 +94,6 @@ marks! {
     Election = Case "election",
     TwoLeaders = Case "two_servers_think_they_lead",
     Reproposed = Case "value_proposed_again_by_a_later_leader",
-    NoopFilled = Case "slot_filled_with_noop",
     Loaded = Case "entries_loaded_from_the_log",
     CaughtUp = Case "follower_caught_up",
     Nacked = Case "nacked",

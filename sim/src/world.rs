@@ -183,6 +183,10 @@ impl World {
         if self.judges.docket.first().is_none() {
             self.judge_the_end();
         }
+        let shared = self.judges.history.locks.shared > 0;
+        self.marks.sometimes(shared, Mark::ShareHeld);
+        let reproposed = self.judges.votes.reproposed() > 0;
+        self.marks.sometimes(reproposed, Mark::Reproposed);
         Outcome {
             violation: self.judges.docket.first().cloned(),
             acked: self.clients.iter().map(|client| client.acked).sum(),

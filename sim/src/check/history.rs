@@ -127,7 +127,6 @@ impl History {
         docket: &mut Docket,
         marks: &mut Marks,
     ) {
-        marks.sometimes(entry.kind() == EntryKind::Noop, Mark::NoopFilled);
         let before = self.stamp;
         let mut events = Vec::new();
         self.machine.apply(slot, entry, &mut events);
