@@ -107,7 +107,7 @@ fn hunt_all(options: &Options) -> Result<usize, String> {
             .iter()
             .find(|verdict| verdict.name == name && verdict.patch == patch);
         let verdict = match before {
-            Some(verdict) if !options.again => verdict.clone(),
+            Some(verdict) if verdict.killed_by.is_some() && !options.again => verdict.clone(),
             Some(_) | None => {
                 let seconds = options.seconds.unwrap_or(SECONDS);
                 match hunt(&home, &name, &path, patch, seconds) {
