@@ -131,7 +131,17 @@ impl Members {
     ///
     /// It runs already.
     pub fn start(&mut self, member: usize) {
-        let process = Process::start(&mut self.command(member));
+        let mut command = self.command(member);
+        self.start_by(member, &mut command);
+    }
+
+    /// Starts a member by a command that ends up as [`Members::command`].
+    ///
+    /// # Panics
+    ///
+    /// It runs already.
+    pub fn start_by(&mut self, member: usize, command: &mut Command) {
+        let process = Process::start(command);
         let old = self.running[member - 1].replace(process);
         assert!(old.is_none(), "member {member} runs already");
     }
