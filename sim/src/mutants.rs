@@ -163,12 +163,21 @@ fn hunt(home: &Path, name: &str, path: &Path, patch: u64, seconds: u64) -> Resul
         return Err(format!("{name} does not compile: {why}"));
     }
     let sim = home.join("build/release/sim");
+    let text = fs::read_to_string(&path).map_err(|error| error.to_string())?;
+    let scenario = scenario_of(&text).map(|name| ["--scenario", name]);
     let hunted = run(Command::new("timeout")
         .arg((seconds + 60).to_string())
         .arg(&sim)
         .args(["--json", "--for", &format!("{seconds}s")])
+        .args(scenario.iter().flatten())
         .current_dir(&tree))?;
     Ok(verdict(name, patch, &hunted))
+}
+
+/// The schedule that a mutant needs, if its first line names one: the general hunt meets it too
+/// rarely for a short run.
+fn scenario_of(patch: &str) -> Option<&str> {
+    patch.lines().next()?.strip_prefix("scenario: ")
 }
 
 fn verdict(name: &str, patch: u64, hunted: &Output) -> Verdict {
