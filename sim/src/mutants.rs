@@ -136,7 +136,7 @@ fn hunt(home: &Path, name: &str, path: &Path, patch: u64, seconds: u64) -> Resul
     let path = path.canonicalize().map_err(|error| error.to_string())?;
     let applied = run(Command::new("git")
         .arg("apply")
-        .arg(path)
+        .arg(&path)
         .current_dir(&tree))?;
     if !applied.status.success() {
         let why = String::from_utf8_lossy(&applied.stderr).into_owned();
