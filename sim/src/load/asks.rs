@@ -13,6 +13,8 @@ use tenure_core::node::input::{Ask, Proof, Request, Token};
 
 /// How many claims a client pursues at once.
 const CLAIMS_MAX: usize = 2;
+/// How many things a client has under way at once.
+const OPS_MAX: usize = 8;
 /// However patient a client is, it asks again after this long.
 const PATIENCE_MAX: Nanos = 3_000_000_000;
 
@@ -35,6 +37,9 @@ impl Client {
             at,
             why: Why::Decide,
         });
+        if self.ops.len() >= OPS_MAX {
+            return; // more would only drown the servers, and measure nothing
+        }
         if self.kind == Kind::Session && self.session.is_none() {
             self.open(scene);
             return;
