@@ -141,9 +141,10 @@ async fn serve(me: NodeId, statuses: Statuses) {
     let audited = Audited { node, steps: 0 };
     let host = Host::new(audited, log, mesh, inbox, options);
     let status = host.status();
-    let mut known = statuses.lock().expect("no test panics in it");
-    known.insert(me, status);
-    drop(known);
+    {
+        let mut known = statuses.lock().expect("no test panics in it");
+        known.insert(me, status);
+    }
     host.run().await.expect("no server stops by itself");
 }
 
