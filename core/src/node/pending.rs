@@ -52,6 +52,17 @@ impl Waiting {
     }
 }
 
+/// What is proposed again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Again {
+    /// Everything: the leader is new.
+    All,
+    /// What was not answered for a while.
+    Due,
+    /// What of that was refused.
+    Refused,
+}
+
 /// Who waits for a ticket.
 #[derive(Debug, Default)]
 struct Line {
@@ -216,55 +227,64 @@ impl Pending {
         Ok(())
     }
 
-    /// What is to be proposed again: everything that is due, or everything if the leader is new.
-    fn again(&mut self, now: Timestamp, leader_is_new: bool) -> Vec<Proposal> {
+    /// What is to be proposed again.
+    fn again(&mut self, now: Timestamp, which: Again) -> Vec<Proposal> {
         let mut proposals = Vec::new();
         for (seq, waiting) in &mut self.commands {
-            if leader_is_new || now >= waiting.retry_at() {
-                waiting.sends = waiting.sends.saturating_add(1);
-                waiting.sent_at = now;
-                waiting.is_refused = false;
-                proposals.push(Proposal {
-                    number: *seq,
-                    command: waiting.command.clone(),
-                });
+            if which != Again::All && now < waiting.retry_at() {
+                continue;
             }
+            waiting.sent_at = now;
+            if which == Again::Refused && !waiting.is_refused {
+                continue;
+            }
+            waiting.sends = waiting.sends.saturating_add(1);
+            waiting.is_refused = false;
+            proposals.push(Proposal {
+                number: *seq,
+                command: waiting.command.clone(),
+            });
         }
         self.plan();
         proposals
     }
 
-    fn look_again_at(&mut self, at: Timestamp) {
-        self.check_at = (!self.commands.is_empty()).then_some(at);
-    }
-
     fn plan(&mut self) {
-        let due = |waiting: &Waiting| waiting.retry_at().min(waiting.born.plus(REQUEST_PATIENCE));
+        let due = |waiting: &Waiting| match waiting.caller.tag {
+            Some(_) => waiting.retry_at().min(waiting.born.plus(REQUEST_PATIENCE)),
+            None => waiting.retry_at(),
+        };
         self.check_at = self.commands.values().map(due).min();
     }
 
-    /// Those whose callers waited long enough. An order of this server's own waits on.
+    /// Those whose callers waited long enough.
+    ///
+    /// What may yet be decided is forgotten if its caller can ask again under the same name. If only
+    /// the connection stood for the caller, nobody could ever use what it gets: it waits on without a
+    /// caller, and is undone when it is decided. An order of this server's own waits on, too.
     fn expired(&mut self, now: Timestamp) -> Vec<(Tag, Failure)> {
-        let is_late = |waiting: &Waiting| now.since(waiting.born) >= REQUEST_PATIENCE;
-        let late: BTreeSet<u64> = self
-            .commands
-            .iter()
-            .filter(|(_, waiting)| is_late(waiting))
-            .map(|(seq, _)| *seq)
-            .collect();
         let mut failed = Vec::new();
-        for waiting in late.iter().filter_map(|seq| self.commands.remove(seq)) {
-            let never = waiting.was_never_appended();
-            let failure = if never {
-                Failure::NoQuorum
-            } else {
-                Failure::Unknown
+        let by_tag = &mut self.by_tag;
+        self.commands.retain(|_, waiting| {
+            let Some(tag) = waiting.caller.tag else {
+                return true;
             };
-            if let Some(tag) = waiting.caller.tag {
-                self.by_tag.remove(&tag);
-                failed.push((tag, failure));
+            if now.since(waiting.born) < REQUEST_PATIENCE {
+                return true;
             }
-        }
+            by_tag.remove(&tag);
+            waiting.caller.tag = None;
+            let is_over = waiting.was_never_appended();
+            failed.push((
+                tag,
+                if is_over {
+                    Failure::NoQuorum
+                } else {
+                    Failure::Unknown
+                },
+            ));
+            !is_over && waiting.caller.client == Client::None
+        });
         failed
     }
 
@@ -314,7 +334,7 @@ impl Node {
     /// What an earlier leader may have lost is proposed again: the machine knows a command by its
     /// via, and does it once.
     pub(super) fn new_leader(&mut self, effects: &mut Vec<Effect>) {
-        let again = self.pending.again(self.now, true);
+        let again = self.pending.again(self.now, Again::All);
         if !again.is_empty() {
             self.replica.propose(again, effects);
         }
@@ -331,11 +351,14 @@ impl Node {
                 reply: Reply::Failed(failure),
             });
         }
-        if self.replica.leads() {
-            // A leader has its own proposals in its queue or in its log: nothing of them is lost.
-            return self.pending.look_again_at(self.now.plus(FORWARD_RETRY));
-        }
-        let again = self.pending.again(self.now, false);
+        // A leader has its own proposals in its queue or in its log, but for those that its queue had
+        // no room for: nothing of the others is lost.
+        let which = if self.replica.leads() {
+            Again::Refused
+        } else {
+            Again::Due
+        };
+        let again = self.pending.again(self.now, which);
         if !again.is_empty() {
             self.replica.propose(again, effects);
         }

@@ -123,6 +123,8 @@ struct World {
     notes: Vec<(u64, Note)>,
     halts: Vec<(u64, Halt)>,
     tags: u64,
+    /// A server whose disk syncs nothing any more.
+    hung: Option<u64>,
 }
 
 impl World {
@@ -138,6 +140,7 @@ impl World {
             notes: Vec::new(),
             halts: Vec::new(),
             tags: 0,
+            hung: None,
         };
         for node in 1..=size {
             world.start(node);
@@ -199,7 +202,7 @@ impl World {
                     Output::Halt { reason } => self.halts.push((node, reason)),
                 }
             }
-            if through > RecordNo::new(0) {
+            if through > RecordNo::new(0) && self.hung != Some(node) {
                 inputs.push_back(Input::Durable { through });
             }
             if inputs.is_empty() {

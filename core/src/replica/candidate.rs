@@ -52,6 +52,11 @@ impl Preparing {
     pub(super) const fn until(&self) -> Timestamp {
         self.until
     }
+
+    /// A voter started anew.
+    pub(super) fn forget(&mut self, voter: NodeId) {
+        self.tally.forget(voter);
+    }
 }
 
 impl Replica {

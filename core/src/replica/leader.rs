@@ -25,6 +25,14 @@ struct Proposed {
     bytes: usize,
 }
 
+/// An own accept that is not durable yet.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    record: RecordNo,
+    slot: Slot,
+    at: Timestamp,
+}
+
 /// A leader: only a [`PromiseQuorum`] makes one.
 #[derive(Debug)]
 pub(super) struct Leading {
@@ -37,7 +45,7 @@ pub(super) struct Leading {
     next: Slot,
     commit: Slot,
     /// Own accepts that are not durable yet: the own vote counts after the own sync.
-    own: VecDeque<(RecordNo, Slot)>,
+    own: VecDeque<Own>,
     own_acked: Slot,
     proposed: VecDeque<Proposed>,
     proposed_bytes: usize,
@@ -138,7 +146,7 @@ impl Leading {
     }
 
     pub(super) fn own_durable(&mut self, through: RecordNo) {
-        while let Some((record, slot)) = self.own.front().copied() {
+        while let Some(Own { record, slot, .. }) = self.own.front().copied() {
             if record > through {
                 break;
             }
@@ -152,10 +160,14 @@ impl Leading {
         now.since(self.clock.confirmed()) <= ELECTION_TIMEOUT * 2 && !self.is_stalled(now)
     }
 
+    /// Nothing is decided any more, or the own disk hangs: then the followers may still decide what
+    /// is proposed, but nothing new is.
     fn is_stalled(&self, now: Timestamp) -> bool {
-        self.proposed
-            .front()
-            .is_some_and(|first| now.since(first.at) > COMMIT_STALL)
+        let open = self.proposed.front().map(|first| first.at);
+        let own = self.own.front().map(|first| first.at);
+        open.into_iter()
+            .chain(own)
+            .any(|at| now.since(at) > COMMIT_STALL)
     }
 
     fn is_lost(&self, now: Timestamp, log: &Log) -> bool {
@@ -178,7 +190,7 @@ impl Leading {
         self.next = slot.next();
         self.proposed.push_back(Proposed { slot, at, bytes });
         self.proposed_bytes += bytes;
-        self.own.push_back((record, slot));
+        self.own.push_back(Own { record, slot, at });
     }
 
     /// What a quorum has made durable under this ballot. Only votes of this ballot count: an entry

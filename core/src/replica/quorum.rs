@@ -86,6 +86,12 @@ impl Tally {
         self.promises.entry(from).or_default().add(piece);
     }
 
+    /// What an earlier start of `from` said is no part of what its next one says: it may have lost
+    /// what was not durable yet, and report something else at the same place.
+    pub(super) fn forget(&mut self, from: NodeId) {
+        self.promises.remove(&from);
+    }
+
     /// Gives the evidence, or the tally back.
     pub(super) fn close(self) -> Result<PromiseQuorum, Self> {
         let whole = self

@@ -114,3 +114,21 @@ fn a_restart_under_the_same_leader_is_no_loss() {
     world.run(Duration::from_secs(1));
     assert!(world.nodes[&leader].view().decided > before, "{tag:?}");
 }
+
+#[test]
+fn a_leader_whose_disk_hangs_hands_over() {
+    let mut world = World::new(3);
+    world.run(MS * 500);
+    world.hung = Some(1);
+    let tag = world.ask(2, Client::None, acquire("a", 0));
+    world.run(MS * 100);
+    assert!(
+        matches!(world.answer(tag), Answer::Granted(_)),
+        "the followers' disks decide it"
+    );
+    world.run(MS * 3000);
+    assert_ne!(world.leader(), 1);
+    let tag = world.ask(2, Client::None, acquire("b", 0));
+    world.run(MS * 100);
+    assert!(matches!(world.answer(tag), Answer::Granted(_)));
+}

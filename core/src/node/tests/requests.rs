@@ -421,3 +421,22 @@ fn a_follower_that_was_away_catches_up_from_the_log() {
         .collect();
     assert_eq!(digests[0], digests[2]);
 }
+
+/// A static lock, asked for without a key: nobody could ever release it.
+#[test]
+fn what_was_decided_too_late_for_a_caller_without_a_name_is_undone() {
+    let mut world = cluster();
+    let mut forever = acquire("a", 0);
+    if let Ask::Acquire(acquire) = &mut forever {
+        acquire.life = Life::Static;
+    }
+    // The leader has it, and cannot decide it for longer than its server waits.
+    world.cut.extend([(1, 2), (1, 3), (2, 3), (3, 2), (3, 1)]);
+    let tag = world.ask(2, Client::None, forever);
+    world.run(REQUEST_PATIENCE + MS * 500);
+    assert_eq!(world.reply(tag), Some(&Reply::Failed(Failure::Unknown)));
+    world.cut.clear();
+    world.run(MS * 3000);
+    assert!(view(&mut world, 3, "a").holders.is_empty());
+    assert_eq!(world.nodes[&2].view().queued[0], 0, "nothing is left to do");
+}

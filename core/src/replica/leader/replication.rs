@@ -36,6 +36,15 @@ pub(super) struct Progress {
 }
 
 impl Leading {
+    fn peer_restarted(&mut self, peer: NodeId) {
+        if let Some(progress) = self.progress.get_mut(&peer) {
+            progress.acked_before = progress.acked_before.max(progress.acked);
+            progress.acked = Slot::new(0);
+            progress.in_flight.clear();
+            self.clock.forget(peer);
+        }
+    }
+
     /// Sends to a follower again, from `want` on, or from what it lacks for sure if that is higher:
     /// within one boot a smaller word is an older one (rule 7).
     fn resend(&mut self, to: NodeId, want: Slot) {
@@ -168,15 +177,13 @@ impl Replica {
         }
     }
 
-    /// A peer started anew: what it acknowledged before must still be there.
+    /// A peer started anew: what it acknowledged before must still be there, and half a promise of
+    /// before is none.
     pub(in crate::replica) fn peer_restarted(&mut self, peer: NodeId) {
-        if let Role::Leading(leading) = &mut self.role
-            && let Some(progress) = leading.progress.get_mut(&peer)
-        {
-            progress.acked_before = progress.acked_before.max(progress.acked);
-            progress.acked = Slot::new(0);
-            progress.in_flight.clear();
-            leading.clock.forget(peer);
+        match &mut self.role {
+            Role::Leading(leading) => leading.peer_restarted(peer),
+            Role::Preparing(preparing) => preparing.forget(peer),
+            Role::Following | Role::Polling(_) => {}
         }
     }
 }

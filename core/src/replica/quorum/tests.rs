@@ -157,3 +157,15 @@ proptest! {
         prop_assert!(all.iter().filter(|value| **value > level).count() < quorum);
     }
 }
+
+/// A voter that crashed between two parts may have lost what the second of them would have said
+/// again, and may say something else in its place.
+#[test]
+fn parts_of_two_starts_of_a_voter_do_not_mix() {
+    let mut tally = tally();
+    tally.count(NodeId::new(1), whole(0, vec![]));
+    tally.count(NodeId::new(2), piece(1, true, 0, vec![report(6, 2, "f")]));
+    tally.forget(NodeId::new(2));
+    tally.count(NodeId::new(2), piece(0, false, 0, vec![report(1, 1, "a")]));
+    assert!(tally.close().is_err());
+}
