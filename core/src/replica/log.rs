@@ -125,7 +125,7 @@ impl Log {
     /// Decides what was accepted under `ballot`, up to `commit`.
     ///
     /// The watermark of a leader speaks of its own proposals only: an entry accepted under an
-    /// older ballot may be another value (reference: a.4).
+    /// older ballot may be another value.
     pub(super) fn decide_upto(&mut self, commit: Slot, ballot: Ballot) {
         while self.decided < commit && self.holds(self.decided.next(), ballot) {
             let Some(open) = self.open.remove(&self.decided.next()) else {
