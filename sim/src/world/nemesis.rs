@@ -188,6 +188,7 @@ impl World {
             let drift = DRIFT_PPM_MAX / 2;
             self.servers[index].clock.mend(self.now, drift);
             self.servers[index].crash_in = None;
+            self.servers[index].mend_disk();
             if let Some(process) = self.servers[index].process() {
                 process.busy_until = process.busy_until.min(self.now);
                 process.run_at = None;

@@ -98,7 +98,9 @@ fn the_examples_of_the_manual_do_what_they_say() {
             let Some(command) = line.strip_prefix("$ curl ") else {
                 continue;
             };
-            let command = command.replace("$TOKEN", &token);
+            // As a shell does it: what stands in double quotes is filled in.
+            let quoted = format!("'Lock-Token: {token}'");
+            let command = command.replace("\"Lock-Token: $TOKEN\"", &quoted);
             let got = run(&world, &command).await;
             if let Some(fresh) = got.json()["token"].as_str() {
                 fresh.clone_into(&mut token);
