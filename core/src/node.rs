@@ -215,6 +215,7 @@ impl Node {
                 self.replica.on_promise_durable(now, ballot, effects);
             }
             Input::Loaded { first, entries } => self.loaded(first, entries, effects, out),
+            Input::Space { space } => self.replica.on_space(space),
             Input::Request { tag, request } => self.request(tag, request, effects, out),
             Input::Gone { tag } => self.gone(tag, effects),
         }

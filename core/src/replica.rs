@@ -16,6 +16,7 @@
 //! | `leader` | proposing, replication, commit |
 //! | `quorum` | the only place where votes become evidence |
 //! | `election` | when to suspect a leader, and who tries first |
+//! | `fitness` | who should lead |
 //! | `rounds` | pings: failure detection, and confirmation of reads and of time |
 //! | `clock` | agreed time |
 //! | `log` | what was accepted and decided |
@@ -26,6 +27,7 @@ mod candidate;
 mod catchup;
 mod clock;
 mod election;
+pub mod fitness;
 mod leader;
 mod log;
 pub mod message;
@@ -47,6 +49,7 @@ use bytes::Bytes;
 use candidate::{Polling, Preparing};
 use catchup::CatchUp;
 use election::Election;
+use fitness::Space;
 use leader::Leading;
 use log::Log;
 use message::{Message, Proposal, Refused};
@@ -192,6 +195,8 @@ pub struct Replica {
     forwards: Vec<Proposal>,
     /// What a `LeaderStart` entry of this server carries; the machine understands it.
     start_note: Bytes,
+    /// The room on the own disk.
+    space: Space,
     /// Whom the last `Following` effect named.
     told_leader: Option<NodeId>,
 }
@@ -225,6 +230,7 @@ impl Replica {
             catchup: CatchUp::new(now),
             forwards: Vec::new(),
             start_note,
+            space: Space::default(),
             told_leader: None,
             config,
         }
@@ -300,6 +306,11 @@ impl Replica {
             Message::Forward { proposals } => self.on_forward(from, proposals, out),
             Message::Refuse { numbers, reason } => out.push(Effect::Refused { numbers, reason }),
         }
+    }
+
+    /// The host looked at the room on its disk.
+    pub const fn on_space(&mut self, space: Space) {
+        self.space = space;
     }
 
     /// Every record up to `through` is durable.

@@ -97,7 +97,7 @@ impl Steps for Script {
                 out.push(Output::Promise { ballot });
             }
             Input::Flush => self.events.add("flush"),
-            Input::Tick | Input::Peer { .. } | Input::Loaded { .. } => {}
+            Input::Tick | Input::Peer { .. } | Input::Loaded { .. } | Input::Space { .. } => {}
         }
     }
 

@@ -4,6 +4,7 @@ use crate::entry::Entry;
 use crate::ids::{Ballot, Boot, Fence, NodeId, RecordNo, SessionId, Slot, Tag, TicketId, ZoneId};
 use crate::machine::command::{Acquire, Client};
 use crate::machine::key::Key;
+pub use crate::replica::fitness::Space;
 use crate::replica::message::Message;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -53,6 +54,11 @@ pub enum Input {
         first: Slot,
         /// In a row; none if the log does not have the first one.
         entries: Vec<Entry>,
+    },
+    /// The host looked at the room on its disk: said at the start if it is low, and at each change.
+    Space {
+        /// How it is.
+        space: Space,
     },
     /// A caller wants something.
     Request {
