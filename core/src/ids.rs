@@ -140,6 +140,24 @@ impl fmt::Display for ClusterId {
     }
 }
 
+/// A snapshot: equal ids are equal bytes, on every server.
+#[derive(
+    Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
+)]
+pub struct SnapshotId {
+    // The order of the fields is the order of snapshots: by slot.
+    /// The last slot that it holds the effect of.
+    pub slot: Slot,
+    /// XXH3-64 over its chunks, as `machine` computes it.
+    pub hash: u64,
+}
+
+impl fmt::Display for SnapshotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:016x}", self.slot, self.hash)
+    }
+}
+
 /// Who may propose: an epoch, a round in it, and the server that owns the round.
 ///
 /// (Paxos Made Simple, §2.2: "different proposers choose their numbers from disjoint sets".)

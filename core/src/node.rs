@@ -19,6 +19,7 @@ mod pending;
 mod proof;
 mod reads;
 mod request;
+pub mod snapshots;
 
 pub use proof::Secrets;
 
@@ -38,6 +39,7 @@ use output::{Halt, Note, Output};
 use pending::Pending;
 use proof::Proofs;
 use reads::Reads;
+use snapshots::Restored;
 
 /// While anything has a deadline, an entry carries a stamp at least this often (rule 19): what a
 /// change of leader can lose of agreed time is bounded by it.
@@ -94,13 +96,15 @@ pub struct Violation {
 }
 
 impl Node {
-    /// A server that remembers what its disk does.
+    /// A server that remembers what its disk does: the newest whole `snapshot` of it, if there is
+    /// one, and of the log what is above.
     ///
     /// `seed` spreads the elections; `fence_floor` is used once in the life of a cluster: its first
     /// fence is above it (rule 31: unix seconds << 20).
     pub fn boot(
         config: Config,
         recovered: Recovered,
+        snapshot: Option<Restored>,
         secrets: &Secrets,
         seed: Seed,
         fence_floor: Fence,
@@ -108,10 +112,15 @@ impl Node {
     ) -> Self {
         let boot = recovered.boot;
         let hold = Hold::new(recovered.promised);
+        let machine = snapshot.map_or_else(|| Machine::seeded(seed), |found| found.machine);
+        assert!(
+            machine.applied() <= recovered.decided,
+            "what a snapshot holds is decided"
+        );
         let start_note = codec::encode_start(fence_floor);
         Self {
             replica: Replica::boot(config.clone(), recovered, seed, start_note, now),
-            machine: Machine::seeded(seed),
+            machine,
             hold,
             pending: Pending::new(config.me(), boot),
             reads: Reads::new(boot),
@@ -216,6 +225,9 @@ impl Node {
             }
             Input::Loaded { first, entries } => self.loaded(first, entries, effects, out),
             Input::Space { space } => self.replica.on_space(space),
+            Input::SnapshotDurable { .. }
+            | Input::SnapshotFailed { .. }
+            | Input::ChunkLoaded { .. } => {}
             Input::Request { tag, request } => self.request(tag, request, effects, out),
             Input::Gone { tag } => self.gone(tag, effects),
         }

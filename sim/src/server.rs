@@ -179,6 +179,7 @@ impl Server {
         let node = Node::boot(
             config,
             recovered,
+            None,
             &secrets,
             seed,
             Fence::new(1 << 20),

@@ -181,6 +181,14 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 Output::Append { number, record } => self.to_append.push_back((number, record)),
                 Output::Promise { ballot } => promised = Some(ballot),
                 Output::Load { from, upto } => loads.push((from, upto)),
+                // The log keeps no snapshots: it stays as long as it is, which is always right.
+                Output::SnapshotChunk { .. } | Output::Truncate { .. } => {}
+                Output::SnapshotDone { id, .. } => self.inputs.push(Input::SnapshotFailed { id }),
+                Output::LoadChunk { id, index } => self.inputs.push(Input::ChunkLoaded {
+                    id,
+                    index,
+                    bytes: None,
+                }),
                 Output::Note(note) => self.note(&note),
                 Output::Halt { reason } => return Err(reason.into()),
             }

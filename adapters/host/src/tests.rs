@@ -97,7 +97,13 @@ impl Steps for Script {
                 out.push(Output::Promise { ballot });
             }
             Input::Flush => self.events.add("flush"),
-            Input::Tick | Input::Peer { .. } | Input::Loaded { .. } | Input::Space { .. } => {}
+            Input::Tick
+            | Input::Peer { .. }
+            | Input::Loaded { .. }
+            | Input::Space { .. }
+            | Input::SnapshotDurable { .. }
+            | Input::SnapshotFailed { .. }
+            | Input::ChunkLoaded { .. } => {}
         }
     }
 

@@ -88,6 +88,7 @@ impl Server {
         let node = Node::boot(
             config.clone(),
             recovered,
+            None,
             &Secrets { token_key },
             Seed::new(getrandom::u64().map_err(|error| StartError::System(error.into()))?),
             Fence::new(clock::since_1970().as_secs() << 20),

@@ -1,7 +1,9 @@
 //! What happened outside.
 
 use crate::entry::Entry;
-use crate::ids::{Ballot, Boot, Fence, NodeId, RecordNo, SessionId, Slot, Tag, TicketId, ZoneId};
+use crate::ids::{
+    Ballot, Boot, Fence, NodeId, RecordNo, SessionId, Slot, SnapshotId, Tag, TicketId, ZoneId,
+};
 use crate::machine::command::{Acquire, Client};
 use crate::machine::key::Key;
 pub use crate::replica::fitness::Space;
@@ -59,6 +61,26 @@ pub enum Input {
     Space {
         /// How it is.
         space: Space,
+    },
+    /// The snapshot that `Output::SnapshotDone` ended, and its name, will survive a crash.
+    SnapshotDurable {
+        /// Which.
+        id: SnapshotId,
+    },
+    /// The snapshot that `Output::SnapshotDone` ended was not kept: there is no room for it, or
+    /// what was written is not what `id` says. The log stays as long as it is.
+    SnapshotFailed {
+        /// Which.
+        id: SnapshotId,
+    },
+    /// A chunk that was asked for by `Output::LoadChunk`.
+    ChunkLoaded {
+        /// Of which snapshot.
+        id: SnapshotId,
+        /// Which one.
+        index: u32,
+        /// Its payload; none if the snapshot is gone or has no such chunk.
+        bytes: Option<Bytes>,
     },
     /// A caller wants something.
     Request {

@@ -1,13 +1,14 @@
 //! What to do outside.
 
 use super::input::Token;
-use crate::ids::{Ballot, NodeId, RecordNo, Slot, Tag};
+use crate::ids::{Ballot, NodeId, RecordNo, Slot, SnapshotId, Tag};
 use crate::machine::answer::Answer;
 use crate::query::{LockView, Page};
 use crate::replica::message::Message;
 use crate::replica::record::Record;
 use crate::time::Stamp;
 use alloc::vec::Vec;
+use bytes::Bytes;
 
 /// What to do outside. Outputs to one destination (a peer, a connection, the log) are done in their
 /// order; between destinations in any order, or not at all if the process dies.
@@ -46,6 +47,40 @@ pub enum Output {
         from: Slot,
         /// The last slot wanted; fewer may be given.
         upto: Slot,
+    },
+    /// Append to the snapshot under construction. The first chunk begins a new one, and drops
+    /// another that is under construction.
+    SnapshotChunk {
+        /// The snapshot's slot; its hash is known at its end.
+        slot: Slot,
+        /// Which chunk, from 0, one after another.
+        index: u32,
+        /// Its payload.
+        bytes: Bytes,
+    },
+    /// The snapshot under construction is whole: sync it, give it its name, sync the name, then say
+    /// `Input::SnapshotDurable`, or `Input::SnapshotFailed` if it can't be kept.
+    SnapshotDone {
+        /// Which.
+        id: SnapshotId,
+        /// Of how many chunks.
+        chunks: u32,
+    },
+    /// Files of the log without a record above `upto` may go, and snapshots older than the two
+    /// newest. Nobody waits for it, and it may be left undone.
+    Truncate {
+        /// The slot of a durable snapshot of this server, never the newest one's while an older
+        /// one is kept: laggards find one or two intervals of log here.
+        upto: Slot,
+        /// The durable snapshot that stands for what goes (rule 5).
+        snapshot: SnapshotId,
+    },
+    /// Read a chunk of a durable snapshot, then say `Input::ChunkLoaded`.
+    LoadChunk {
+        /// Of which snapshot.
+        id: SnapshotId,
+        /// Which one, from 0.
+        index: u32,
     },
     /// Something happened that an operator may want to know.
     Note(Note),

@@ -158,6 +158,7 @@ impl World {
         let node_new = Node::boot(
             config,
             recovered,
+            None,
             &secrets,
             Seed::new(node),
             floor,
@@ -198,6 +199,15 @@ impl World {
                             entries,
                         });
                     }
+                    Output::SnapshotChunk { .. } | Output::Truncate { .. } => {}
+                    Output::SnapshotDone { id, .. } => {
+                        inputs.push_back(Input::SnapshotFailed { id });
+                    }
+                    Output::LoadChunk { id, index } => inputs.push_back(Input::ChunkLoaded {
+                        id,
+                        index,
+                        bytes: None,
+                    }),
                     Output::Note(note) => self.notes.push((node, note)),
                     Output::Halt { reason } => self.halts.push((node, reason)),
                 }

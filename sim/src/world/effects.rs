@@ -22,6 +22,7 @@ enum Destination {
     Log,
     Superblock,
     Reads,
+    Snapshots,
     Operator,
 }
 
@@ -31,7 +32,10 @@ fn destination(output: &Output) -> Destination {
         Output::Reply { tag, .. } => Destination::Caller(tag.conn),
         Output::Append { .. } => Destination::Log,
         Output::Promise { .. } => Destination::Superblock,
-        Output::Load { .. } => Destination::Reads,
+        Output::Load { .. } | Output::LoadChunk { .. } => Destination::Reads,
+        Output::SnapshotChunk { .. } | Output::SnapshotDone { .. } | Output::Truncate { .. } => {
+            Destination::Snapshots
+        }
         Output::Note(_) | Output::Halt { .. } => Destination::Operator,
     }
 }
@@ -171,6 +175,19 @@ impl World {
                     Input::Loaded {
                         first: from,
                         entries,
+                    },
+                );
+            }
+            Output::SnapshotChunk { .. } | Output::Truncate { .. } => {}
+            Output::SnapshotDone { id, .. } => self.tell(index, Input::SnapshotFailed { id }),
+            Output::LoadChunk { id, index: chunk } => {
+                let bytes = None;
+                self.tell(
+                    index,
+                    Input::ChunkLoaded {
+                        id,
+                        index: chunk,
+                        bytes,
                     },
                 );
             }

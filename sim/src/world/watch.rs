@@ -76,6 +76,10 @@ impl Judges {
             | Output::Reply { .. }
             | Output::Promise { .. }
             | Output::Load { .. }
+            | Output::SnapshotChunk { .. }
+            | Output::SnapshotDone { .. }
+            | Output::Truncate { .. }
+            | Output::LoadChunk { .. }
             | Output::Note(_)
             | Output::Halt { .. } => {}
         }

@@ -246,6 +246,10 @@ impl World {
                         first: from,
                         entries: Vec::new(),
                     }),
+                    Output::SnapshotChunk { .. }
+                    | Output::SnapshotDone { .. }
+                    | Output::Truncate { .. }
+                    | Output::LoadChunk { .. } => {}
                     Output::Note(Note::Leading { .. }) => self.seen.leaders += 1,
                     Output::Note(_) => {}
                     Output::Halt { reason } => panic!("{reason}"),
@@ -470,7 +474,7 @@ fn server(at: usize, rand: &mut Rand) -> Server {
     let (seed, floor) = (Seed::new(rand.any()), Fence::new(1));
     let now = clock.read(0);
     Server {
-        node: Node::boot(config.clone(), recovered, &secrets, seed, floor, now),
+        node: Node::boot(config.clone(), recovered, None, &secrets, seed, floor, now),
         config,
         clock,
         paused: 0,

@@ -127,6 +127,7 @@ async fn serve(me: NodeId, statuses: Statuses) {
     let node = Node::boot(
         config,
         recovered,
+        None,
         &Secrets {
             token_key: TOKEN_KEY,
         },

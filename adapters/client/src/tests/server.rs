@@ -63,6 +63,7 @@ impl Server {
         let node = Node::boot(
             config.clone(),
             recovered,
+            None,
             &secrets,
             seed,
             floor,
@@ -190,7 +191,12 @@ impl World {
                     }
                     Output::Reply { tag, reply } => self.reply(tag, &reply),
                     Output::Send { .. } | Output::Note(_) => {}
-                    Output::Load { .. } | Output::Halt { .. } => panic!("{output:?}"),
+                    Output::SnapshotChunk { .. }
+                    | Output::SnapshotDone { .. }
+                    | Output::Truncate { .. } => {}
+                    Output::Load { .. } | Output::LoadChunk { .. } | Output::Halt { .. } => {
+                        panic!("{output:?}")
+                    }
                 }
             }
         }

@@ -161,7 +161,15 @@ impl World {
         let floor = Fence::new(1000);
         let seed = Seed::new(1);
         let now = clock::now();
-        let node = Node::boot((*config).clone(), recovered, &secrets, seed, floor, now);
+        let node = Node::boot(
+            (*config).clone(),
+            recovered,
+            None,
+            &secrets,
+            seed,
+            floor,
+            now,
+        );
         Self::start(node, config, crate::router::WAIT_MARGIN).await
     }
 
