@@ -306,7 +306,8 @@ impl Plan {
         self.host.round_mean = rand.log_uniform(2_000, MS);
         self.host.inputs_max = rand.log_uniform(1, 256) as usize;
         self.host.shuffle = rand.chance(800_000);
-        self.host.segment_bytes = 4096 * rand.log_uniform(12, 256);
+        // At least what one entry of everything that waited can take.
+        self.host.segment_bytes = 4096 * rand.log_uniform(64, 256);
     }
 
     fn swarm_load(&mut self, rand: &mut Rand) {
