@@ -1,16 +1,20 @@
 //! Records in pages, found by a [`Ref`] of four bytes, that can be written out while they change.
 //!
-//! A sweep ([`Table::open`], then [`Table::sweep`] in pieces) hands out each record as it was when
-//! the sweep began: whoever changes a record that the sweep has not reached leaves its old image in
-//! a side table first (rule 37). Pages are never moved, so growing never stalls the loop.
+//! A new record takes the lowest free slot. So which slot it gets depends on which are in use alone,
+//! and equal logs give equal slots on every server.
+//!
+//! A sweep ([`Table::open`], then [`Table::sweep`] group by group) hands out each record as it was
+//! when the sweep began: whoever changes a record that the sweep has not reached leaves its old image
+//! in a side table first (rule 37). Pages are never moved, so growing never stalls the loop.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
 use core::num::NonZeroU32;
+use free::{Free, GROUP};
 
-const PAGE_SLOTS: usize = 512;
+mod free;
 
 /// Names a record of a [`Table`]. `Option<Ref<T>>` takes four bytes too.
 pub(super) struct Ref<T> {
@@ -62,17 +66,18 @@ impl<T> fmt::Debug for Ref<T> {
 /// A slab of records.
 #[derive(Debug)]
 pub(super) struct Table<T> {
+    /// Of `GROUP` slots each.
     pages: Vec<Vec<Option<T>>>,
-    free: Vec<Ref<T>>,
-    slots: usize,
+    free: Free,
+    len: usize,
     sweep: Option<Sweep<T>>,
 }
 
 #[derive(Debug)]
 struct Sweep<T> {
-    /// The slots before this one were handed out.
+    /// The groups of slots before this one were handed out.
     next: usize,
-    /// The slots from this one on were made after the sweep began.
+    /// The groups from this one on had no record when the sweep began.
     end: usize,
     /// What stood in changed slots when the sweep began.
     old: BTreeMap<usize, Option<T>>,
@@ -82,8 +87,8 @@ impl<T> Default for Table<T> {
     fn default() -> Self {
         Self {
             pages: Vec::new(),
-            free: Vec::new(),
-            slots: 0,
+            free: Free::default(),
+            len: 0,
             sweep: None,
         }
     }
@@ -92,14 +97,14 @@ impl<T> Default for Table<T> {
 impl<T: Clone> Table<T> {
     /// How many records there are.
     pub(super) const fn len(&self) -> usize {
-        self.slots - self.free.len()
+        self.len
     }
 
     /// The record, if there is one: for a `Ref` that may be stale.
     pub(super) fn peek(&self, at: Ref<T>) -> Option<&T> {
         let slot = at.slot();
-        let page = self.pages.get(slot / PAGE_SLOTS)?;
-        page.get(slot % PAGE_SLOTS)?.as_ref()
+        let page = self.pages.get(slot / GROUP)?;
+        page.get(slot % GROUP)?.as_ref()
     }
 
     /// The record.
@@ -119,32 +124,16 @@ impl<T: Clone> Table<T> {
         record
     }
 
-    /// The name that the next record will have.
+    /// The name that the next record will have: that of the lowest free slot.
     pub(super) fn vacant(&self) -> Ref<T> {
-        self.free
-            .last()
-            .copied()
-            .unwrap_or_else(|| Ref::new(self.slots))
+        let beyond = self.pages.len() * GROUP;
+        Ref::new(self.free.lowest().unwrap_or(beyond))
     }
 
     /// Adds a record, under the name that [`Self::vacant`] gave.
     pub(super) fn insert(&mut self, record: T) -> Ref<T> {
         let at = self.vacant();
-        if self.free.pop().is_none() {
-            if self.slots.is_multiple_of(PAGE_SLOTS) {
-                self.pages.push(Vec::with_capacity(PAGE_SLOTS));
-            }
-            if let Some(page) = self.pages.last_mut() {
-                page.push(None);
-            }
-            self.slots += 1;
-        }
-        self.keep_old(at.slot());
-        let Some(slot) = self.slot_mut(at.slot()) else {
-            panic!("a free slot is within the pages");
-        };
-        assert!(slot.is_none(), "a free slot is empty");
-        *slot = Some(record);
+        self.place(at, record);
         at
     }
 
@@ -154,19 +143,37 @@ impl<T: Clone> Table<T> {
         let Some(record) = self.slot_mut(at.slot()).and_then(Option::take) else {
             panic!("a record is removed once");
         };
-        self.free.push(at);
+        self.free.give(at.slot());
+        self.len -= 1;
         record
     }
 
-    /// All records, in the order of their slots, which differs between servers.
+    /// All records, in the order of their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Ref<T>, &T)> {
         let slots = self.pages.iter().flatten().enumerate();
         slots.filter_map(|(slot, record)| Some((Ref::new(slot), record.as_ref()?)))
     }
 
+    fn place(&mut self, at: Ref<T>, record: T) {
+        let slot = at.slot();
+        while self.pages.len() <= slot / GROUP {
+            self.free.grow(self.pages.len());
+            let empty = core::iter::repeat_with(|| None);
+            self.pages.push(empty.take(GROUP).collect());
+        }
+        self.keep_old(slot);
+        let Some(vacant) = self.slot_mut(slot) else {
+            panic!("a free slot is within the pages");
+        };
+        assert!(vacant.is_none(), "a free slot is empty");
+        *vacant = Some(record);
+        self.free.take(slot);
+        self.len += 1;
+    }
+
     fn slot_mut(&mut self, slot: usize) -> Option<&mut Option<T>> {
-        let page = self.pages.get_mut(slot / PAGE_SLOTS)?;
-        page.get_mut(slot % PAGE_SLOTS)
+        let page = self.pages.get_mut(slot / GROUP)?;
+        page.get_mut(slot % GROUP)
     }
 
     /// Before slot `slot` changes: its old image goes aside, if a sweep has yet to hand it out.
@@ -174,11 +181,12 @@ impl<T: Clone> Table<T> {
         let Some(sweep) = &mut self.sweep else {
             return;
         };
-        if slot < sweep.next || slot >= sweep.end || sweep.old.contains_key(&slot) {
+        let group = slot / GROUP;
+        if group < sweep.next || group >= sweep.end || sweep.old.contains_key(&slot) {
             return;
         }
-        let page = self.pages.get(slot / PAGE_SLOTS);
-        let record = page.and_then(|page| page.get(slot % PAGE_SLOTS));
+        let page = self.pages.get(group);
+        let record = page.and_then(|page| page.get(slot % GROUP));
         sweep.old.insert(slot, record.and_then(Option::clone));
     }
 }
@@ -188,39 +196,42 @@ impl<T: Clone> Table<T> {
     expect(dead_code, reason = "snapshots, which come next, are its caller")
 )]
 impl<T: Clone> Table<T> {
-    /// Begins a sweep: from now on [`Self::sweep`] hands out what is in the table now.
-    pub(super) fn open(&mut self) {
+    /// Begins a sweep: from now on [`Self::sweep`] hands out what is in the table now. Returns of
+    /// how many groups.
+    pub(super) fn open(&mut self) -> usize {
         assert!(self.sweep.is_none(), "one sweep at a time");
+        let mut groups = (0..self.pages.len()).rev();
+        let last = groups.find(|group| self.free.used(*group) != 0);
+        let end = last.map_or(0, |group| group + 1);
         self.sweep = Some(Sweep {
             next: 0,
-            end: self.slots,
+            end,
             old: BTreeMap::new(),
         });
+        end
     }
 
-    /// Hands out the records of the next `slots_max` slots, as they were when the sweep began.
-    /// True when it was the last piece; the sweep is then closed.
-    pub(super) fn sweep(&mut self, slots_max: usize, mut give: impl FnMut(&T)) -> bool {
-        let Some(sweep) = &mut self.sweep else {
-            return true;
-        };
-        let upto = sweep.end.min(sweep.next.saturating_add(slots_max));
-        while sweep.next < upto {
-            let slot = sweep.next;
-            sweep.next += 1;
-            let now = self.pages.get(slot / PAGE_SLOTS);
-            let now = now.and_then(|page| page.get(slot % PAGE_SLOTS));
-            let old = sweep.old.remove(&slot);
-            if let Some(record) = old.as_ref().or(now).and_then(Option::as_ref) {
+    /// Hands out the records of the next group of 64 slots, as they were when the sweep began, and
+    /// says in which of the slots they stood. None when there are no more: the sweep is then closed.
+    pub(super) fn sweep(&mut self, mut give: impl FnMut(&T)) -> Option<u64> {
+        let sweep = self.sweep.as_mut()?;
+        if sweep.next == sweep.end {
+            assert!(sweep.old.is_empty(), "every old image was handed out");
+            self.sweep = None;
+            return None;
+        }
+        let page = self.pages.get(sweep.next).map_or(&[][..], |page| page);
+        let mut used = 0;
+        for (slot, now) in (sweep.next * GROUP..).zip(page) {
+            let changed = sweep.old.first_entry().filter(|old| *old.key() == slot);
+            let old = changed.map(|old| old.remove());
+            if let Some(record) = old.as_ref().unwrap_or(now) {
                 give(record);
+                used |= 1 << (slot % GROUP);
             }
         }
-        if sweep.next < sweep.end {
-            return false;
-        }
-        assert!(sweep.old.is_empty(), "every old image was handed out");
-        self.sweep = None;
-        true
+        sweep.next += 1;
+        Some(used)
     }
 }
 
