@@ -42,6 +42,8 @@ pub(super) struct Pending {
     pub(super) tries: u32,
     pub(super) again_at: Option<Timestamp>,
     give_up: Timestamp,
+    /// What a claim may wait in its line beyond that, once a server has it.
+    wait: Duration,
     /// Whether what it takes is renewed.
     pub(super) renew: bool,
     pub(super) ticket: Option<TicketId>,
@@ -58,6 +60,7 @@ impl Pending {
             tries: 0,
             again_at: None,
             give_up,
+            wait: Duration::ZERO,
             renew: false,
             ticket: None,
         }
@@ -81,11 +84,11 @@ impl Client {
             return out.push(Output::Answer { call, result });
         }
         let mut renews = false;
-        let mut patience = self.settings.patience;
+        let mut wait = Duration::ZERO;
         let ask = match want {
             Want::Acquire { acquire, renew } => {
                 renews = renew;
-                patience = patience.saturating_add(Duration::from_millis(acquire.wait_ms));
+                wait = Duration::from_millis(acquire.wait_ms);
                 Ok(Ask::Acquire(acquire))
             }
             Want::Release { fence } => self
@@ -105,8 +108,10 @@ impl Client {
         };
         match ask {
             Ok(ask) => {
-                let mut pending = Pending::new(Kind::Call(call), ask, now.plus(patience));
+                let give_up = now.plus(self.settings.patience);
+                let mut pending = Pending::new(Kind::Call(call), ask, give_up);
                 pending.renew = renews;
+                pending.wait = wait;
                 let id = self.new_id();
                 self.calls.insert(call, id);
                 self.wake_by(pending.give_up);
@@ -222,7 +227,11 @@ impl Client {
             return;
         };
         pending.client = Some(client);
-        pending.first_sent.get_or_insert(now);
+        if pending.first_sent.is_none() {
+            pending.first_sent = Some(now);
+            let wait = core::mem::take(&mut pending.wait);
+            pending.give_up = pending.give_up.plus(wait);
+        }
         pending.sent = true;
         pending.again_at = None;
         self.caller

@@ -293,3 +293,23 @@ fn the_same_seed_and_inputs_give_the_same_bytes() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn a_wait_counts_only_once_a_server_has_the_claim() {
+    let mut world = World::plain();
+    world.unreachable = true;
+    world.server_dies();
+    let call = world.want(acquire(LEASE, 3_600_000));
+    world.pass(29_900);
+    assert_eq!(failed(&world, call), None);
+    world.pass(200);
+    let no = Failed::TimedOut { sent: false };
+    assert_eq!(failed(&world, call), Some(&no), "nobody to wait in line at");
+    world.unreachable = false;
+    world.pass(3_000);
+    let call = world.want(acquire(LEASE, 3_600_000));
+    world.pass(3_600_000);
+    assert_eq!(failed(&world, call), None, "it waits as long as it said");
+    world.pass(60_000);
+    assert_eq!(failed(&world, call), Some(&Failed::TimedOut { sent: true }));
+}
