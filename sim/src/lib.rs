@@ -27,9 +27,11 @@ pub mod marks;
 pub mod mutants;
 pub mod net;
 pub mod rand;
+pub mod replay;
 pub mod report;
 pub mod scenario;
 pub mod server;
+pub mod shrink;
 pub mod trace;
 pub mod world;
 

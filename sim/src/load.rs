@@ -12,6 +12,7 @@ use crate::judges::Judges;
 use crate::marks::{Mark, Marks};
 use crate::rand::Rand;
 use op::{Attempt, Op};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use tenure_core::ids::{Fence, RequestId, RequestSeq, SessionId, Tag, ZoneId};
@@ -25,7 +26,7 @@ use tenure_core::node::input::{Proof, Request, Token};
 pub const ZONE: ZoneId = ZoneId::new(0);
 
 /// How clients behave. Probabilities are parts of a million.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct LoadKnobs {
     /// How many clients.
     pub clients: usize,
@@ -176,6 +177,8 @@ pub struct Scene<'a> {
 pub struct Client {
     index: usize,
     life: u64,
+    /// Nobody has started it again before then.
+    dead_until: Nanos,
     kind: Kind,
     knobs: Rc<LoadKnobs>,
     keys: Rc<[Key]>,
@@ -224,6 +227,7 @@ impl Client {
         Self {
             index,
             life: 0,
+            dead_until: 0,
             kind,
             knobs,
             keys,
@@ -315,6 +319,7 @@ impl Client {
 
     /// It is called back.
     pub fn wake(&mut self, why: Why, scene: &mut Scene<'_>) {
+        self.rand.at(scene.now);
         match why {
             Why::Decide => self.decide(scene),
             Why::Retry { op, attempts } => self.retry(op, attempts, scene),
@@ -351,11 +356,7 @@ impl Client {
         self.session = None;
         self.next_seq = 0;
         self.open_seqs.clear();
-        let at = scene.now + self.rand.exponential(500_000_000);
-        scene.acts.push(Act::Wake {
-            at,
-            why: Why::Decide,
-        });
+        self.dead_until = scene.now + self.rand.exponential(500_000_000);
     }
 
     fn conn(&self) -> u64 {

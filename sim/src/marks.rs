@@ -10,6 +10,16 @@ pub enum Kind {
     Case,
 }
 
+impl Kind {
+    /// What stands above those of its kind in a report.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Fault => "faults:",
+            Self::Case => "cases:",
+        }
+    }
+}
+
 macro_rules! marks {
     ($($(#[$doc:meta])* $name:ident = $kind:ident $text:literal),* $(,)?) => {
         /// Something that should happen sometimes.
@@ -42,6 +52,7 @@ marks! {
     Clog = Fault "net_clog",
     Partition = Fault "net_partition",
     OneWay = Fault "net_one_way",
+    CutAll = Fault "net_all_links_cut",
     BlackHole = Fault "net_black_hole",
     StaleBoot = Fault "net_frame_of_an_earlier_boot",
     LinkHint = Fault "net_link_hint",
@@ -103,7 +114,7 @@ marks! {
 }
 
 /// How often each mark was hit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Marks {
     hits: Vec<u64>,
 }

@@ -6,12 +6,13 @@
 use crate::Nanos;
 use crate::marks::{Mark, Marks};
 use crate::rand::Rand;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use tenure_core::ids::Boot;
 use tenure_core::replica::message::Message;
 
 /// What may happen to frames. Probabilities are parts of a million.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct NetKnobs {
     /// The least time that a frame travels.
     pub delay_min: Nanos,
@@ -123,6 +124,7 @@ impl Net {
 
     /// Sends `frame`; gives when it arrives, and what else does.
     pub fn send(&mut self, now: Nanos, frame: Frame, marks: &mut Marks) -> Vec<(Nanos, Frame)> {
+        self.rand.at(now);
         let (from, to) = (frame.from, frame.to);
         let index = from * self.servers + to;
         let mut arrivals = Vec::new();

@@ -9,18 +9,34 @@ use tenure_core::rng::Rng;
 /// A million: probabilities are parts of it.
 pub const MILLION: u64 = 1_000_000;
 
-/// One stream of draws.
+/// One stream of draws. What is drawn at one moment does not depend on what was drawn before it
+/// (`at`): a fault or a request that is taken out of a run moves no draw of what it did not touch.
 #[derive(Clone, Debug)]
 pub struct Rand {
+    base: u64,
+    moment: Option<Nanos>,
     rng: Rng,
 }
 
 impl Rand {
     /// The stream of `seed` for one concern.
     pub fn stream(seed: u64, concern: &str) -> Self {
+        let base = hash64_after(seed, concern.as_bytes());
         Self {
-            rng: Rng::new(Seed::new(hash64_after(seed, concern.as_bytes()))),
+            base,
+            moment: None,
+            rng: Rng::new(Seed::new(base)),
         }
+    }
+
+    /// From here on the draws of this moment, whatever was drawn at earlier ones.
+    pub fn at(&mut self, now: Nanos) -> &mut Self {
+        if self.moment != Some(now) {
+            self.moment = Some(now);
+            let seed = hash64_after(self.base, &now.to_le_bytes());
+            self.rng = Rng::new(Seed::new(seed));
+        }
+        self
     }
 
     /// The stream of `seed` for the `index`-th of many alike.
@@ -115,6 +131,17 @@ mod tests {
             (4_500..5_500).contains(&small),
             "{small} of 10000 below the middle"
         );
+    }
+
+    #[test]
+    fn a_moment_has_its_own_draws() {
+        let (mut one, mut other) = (Rand::stream(7, "net"), Rand::stream(7, "net"));
+        one.at(5).any();
+        one.at(5).any();
+        let drawn = (one.at(9).any(), one.at(9).any());
+        assert_eq!(drawn, (other.at(9).any(), other.at(9).any()));
+        assert_ne!(drawn.0, drawn.1);
+        assert_ne!(other.at(10).any(), drawn.0);
     }
 
     #[test]

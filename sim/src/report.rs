@@ -1,15 +1,19 @@
 //! Runs seeds, and says what they showed: one line to copy for each failure, one line of JSON.
 
+use crate::Nanos;
 use crate::marks::{Kind, Mark, Marks};
-use crate::scenario::Scenario;
+use crate::scenario::{Plan, Scenario};
 use crate::trace::{Print, Trace};
-use crate::world::World;
+use crate::world::{Outcome, World};
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::process::Command;
 use std::time::Duration;
 use tenure_core::hash::hash64_after;
+
+/// Marks on one line of the report.
+const MARKS_A_LINE: usize = 3;
 
 /// A seed that broke a law.
 #[derive(Clone, Debug)]
@@ -68,30 +72,75 @@ pub fn keep_panics() {
     }));
 }
 
+/// A law that was broken.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Broken {
+    /// Which law, in the words that never change.
+    pub law: String,
+    /// What happened.
+    pub text: String,
+    /// When, unless the run ended in a panic.
+    pub at: Option<Nanos>,
+}
+
+/// The law of whoever panics.
+const ASSERTION: &str = "assertion";
+
+impl Broken {
+    /// Whether both are one bug, as far as words can tell: of panics the place must be the same.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let place = |broken: &Self| broken.text.rsplit(" at ").next().map(str::to_owned);
+        self.law == other.law && (self.law != ASSERTION || place(self) == place(other))
+    }
+}
+
+/// What one run came to.
+#[derive(Debug)]
+pub struct Ran {
+    /// What it showed; nothing if it ended in a panic.
+    pub outcome: Option<Outcome>,
+    /// The first law that it broke.
+    pub broken: Option<Broken>,
+    /// A hash of all that happened.
+    pub trace_hash: u64,
+}
+
+/// Runs one plan. A panic is a law that was broken.
+pub fn run_plan(plan: Plan, seed: u64, print: Print) -> Ran {
+    let run = || World::new(plan, seed, Trace::new(print)).run();
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(outcome) => {
+            let broken = outcome.violation.as_ref().map(|found| Broken {
+                law: found.law.to_owned(),
+                text: found.to_string(),
+                at: Some(found.at),
+            });
+            Ran {
+                broken,
+                trace_hash: outcome.trace_hash,
+                outcome: Some(outcome),
+            }
+        }
+        Err(_) => {
+            let text = PANIC.with_borrow_mut(Option::take).unwrap_or_default();
+            Ran {
+                outcome: None,
+                trace_hash: hash64_after(seed, text.as_bytes()),
+                broken: Some(Broken {
+                    law: ASSERTION.to_owned(),
+                    text,
+                    at: None,
+                }),
+            }
+        }
+    }
+}
+
 impl Totals {
     /// Runs one seed.
     pub fn run(&mut self, scenario: Scenario, seed: u64, print: Print) -> Option<&Failure> {
-        self.seeds += 1;
-        let run = || World::new(scenario, seed, Trace::new(print)).run();
-        let found = match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(outcome) => {
-                self.acked += outcome.acked;
-                self.sim += u128::from(outcome.sim);
-                self.elections += outcome.elections;
-                self.events += outcome.events;
-                self.marks.add(&outcome.marks);
-                self.hash(outcome.trace_hash);
-                outcome
-                    .violation
-                    .map(|found| (found.law.to_owned(), found.to_string()))
-            }
-            Err(_) => {
-                let text = PANIC.with_borrow_mut(Option::take).unwrap_or_default();
-                self.hash(hash64_after(seed, text.as_bytes()));
-                Some(("assertion".to_owned(), text))
-            }
-        };
-        let (law, text) = found?;
+        let ran = run_plan(Plan::draw(scenario, seed), seed, print);
+        let Broken { law, text, .. } = self.add(ran)?;
         self.failures.push(Failure {
             seed,
             scenario,
@@ -101,44 +150,76 @@ impl Totals {
         self.failures.last()
     }
 
+    /// Counts one run; gives the law that it broke.
+    pub fn add(&mut self, ran: Ran) -> Option<Broken> {
+        self.seeds += 1;
+        if let Some(outcome) = ran.outcome {
+            self.acked += outcome.acked;
+            self.sim += u128::from(outcome.sim);
+            self.elections += outcome.elections;
+            self.events += outcome.events;
+            self.marks.add(&outcome.marks);
+        }
+        self.hash(ran.trace_hash);
+        ran.broken
+    }
+
     fn hash(&mut self, of_run: u64) {
         self.trace_hash = hash64_after(self.trace_hash, &of_run.to_le_bytes());
     }
 
     /// The marks that were never hit.
-    pub fn never(&self) -> String {
-        let names: Vec<&str> = self.marks.never().map(Mark::name).collect();
-        names.join(" ")
+    pub fn never(&self) -> Vec<&'static str> {
+        self.marks.never().map(Mark::name).collect()
+    }
+
+    /// How often each mark was hit, a few on a line.
+    pub fn marks_report(&self) -> String {
+        let mut report = String::new();
+        for kind in [Kind::Fault, Kind::Case] {
+            push(&mut report, format_args!("{}\n", kind.title()));
+            let hit = |mark: &&Mark| mark.kind() == kind && self.marks.count(**mark) > 0;
+            let hit: Vec<&Mark> = Mark::ALL.iter().filter(hit).collect();
+            for line in hit.chunks(MARKS_A_LINE) {
+                for mark in line {
+                    let (count, name) = (self.marks.count(**mark), mark.name());
+                    push(&mut report, format_args!("{count:>9}  {name:<36}"));
+                }
+                report.truncate(report.trim_end().len());
+                report.push('\n');
+            }
+        }
+        let never = self.never();
+        let never = if never.is_empty() {
+            "none".to_owned()
+        } else {
+            never.join(" ")
+        };
+        push(&mut report, format_args!("never hit: {never}"));
+        report
+    }
+
+    fn json_of(&self, kind: Kind) -> String {
+        let marks = Mark::ALL.iter().filter(|mark| mark.kind() == kind);
+        let field = |mark: &Mark| format!("\"{}\":{}", mark.name(), self.marks.count(*mark));
+        marks.map(field).collect::<Vec<_>>().join(",")
     }
 
     /// All of it, on one line (`design/simulation.md`, 8).
     pub fn json(&self, cpu: Duration) -> String {
+        let never: Vec<String> = self.never().iter().map(|n| format!("\"{n}\"")).collect();
         let mut json = format!(
-            "{{\"seeds\":{},\"ops_acked\":{},\"cpu_s\":{:.3},\"sim_s\":{:.3},\"events\":{},\"faults\":{{",
+            "{{\"seeds\":{},\"ops_acked\":{},\"cpu_s\":{:.3},\"sim_s\":{:.3},\"events\":{},\"faults\":{{{}}},\"cases\":{{{}}},\"never\":[{}],\"elections\":{},\"trace_hash\":\"{:016x}\",\"failures\":[",
             self.seeds,
             self.acked,
             cpu.as_secs_f64(),
             self.sim as f64 / 1e9,
             self.events,
-        );
-        let faults = Mark::ALL.iter().filter(|mark| mark.kind() == Kind::Fault);
-        for (index, mark) in faults.enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            push(
-                &mut json,
-                format_args!("{comma}\"{}\":{}", mark.name(), self.marks.count(*mark)),
-            );
-        }
-        push(
-            &mut json,
-            format_args!("}},\"elections\":{}", self.elections),
-        );
-        push(
-            &mut json,
-            format_args!(
-                ",\"trace_hash\":\"{:016x}\",\"failures\":[",
-                self.trace_hash
-            ),
+            self.json_of(Kind::Fault),
+            self.json_of(Kind::Case),
+            never.join(","),
+            self.elections,
+            self.trace_hash,
         );
         for (index, failure) in self.failures.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };

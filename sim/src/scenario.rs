@@ -1,9 +1,14 @@
 //! What a seed draws: how many servers, which faults, how strong, which load.
 
+mod lists;
+
 use crate::Nanos;
 use crate::load::LoadKnobs;
 use crate::net::NetKnobs;
 use crate::rand::Rand;
+use serde::{Deserialize, Serialize};
+
+pub use lists::{Fault, Wishes};
 
 /// A millisecond.
 pub const MS: Nanos = 1_000_000;
@@ -37,6 +42,8 @@ pub enum Scenario {
     /// Words of earlier ballots come late to five servers whose leaders are deposed all the time
     /// (Raft, figure 8).
     Echoes,
+    /// No two servers hear each other for longer than a request waits.
+    Outage,
 }
 
 impl Scenario {
@@ -53,6 +60,7 @@ impl Scenario {
         ("duels", Self::Duels),
         ("black-holes", Self::BlackHoles),
         ("echoes", Self::Echoes),
+        ("outage", Self::Outage),
     ];
 
     /// By its name.
@@ -69,7 +77,7 @@ impl Scenario {
 }
 
 /// How hosts and disks behave.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct HostKnobs {
     /// The least time of a sync.
     pub sync_min: Nanos,
@@ -88,7 +96,8 @@ pub struct HostKnobs {
 }
 
 /// What the nemesis may do, and how often.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Trouble {
     /// A server crashes at one of its next effects.
     Crash,
@@ -108,6 +117,8 @@ pub enum Trouble {
     CutOneWay,
     /// Some links are cut.
     CutSome,
+    /// All links are cut: no quorum anywhere.
+    CutAll,
     /// All links are whole again.
     Mend,
     /// A link stalls, and then bursts.
@@ -123,11 +134,13 @@ pub enum Trouble {
 }
 
 /// The nemesis.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NemesisKnobs {
-    /// The mean time between two troubles; none without one.
+    /// The mean time between two troubles; none without one. Only the list of faults depends on it.
+    #[serde(skip)]
     pub every: Option<Nanos>,
-    /// What it does, with weights.
+    /// What it does, with weights. Only the list of faults depends on them.
+    #[serde(skip)]
     pub troubles: Vec<(Trouble, u64)>,
     /// The mean time that a server stays down.
     pub down_mean: Nanos,
@@ -136,7 +149,7 @@ pub struct NemesisKnobs {
 }
 
 /// Everything that a seed draws before the first event.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Plan {
     /// How many servers.
     pub servers: usize,
@@ -156,6 +169,10 @@ pub struct Plan {
     pub bad_clock: Option<usize>,
     /// Leases must end within this much of true time beyond their ttl, if nobody renews them.
     pub lateness: bool,
+    /// What the nemesis does, in its order.
+    pub faults: Vec<Fault>,
+    /// When each client decides, in order.
+    pub wishes: Vec<Wishes>,
 }
 
 impl Plan {
@@ -193,10 +210,15 @@ impl Plan {
             }
             Scenario::Duels => plan.duels(&mut rand),
             Scenario::Echoes => plan.echoes(),
+            Scenario::Outage => {
+                plan.safety = 40 * SECOND;
+                plan.trouble(6 * SECOND, &[(Trouble::CutAll, 2), (Trouble::Mend, 1)]);
+            }
             Scenario::BlackHoles => {
                 plan.trouble(SECOND, &[(Trouble::BlackHole, 3), (Trouble::Mend, 1)]);
             }
         }
+        plan.draw_lists(seed);
         plan
     }
 
@@ -249,6 +271,8 @@ impl Plan {
             },
             bad_clock: None,
             lateness: false,
+            faults: Vec::new(),
+            wishes: Vec::new(),
         }
     }
 
@@ -336,6 +360,7 @@ impl Plan {
             Trouble::IsolateLeader,
             Trouble::CutOneWay,
             Trouble::CutSome,
+            Trouble::CutAll,
             Trouble::Clog,
             Trouble::BlackHole,
             Trouble::ClockJump,

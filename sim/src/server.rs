@@ -159,7 +159,8 @@ impl Server {
         Rc::make_mut(&mut self.knobs).slow_sync_ppm = 0;
     }
 
-    fn sync_delay(&mut self, slow: &mut bool) -> Nanos {
+    fn sync_delay(&mut self, now: Nanos, slow: &mut bool) -> Nanos {
+        self.rand.at(now);
         let mut delay = self.knobs.sync_min + self.rand.exponential(self.knobs.sync_mean);
         if self.rand.chance(self.knobs.slow_sync_ppm) {
             *slow = true;
@@ -198,7 +199,7 @@ impl Server {
     /// One round of the host's loop: what the node wants done after hearing what is at hand.
     pub fn round(&mut self, now: Nanos) -> Vec<Output> {
         let take = self.knobs.inputs_max;
-        let round = self.rand.exponential(self.knobs.round_mean);
+        let round = self.rand.at(now).exponential(self.knobs.round_mean);
         let Life::Up(process) = &mut self.life else {
             return Vec::new();
         };

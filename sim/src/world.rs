@@ -15,11 +15,11 @@ use crate::load::{Act, Client, Scene, Why};
 use crate::marks::{Mark, Marks};
 use crate::net::Net;
 use crate::rand::Rand;
-use crate::scenario::{MS, Plan, SECOND, Scenario};
+use crate::scenario::{Fault, MS, Plan, SECOND};
 use crate::server::{Life, Server};
 use crate::trace::{Columns, Trace};
 use event::{Event, Queue};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use tenure_core::ids::{Fence, Slot};
 use tenure_core::limits::ELECTION_TIMEOUT;
@@ -54,6 +54,9 @@ pub struct Outcome {
 /// The world of one seed.
 pub struct World {
     plan: Plan,
+    /// What is left of the plan's lists.
+    faults: VecDeque<Fault>,
+    wishes: Vec<VecDeque<Nanos>>,
     now: Nanos,
     queue: Queue,
     servers: Vec<Server>,
@@ -87,9 +90,8 @@ enum Phase {
 }
 
 impl World {
-    /// The world that `seed` draws.
-    pub fn new(scenario: Scenario, seed: u64, trace: Trace) -> Self {
-        let plan = Plan::draw(scenario, seed);
+    /// The world of a plan. What the plan leaves to chance, `seed` decides.
+    pub fn new(plan: Plan, seed: u64, trace: Trace) -> Self {
         let host = Rc::new(plan.host.clone());
         let load = Rc::new(plan.load.clone());
         let servers = (0..plan.servers)
@@ -115,7 +117,11 @@ impl World {
                 )
             })
             .collect();
+        let wishes = plan.wishes.iter();
+        let wishes = wishes.map(|wishes| wishes.0.iter().copied().collect());
         let mut world = Self {
+            faults: plan.faults.iter().copied().collect(),
+            wishes: wishes.collect(),
             now: 0,
             queue: Queue::default(),
             servers,
@@ -139,7 +145,7 @@ impl World {
         }
         world.judges.history.lateness.is_judged = world.plan.lateness;
         if world.trace.is_printed() {
-            println!("{:?}", world.plan);
+            println!("{:?}", world.plan); // every drawn option
         }
         world.begin();
         world
@@ -151,15 +157,34 @@ impl World {
             self.queue.push(at, Event::PowerOn { server: index });
         }
         for client in 0..self.clients.len() {
-            let at = 200 * MS + self.wire.below(300 * MS);
-            let (life, why) = (0, Why::Decide);
-            self.queue.push(at, Event::Client { client, life, why });
+            self.expect_wish(client);
         }
-        if let Some(every) = self.plan.nemesis.every {
-            let at = 500 * MS + self.nemesis.exponential(every);
-            self.queue.push(at, Event::Trouble);
-        }
+        self.expect_fault();
         self.queue.push(self.plan.safety, Event::Heal);
+    }
+
+    /// The next item of a client's list is due at its time.
+    fn expect_wish(&mut self, client: usize) {
+        if let Some(at) = self.wishes[client].front() {
+            self.queue.push(*at, Event::Wish { client });
+        }
+    }
+
+    /// A client decides what to do next.
+    fn wish(&mut self, client: usize) {
+        self.wishes[client].pop_front();
+        self.expect_wish(client);
+        if self.phase != Phase::Draining {
+            self.with_client(client, |client, scene| client.wake(Why::Decide, scene));
+        }
+    }
+
+    /// From now on clients only give back and go.
+    fn drain(&mut self) {
+        self.phase = Phase::Draining;
+        for client in 0..self.clients.len() {
+            self.with_client(client, |client, scene| client.wake(Why::Decide, scene));
+        }
     }
 
     /// Lets everything happen, until the end or the first broken law.
@@ -178,6 +203,9 @@ impl World {
             }
             self.now = at;
             self.judges.docket.now = at;
+            for stream in [&mut self.nemesis, &mut self.wire, &mut self.crashes] {
+                stream.at(at);
+            }
             self.happen(event);
         }
         if self.judges.docket.first().is_none() {
@@ -253,9 +281,10 @@ impl World {
                 }
             }
             Event::Store { key, fence } => self.store(key, fence),
+            Event::Wish { client } => self.wish(client),
             Event::Trouble => self.trouble(),
             Event::Heal => self.heal(),
-            Event::Drain => self.phase = Phase::Draining,
+            Event::Drain => self.drain(),
             Event::Settle => self.settled = self.judges.votes.contiguous(),
         }
     }

@@ -4,13 +4,17 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tenure_core::hash::hash64_after;
 use tenure_sim::mutants;
+use tenure_sim::replay::Case;
 use tenure_sim::report::{Failure, Totals, commit, cpu_time, keep_panics};
 use tenure_sim::scenario::Scenario;
+use tenure_sim::shrink::shrink;
 use tenure_sim::trace::Print;
 
 const USAGE: &str = "\
 cargo sim [SEED]... [--scenario NAME] [--trace] [--json]
-cargo sim [--for 45s] [--seeds N] [--from SEED] [--scenario NAME] [--keep-going] [--json]
+cargo sim [--for 45s] [--seeds N] [--from SEED] [--scenario NAME] [--keep-going] [--all-marks] [--json]
+cargo sim SEED --shrink [--scenario NAME] [--for 120s]
+cargo sim --replay FILE [--trace | --shrink] [--json]
 cargo sim mutants [--only NAME] [--for SECONDS] [--again]
 
 Without a seed: fresh ones for 60 s. Scenarios: ";
@@ -25,6 +29,9 @@ struct Options {
     trace: bool,
     json: bool,
     keep_going: bool,
+    all_marks: bool,
+    shrink: bool,
+    replay: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -33,8 +40,8 @@ fn main() -> ExitCode {
         arguments.next();
         return mutants::main(arguments);
     }
-    match parse(arguments) {
-        Ok(options) => run(&options),
+    match parse(arguments).and_then(|options| run(&options)) {
+        Ok(code) => code,
         Err(problem) => {
             let names: Vec<&str> = Scenario::ALL.iter().map(|(name, _)| *name).collect();
             eprintln!("{problem}\n\n{USAGE}{}", names.join(" "));
@@ -58,6 +65,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             "--from" => options.from = Some(number(&value()?)?),
             "--trace" => options.trace = true,
             "--json" => options.json = true,
+            "--all-marks" => options.all_marks = true,
+            "--shrink" => options.shrink = true,
+            "--replay" => options.replay = Some(value()?),
             "--keep-going" => options.keep_going = true,
             other => options.seeds.push(number(other)?),
         }
@@ -88,14 +98,18 @@ fn scenario_of(index: u64) -> Scenario {
         9 => Scenario::Duels,
         11 => Scenario::Pauses,
         13 => Scenario::IdleFailover,
+        12 => Scenario::Outage,
         14 => Scenario::BlackHoles,
         15 => Scenario::Calm,
         _ => Scenario::Swarm,
     }
 }
 
-fn run(options: &Options) -> ExitCode {
+fn run(options: &Options) -> Result<ExitCode, String> {
     keep_panics();
+    if options.shrink {
+        return shrink_one(options);
+    }
     let began = Instant::now();
     let mut totals = Totals::default();
     let commit = commit();
@@ -106,10 +120,38 @@ fn run(options: &Options) -> ExitCode {
             tell(failure, &commit);
         }
     }
-    if options.seeds.is_empty() {
+    if let Some(path) = &options.replay {
+        let ran = read_case(path)?.run(print);
+        if let Some(broken) = totals.add(ran) {
+            eprintln!("{}", broken.text);
+            return Ok(ExitCode::from(1));
+        }
+    } else if options.seeds.is_empty() {
         hunt(options, &mut totals, &commit, began);
     }
-    finish(options, &totals)
+    Ok(finish(options, &totals))
+}
+
+fn read_case(path: &str) -> Result<Case, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    Case::from_toml(&text).map_err(|problem| format!("{path}: {problem}"))
+}
+
+/// Prints the smallest run that breaks the same law, as a file for `--replay`.
+fn shrink_one(options: &Options) -> Result<ExitCode, String> {
+    let case = match (&options.replay, options.seeds.first()) {
+        (Some(path), _) => read_case(path)?,
+        (None, Some(seed)) => Case::draw(options.scenario.unwrap_or(Scenario::Swarm), *seed),
+        (None, None) => return Err("--shrink wants a seed or a file".to_owned()),
+    };
+    let time = options.time.unwrap_or(Duration::from_secs(120));
+    let Some(small) = shrink(case, time) else {
+        println!("# breaks no law");
+        return Ok(ExitCode::SUCCESS);
+    };
+    eprintln!("after {} runs: {}", small.runs, small.broken.text);
+    print!("{}", small.case.to_toml(&commit()));
+    Ok(ExitCode::from(1))
 }
 
 fn hunt(options: &Options, totals: &mut Totals, commit: &str, began: Instant) {
@@ -161,7 +203,12 @@ fn finish(options: &Options, totals: &Totals) -> ExitCode {
             cpu.as_secs_f64(),
             totals.trace_hash,
         );
-        println!("never: {}", totals.never());
+        println!("{}", totals.marks_report());
+    }
+    let never = totals.never();
+    if options.all_marks && !never.is_empty() {
+        eprintln!("marks that these seeds never hit: {}", never.join(" "));
+        return ExitCode::from(1);
     }
     if totals.failures.is_empty() {
         ExitCode::SUCCESS

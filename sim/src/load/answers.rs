@@ -14,6 +14,7 @@ use tenure_core::query::LockView;
 impl Client {
     /// An answer arrived.
     pub fn told(&mut self, tag: Tag, reply: &Reply, scene: &mut Scene<'_>) {
+        self.rand.at(scene.now);
         let Some(attempt) = self.attempts.get(&tag.request).copied() else {
             return;
         };

@@ -20,23 +20,22 @@ const PATIENCE_MAX: Nanos = 3_000_000_000;
 
 impl Client {
     pub(super) fn decide(&mut self, scene: &mut Scene<'_>) {
-        let at = scene.now + self.rand.exponential(self.knobs.think);
         if scene.draining {
             self.wind_up(scene);
+            let at = scene.now + self.rand.exponential(self.knobs.think);
             scene.acts.push(Act::Wake {
                 at,
                 why: Why::Decide,
             });
             return;
         }
+        if scene.now < self.dead_until {
+            return;
+        }
         if self.rand.chance(self.knobs.crash_ppm) {
             self.crash(scene);
             return;
         }
-        scene.acts.push(Act::Wake {
-            at,
-            why: Why::Decide,
-        });
         if self.ops.len() >= OPS_MAX {
             return; // more would only drown the servers, and measure nothing
         }

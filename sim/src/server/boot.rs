@@ -92,7 +92,7 @@ impl Server {
             .disk
             .begin_sync(SUPERBLOCK, write.offset as usize, write.bytes.len());
         let mut slow = false;
-        let at = now + self.sync_delay(&mut slow);
+        let at = now + self.sync_delay(now, &mut slow);
         marks.sometimes(slow, Mark::SlowSync);
         self.life = Life::Opening(Box::new(Opening {
             step: Step::Copies {
@@ -165,7 +165,7 @@ impl Server {
         }
         let sync = self.disk.begin_sync(tail.sync.get(), 0, usize::MAX);
         let mut slow = false;
-        let at = now + self.sync_delay(&mut slow);
+        let at = now + self.sync_delay(now, &mut slow);
         self.life = Life::Opening(Box::new(Opening {
             step: Step::Tail {
                 durable,

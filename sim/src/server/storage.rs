@@ -170,7 +170,7 @@ impl Server {
             });
         }
         let mut slow = false;
-        let delay = self.sync_delay(&mut slow);
+        let delay = self.sync_delay(now, &mut slow);
         marks.sometimes(slow, Mark::SlowSync);
         Some((now + delay, DiskDone::Group))
     }
@@ -205,7 +205,7 @@ impl Server {
             .disk
             .begin_sync(SUPERBLOCK, write.offset as usize, write.bytes.len());
         let mut slow = false;
-        let delay = self.sync_delay(&mut slow);
+        let delay = self.sync_delay(now, &mut slow);
         marks.sometimes(slow, Mark::SlowSync);
         if let Some(process) = self.process() {
             process.storage.promising = Some(Promising {

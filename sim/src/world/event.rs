@@ -51,6 +51,8 @@ pub(super) enum Event {
     Client { client: usize, life: u64, why: Why },
     /// A write arrives at the store behind a lock.
     Store { key: Key, fence: Fence },
+    /// A client decides what to do next.
+    Wish { client: usize },
     /// The nemesis does something.
     Trouble,
     /// The safety phase ends.

@@ -7,35 +7,21 @@ use crate::marks::Mark;
 use crate::scenario::{MS, SECOND, Trouble};
 
 impl World {
-    /// The nemesis does one thing, and plans the next.
+    /// The next item of the list of faults is due at its time.
+    pub(super) fn expect_fault(&mut self) {
+        if let Some(fault) = self.faults.front() {
+            self.queue.push(fault.at, Event::Trouble);
+        }
+    }
+
+    /// The nemesis does the first thing on its list.
     pub(super) fn trouble(&mut self) {
-        let Some(every) = self.plan.nemesis.every else {
-            return;
-        };
-        if self.phase != Phase::Safety {
-            return;
+        if let Some(fault) = self.faults.pop_front()
+            && self.phase == Phase::Safety
+        {
+            self.make(fault.trouble);
         }
-        let at = self.now + MS + self.nemesis.exponential(every);
-        self.queue.push(at, Event::Trouble);
-        let total = self
-            .plan
-            .nemesis
-            .troubles
-            .iter()
-            .map(|(_, weight)| weight)
-            .sum();
-        let mut drawn = self.nemesis.below(total);
-        let mut chosen = None;
-        for (trouble, weight) in &self.plan.nemesis.troubles {
-            if drawn < *weight {
-                chosen = Some(*trouble);
-                break;
-            }
-            drawn -= weight;
-        }
-        if let Some(trouble) = chosen {
-            self.make(trouble);
-        }
+        self.expect_fault();
     }
 
     fn any_server(&mut self) -> usize {
@@ -89,6 +75,12 @@ impl World {
                 }
             }
             Trouble::CutSome => self.cut_some(),
+            Trouble::CutAll => {
+                self.marks.hit(Mark::CutAll);
+                for index in 0..self.servers.len() {
+                    self.isolate(index);
+                }
+            }
             Trouble::Mend => self.mend(),
             Trouble::Clog => {
                 let other = self.any_server();
@@ -197,7 +189,7 @@ impl World {
                 .push(self.now + 10 * MS, Event::PowerOn { server: index });
             self.schedule(index, self.now);
         }
-        let drain = self.now + self.plan.liveness / 4;
+        let drain = self.plan.drain_at();
         self.queue.push(drain, Event::Drain);
         let settle = self.now + self.plan.liveness - 3 * SECOND;
         self.queue.push(settle, Event::Settle);
@@ -224,6 +216,7 @@ const fn trouble_name(trouble: Trouble) -> &'static str {
         Trouble::IsolateLeader => "isolate leader",
         Trouble::CutOneWay => "cut one way",
         Trouble::CutSome => "cut some links",
+        Trouble::CutAll => "cut all links",
         Trouble::Mend => "mend links",
         Trouble::Clog => "clog",
         Trouble::BlackHole => "black hole",
