@@ -1,13 +1,27 @@
 //! The cluster as data: parsed once, right ever after.
+//!
+//! [`Shared`] is what all servers have alike: it begins with the operator's list of members, changes
+//! only by entries of the log, and is part of the machine's state. [`Config`] is how one server sees
+//! it: the shared configuration, and which of the members it is.
 
-use crate::hash::hash64_after;
-use crate::ids::{ClusterId, Epoch, NodeId};
+use crate::ids::{ChangeId, ClusterId, Epoch, NodeId};
 use crate::limits::MEMBERS_MAX;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
+use serde::{Deserialize, Serialize};
 
+mod change;
+mod codec;
+mod shared;
+
+pub use change::{Change, Past, Refused};
+pub use codec::FormError;
+pub use shared::{Policy, Quota, Shared, Standing, Zone};
+
+// The order of the fields is their order in the bytes of a configuration: see `config/codec.rs`.
 /// One server of the cluster.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     /// Its number.
     pub node: NodeId,
@@ -19,6 +33,22 @@ pub struct Member {
     pub http: String,
     /// Where it stands, for clients that look for the nearest: `au.perth.dh4`.
     pub location: String,
+}
+
+/// Names one state of the shared configuration: two servers with equal marks have the same one, and
+/// came to it by the same changes.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The last change.
+    pub change: ChangeId,
+    /// A hash of the whole, and of every state before it.
+    pub hash: u64,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:016x}", self.change, self.hash)
+    }
 }
 
 /// Why a cluster can't be like this.
@@ -45,59 +75,50 @@ pub enum ConfigError {
     /// Zero names nobody.
     #[error("a member's id is 1 or more")]
     Zero,
+    /// An address or a location is over its limit.
+    #[error("member {node}: {what}")]
+    Text {
+        /// Whose.
+        node: NodeId,
+        /// What is wrong with it.
+        what: &'static str,
+    },
 }
 
-/// What every member knows alike, and which of them this one is.
+/// How one server sees the cluster.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
-    cluster: ClusterId,
-    epoch: Epoch,
     me: NodeId,
-    members: Vec<Member>,
+    shared: Shared,
 }
 
 impl Config {
     /// Checks a cluster given by its operator. All members vote.
-    pub fn new(
-        cluster: ClusterId,
-        me: NodeId,
-        mut members: Vec<Member>,
-    ) -> Result<Self, ConfigError> {
-        if members.is_empty() || members.len() > MEMBERS_MAX {
-            return Err(ConfigError::Size {
-                found: members.len(),
-            });
-        }
-        members.sort_by_key(|member| member.node);
-        for pair in members.windows(2) {
-            if let [a, b] = pair
-                && a.node == b.node
-            {
-                return Err(ConfigError::Twice { node: a.node });
-            }
-        }
-        if members.iter().any(|member| member.node.get() == 0) {
-            return Err(ConfigError::Zero);
-        }
-        if !members.iter().any(|member| member.node == me) {
+    pub fn new(cluster: ClusterId, me: NodeId, members: Vec<Member>) -> Result<Self, ConfigError> {
+        Self::of(me, Shared::genesis(cluster, members)?)
+    }
+
+    /// How server `me` sees `shared`.
+    pub fn of(me: NodeId, shared: Shared) -> Result<Self, ConfigError> {
+        if shared.member(me).is_none() {
             return Err(ConfigError::NotAMember { node: me });
         }
-        Ok(Self {
-            cluster,
-            epoch: Epoch::new(1),
-            me,
-            members,
-        })
+        Ok(Self { me, shared })
+    }
+
+    /// What all servers have alike.
+    pub const fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// The cluster's name for itself.
-    pub const fn cluster(&self) -> ClusterId {
-        self.cluster
+    pub fn cluster(&self) -> ClusterId {
+        self.shared.cluster()
     }
 
     /// The generation of the membership.
-    pub const fn epoch(&self) -> Epoch {
-        self.epoch
+    pub fn epoch(&self) -> Epoch {
+        self.shared.epoch()
     }
 
     /// This server.
@@ -107,29 +128,18 @@ impl Config {
 
     /// All servers, by number.
     pub fn members(&self) -> &[Member] {
-        &self.members
+        self.shared.members()
     }
 
     /// The other servers, by number.
     pub fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.members
-            .iter()
-            .map(|member| member.node)
-            .filter(|node| *node != self.me)
-    }
-
-    /// A hash of what decides quorums: cluster, epoch and the members' numbers. Two servers with
-    /// one epoch and two hashes must not talk (addresses may be written differently on each).
-    pub fn hash(&self) -> u64 {
-        let seed = hash64_after(self.epoch.get(), &self.cluster.0);
-        self.members.iter().fold(seed, |hash, member| {
-            hash64_after(hash, &member.node.get().to_le_bytes())
-        })
+        let nodes = self.members().iter().map(|member| member.node);
+        nodes.filter(|node| *node != self.me)
     }
 
     /// How many servers are a majority.
     pub fn quorum(&self) -> usize {
-        self.members.len() / 2 + 1
+        self.members().len() / 2 + 1
     }
 }
 

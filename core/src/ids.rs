@@ -63,6 +63,11 @@ id!(
     Epoch(u64)
 );
 id!(
+    /// A change of the shared configuration: the slot of its entry. Zero is the configuration that the
+    /// cluster began with.
+    ChangeId(u64)
+);
+id!(
     /// A try to lead, within an epoch.
     Round(u64)
 );

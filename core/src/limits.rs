@@ -5,6 +5,15 @@ use core::time::Duration;
 /// Members of a cluster, voters and others together.
 pub const MEMBERS_MAX: usize = 9;
 
+/// Bytes of one address of a member. All members of a first configuration fit a superblock.
+pub const ADDRESS_BYTES_MAX: usize = 112;
+/// Bytes of a location, such as `au.perth.dh4`.
+pub const LOCATION_BYTES_MAX: usize = 64;
+/// Bytes of a zone's name.
+pub const ZONE_NAME_BYTES_MAX: usize = 64;
+/// Changes of the shared configuration that are remembered, with who made them.
+pub const CONFIG_HISTORY_MAX: usize = 64;
+
 /// Bytes of one log entry: what a slot may carry.
 pub const ENTRY_BYTES_MAX: usize = 1 << 20;
 /// Commands in one log entry.

@@ -82,7 +82,7 @@ fn not_started(error: StartError) -> Exit {
         StartError::Listen { .. } | StartError::DataInUse { .. } | StartError::System(_) => {
             Code::System
         }
-        StartError::Key(_) | StartError::WrongData(_) => Code::Config,
+        StartError::Key(_) | StartError::WrongData(_) | StartError::Config { .. } => Code::Config,
         StartError::Disk(_) => Code::Stopped,
     };
     Exit::new(code, error)

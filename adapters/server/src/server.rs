@@ -6,7 +6,9 @@ use crate::settings::Settings;
 use crate::web::{Serving, Web};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use tenure_core::config::{Config, FormError, Shared};
 use tenure_core::ids::{Fence, Seed};
 use tenure_core::node::{Node, Secrets};
 use tenure_core::replica::record::Recovered;
@@ -43,6 +45,14 @@ pub enum StartError {
     /// The data directory can't be read, or can't be believed.
     #[error("{0}")]
     Disk(DiskError),
+    /// The data directory says what no cluster can be like.
+    #[error("{data}: {error}", data = data.display())]
+    Config {
+        /// The directory.
+        data: PathBuf,
+        /// What is wrong.
+        error: FormError,
+    },
     /// The system refuses something else.
     #[error("{0}")]
     System(io::Error),
@@ -72,11 +82,12 @@ impl Server {
         let token_key = key::load(&settings.token_key)?;
 
         let (door, inbox) = Door::new();
-        let config = &settings.config;
+        let config = &begun(&disk, settings)?;
         let incarnation = disk.superblock().map(|block| block.identity.incarnation);
         let incarnation = incarnation.unwrap_or_default();
         let doorman = Doorman::new(config.clone(), incarnation, recovered.boot);
-        let mesh = Mesh::start(config, doorman, for_peers, door.clone());
+        // Peers are dialed where the file says: it may be newer.
+        let mesh = Mesh::start(&settings.config, doorman, for_peers, door.clone());
         drop(spawn(native::serve(
             for_clients,
             Arc::new(config.clone()),
@@ -164,9 +175,36 @@ fn open(settings: &Settings) -> Result<(Disk, Recovered), StartError> {
     let dir = &settings.data;
     if !Disk::is_formatted(dir) {
         let options = tenure_disk::Options::default();
-        Disk::format(dir, owner, bytes::Bytes::new(), &options).map_err(data_error)?;
+        let genesis = settings.config.shared().encode();
+        Disk::format(dir, owner, genesis, &options).map_err(data_error)?;
     }
     Disk::open(dir, owner, tenure_disk::Options::default()).map_err(data_error)
+}
+
+/// What the cluster began with, as the data directory remembers it: it outranks the file, which may
+/// have been edited since (rule 36).
+fn begun(disk: &Disk, settings: &Settings) -> Result<Config, StartError> {
+    let superblock = disk.superblock();
+    let bytes = superblock.map_or(&[][..], |block| &block.config);
+    let shared = Shared::parse(bytes).map_err(|error| StartError::Config {
+        data: settings.data.clone(),
+        error,
+    })?;
+    let nodes = |shared: &Shared| -> Vec<_> {
+        let members = shared.members().iter();
+        members.map(|member| member.node).collect()
+    };
+    if nodes(&shared) != nodes(settings.config.shared()) {
+        tracing::warn!(
+            "the members in the file are not those that the cluster began with, which count"
+        );
+    }
+    let me = settings.config.me();
+    let config = Config::of(me, shared).map_err(|error| StartError::Config {
+        data: settings.data.clone(),
+        error: error.into(),
+    })?;
+    Ok(config)
 }
 
 fn data_error(error: DiskError) -> StartError {

@@ -1,7 +1,13 @@
 //! A config that exists is right.
 
 use super::*;
+use crate::ids::{Slot, ZoneId};
+use crate::limits::{ADDRESS_BYTES_MAX, CONFIG_HISTORY_MAX, LOCATION_BYTES_MAX, ZONES_MAX};
+use crate::time::Stamp;
 use alloc::vec;
+use proptest::prelude::*;
+
+const GOLDEN: &str = "010707070707070707070707070707070785ceb389d0b6debec2010103010000000002017001630168026175030000000002000764656661756c74000000010470726f6401640000020861752e70657274680305c1bc99d6d998e6c1190503616e6e010470726f6401640000ac0283aef1f9c79292bf3cac0203616e6e0002017001630168026175ad029eb4d197cceee095bd01ad0203616e6e02020861752e7065727468";
 
 fn member(node: u64) -> Member {
     Member {
@@ -45,4 +51,281 @@ fn a_wrong_list_is_refused() {
     assert_eq!(config(0, &[0, 1, 2]), Err(ConfigError::Zero));
     let ten: Vec<u64> = vec![1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
     assert_eq!(config(1, &ten), Err(ConfigError::Size { found: 10 }));
+}
+
+fn genesis() -> Shared {
+    let members = vec![member(2), member(1), member(3)];
+    Shared::genesis(ClusterId([7; 16]), members).unwrap()
+}
+
+fn policy(members_min: u8) -> Change {
+    Change::Policy(Policy {
+        members_min,
+        leader_location: String::from("au.perth"),
+    })
+}
+
+fn zone(name: &str) -> Change {
+    Change::Zone {
+        name: name.into(),
+        quota: Quota {
+            locks: Some(100),
+            ..Quota::default()
+        },
+    }
+}
+
+/// The change of somebody who has seen `shared`.
+fn changed(shared: &Shared, at: u64, change: &Change) -> Result<Shared, Refused> {
+    let expect = shared.mark().change;
+    shared.apply(Slot::new(at), Stamp::from_nanos(at), "ann", expect, change)
+}
+
+/// `count` changes, one a slot from `first`.
+fn chain(shared: &Shared, first: u64, count: usize) -> Shared {
+    (first..).take(count).fold(shared.clone(), |shared, at| {
+        changed(&shared, at, &policy(u8::from(at % 2 == 0))).unwrap()
+    })
+}
+
+#[test]
+fn equal_lists_begin_equal_configurations() {
+    let other = Shared::genesis(ClusterId([7; 16]), vec![member(3), member(2), member(1)]);
+    assert_eq!(other.as_ref().map(Shared::mark), Ok(genesis().mark()));
+    assert_eq!(genesis().mark().change, ChangeId::new(0));
+    let elsewhere = Member {
+        http: "127.0.0.1:7600".into(),
+        ..member(1)
+    };
+    let other = Shared::genesis(ClusterId([7; 16]), vec![elsewhere, member(2), member(3)]);
+    assert_eq!(genesis().judge(other.unwrap().mark()), Standing::Forked);
+    let other = Shared::genesis(ClusterId([8; 16]), vec![member(1), member(2), member(3)]);
+    assert_ne!(other.unwrap().mark(), genesis().mark());
+}
+
+#[test]
+fn a_change_is_a_compare_and_set() {
+    let first = changed(&genesis(), 5, &zone("prod")).unwrap();
+    assert_eq!(first.mark().change, ChangeId::new(5));
+    assert_ne!(first.mark().hash, genesis().mark().hash);
+    let now = first.mark();
+    let late = first.apply(
+        Slot::new(6),
+        Stamp::ZERO,
+        "bob",
+        ChangeId::new(0),
+        &policy(1),
+    );
+    assert_eq!(late, Err(Refused::Moved { now }));
+    // Two changes in one slot would be two states with one number.
+    let same_slot = changed(&first, 5, &policy(1));
+    assert_eq!(same_slot, Err(Refused::Moved { now }));
+    assert!(changed(&first, 6, &policy(1)).is_ok());
+}
+
+#[test]
+fn the_same_change_at_another_place_is_another_state() {
+    let one = changed(&genesis(), 5, &policy(1)).unwrap();
+    let other = changed(&genesis(), 6, &policy(1)).unwrap();
+    assert_ne!(one.mark().hash, other.mark().hash);
+    // And there and back again is not where it began.
+    let back = changed(&one, 7, &Change::Policy(Policy::default())).unwrap();
+    assert_ne!(back.mark().hash, genesis().mark().hash);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let refused = |change: &Change| match changed(&genesis(), 5, change) {
+        Err(Refused::Invalid(what)) => what,
+        other => panic!("not refused: {other:?}"),
+    };
+    assert_eq!(refused(&policy(4)), "there are not so many members");
+    assert_eq!(
+        refused(&Change::Member(member(4))),
+        "there is no such member"
+    );
+    let long = Member {
+        peer: "x".repeat(ADDRESS_BYTES_MAX + 1),
+        ..member(1)
+    };
+    assert_eq!(refused(&Change::Member(long)), "an address is too long");
+    for name in ["", "a b", "a/b", "\u{e9}", &"x".repeat(65)] {
+        assert!(refused(&zone(name)).starts_with("a zone's name"), "{name}");
+    }
+    let far = Policy {
+        members_min: 0,
+        leader_location: "x".repeat(65),
+    };
+    assert_eq!(refused(&Change::Policy(far)), "the location is too long");
+}
+
+#[test]
+fn a_zone_keeps_its_number() {
+    let shared = changed(&genesis(), 5, &zone("a")).unwrap();
+    let shared = changed(&shared, 6, &zone("b")).unwrap();
+    let quota = Quota {
+        locks: Some(7),
+        ..Quota::default()
+    };
+    let again = Change::Zone {
+        name: "a".into(),
+        quota,
+    };
+    let shared = changed(&shared, 7, &again).unwrap();
+    assert_eq!(shared.zone_named("default"), Some(ZoneId::new(0)));
+    assert_eq!(shared.zone_named("a"), Some(ZoneId::new(1)));
+    assert_eq!(shared.zone_named("b"), Some(ZoneId::new(2)));
+    assert_eq!(shared.zone_named("c"), None);
+    assert_eq!(shared.quota(ZoneId::new(1)), quota);
+    assert_eq!(shared.quota(ZoneId::new(9)), Quota::default());
+}
+
+#[test]
+fn there_are_only_so_many_zones() {
+    let mut shared = genesis();
+    for number in 1..ZONES_MAX {
+        let name = std::format!("z{number}");
+        shared = changed(&shared, number as u64, &zone(&name)).unwrap();
+    }
+    let next = ZONES_MAX as u64;
+    let refused = changed(&shared, next, &zone("one-more"));
+    assert_eq!(
+        refused,
+        Err(Refused::Invalid("there are as many zones as there can be"))
+    );
+    assert!(changed(&shared, next, &zone("z1")).is_ok());
+}
+
+#[test]
+fn a_server_behind_is_no_fork() {
+    let old = chain(&genesis(), 5, 3);
+    let new = chain(&old, 20, 2);
+    assert_eq!(new.judge(new.mark()), Standing::Same);
+    assert_eq!(new.judge(old.mark()), Standing::Behind);
+    assert_eq!(new.judge(genesis().mark()), Standing::Behind);
+    assert_eq!(old.judge(new.mark()), Standing::Ahead);
+    // The same number with another hash, and a number that was never one.
+    let other = changed(&changed(&genesis(), 5, &zone("x")).unwrap(), 21, &policy(1)).unwrap();
+    assert_eq!(new.judge(other.mark()), Standing::Forked);
+    assert_eq!(other.judge(old.mark()), Standing::Forked);
+    let never = Mark {
+        change: ChangeId::new(19),
+        hash: 1,
+    };
+    assert_eq!(new.judge(never), Standing::Forked);
+}
+
+#[test]
+fn the_history_is_bounded_and_what_is_forgotten_is_believed() {
+    let old = chain(&genesis(), 5, 1);
+    let new = chain(&old, 6, CONFIG_HISTORY_MAX);
+    assert_eq!(new.history().count(), CONFIG_HISTORY_MAX);
+    assert_eq!(new.judge(old.mark()), Standing::Behind);
+    assert_eq!(new.judge(genesis().mark()), Standing::Behind);
+    let other = Mark {
+        hash: 1,
+        ..genesis().mark()
+    };
+    assert_eq!(new.judge(other), Standing::Forked);
+    let by: Vec<&str> = new.history().map(|past| past.by.as_str()).collect();
+    assert!(by.iter().all(|by| *by == "ann"));
+}
+
+fn sample() -> Shared {
+    let shared = changed(&genesis(), 5, &zone("prod")).unwrap();
+    let moved = Member {
+        node: NodeId::new(2),
+        peer: "p".into(),
+        client: "c".into(),
+        http: "h".into(),
+        location: "au".into(),
+    };
+    let shared = changed(&shared, 300, &Change::Member(moved)).unwrap();
+    changed(&shared, 301, &policy(2)).unwrap()
+}
+
+#[test]
+fn golden_bytes() {
+    let bytes = sample().encode();
+    let hex: String = bytes
+        .iter()
+        .map(|byte| std::format!("{byte:02x}"))
+        .collect();
+    assert_eq!(hex, GOLDEN);
+    assert_eq!(Shared::parse(&bytes), Ok(sample()));
+    assert_eq!(Shared::parse(&genesis().encode()), Ok(genesis()));
+}
+
+#[test]
+fn every_cut_and_every_addition_is_refused() {
+    let bytes = sample().encode();
+    for len in 0..bytes.len() {
+        assert_eq!(Shared::parse(&bytes[..len]), Err(FormError::Form), "{len}");
+    }
+    let longer = [&bytes[..], &[0]].concat();
+    assert_eq!(
+        Shared::parse(&longer),
+        Err(FormError::Trailing { extra: 1 })
+    );
+    let later = [&[2], &bytes[1..]].concat();
+    assert_eq!(Shared::parse(&later), Err(FormError::Version { found: 2 }));
+}
+
+#[test]
+fn what_could_not_be_is_not_believed() {
+    let impossible = |change: &dyn Fn(&mut Shared)| {
+        let mut shared = sample();
+        change(&mut shared);
+        Shared::parse(&shared.encode())
+    };
+    assert!(impossible(&|_| ()).is_ok());
+    assert!(matches!(
+        impossible(&|shared| shared.members.clear()),
+        Err(FormError::Config(_))
+    ));
+    assert!(matches!(
+        impossible(&|shared| shared.members.reverse()),
+        Err(FormError::Config(_))
+    ));
+    let twice = |shared: &mut Shared| {
+        let zone = shared.zones[&ZoneId::new(1)].clone();
+        shared.zones.insert(ZoneId::new(2), zone);
+    };
+    assert_eq!(
+        impossible(&twice),
+        Err(FormError::Impossible("two zones have one name"))
+    );
+    let swap = |shared: &mut Shared| shared.history.swap(0, 1);
+    assert_eq!(
+        impossible(&swap),
+        Err(FormError::Impossible("the history is not in order"))
+    );
+    let long = |shared: &mut Shared| shared.history[0].by = "x".repeat(129);
+    assert!(impossible(&long).is_err());
+}
+
+#[test]
+fn the_first_configuration_fits_a_superblock() {
+    let long = |node: u64| Member {
+        node: NodeId::new(u64::MAX - node),
+        peer: "p".repeat(ADDRESS_BYTES_MAX),
+        client: "c".repeat(ADDRESS_BYTES_MAX),
+        http: "h".repeat(ADDRESS_BYTES_MAX),
+        location: "l".repeat(LOCATION_BYTES_MAX),
+    };
+    let members = (0..MEMBERS_MAX as u64).map(long).collect();
+    let shared = Shared::genesis(ClusterId([7; 16]), members).unwrap();
+    assert!(shared.encode().len() <= 3968, "{}", shared.encode().len());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_parser_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = sample().encode().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(shared) = Shared::parse(&bytes) {
+            prop_assert_eq!(Shared::parse(&shared.encode()), Ok(shared));
+        }
+    }
 }

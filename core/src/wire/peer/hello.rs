@@ -6,6 +6,8 @@
 
 use super::{FrameError, Header, VERSION, cluster_hash};
 use crate::config::Config;
+use crate::config::Mark;
+use crate::config::Standing;
 use crate::ids::{Boot, ClusterId, Epoch, GroupId, Incarnation, NodeId};
 use crate::limits::MEMBERS_MAX;
 use alloc::collections::BTreeMap;
@@ -28,12 +30,21 @@ pub struct Hello {
     pub boot: Boot,
     /// The sender's membership.
     pub epoch: Epoch,
-    /// [`Config::hash`] of it.
-    pub config_hash: u64,
+    /// The state of the sender's shared configuration.
+    pub mark: Mark,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) struct HelloForm(u8, ClusterId, NodeId, NodeId, Incarnation, Boot, Epoch, u64);
+pub(super) struct HelloForm(
+    u8,
+    ClusterId,
+    NodeId,
+    NodeId,
+    Incarnation,
+    Boot,
+    Epoch,
+    Mark,
+);
 
 impl Hello {
     pub(super) const fn form(&self) -> HelloForm {
@@ -45,12 +56,12 @@ impl Hello {
             self.incarnation,
             self.boot,
             self.epoch,
-            self.config_hash,
+            self.mark,
         )
     }
 
     pub(super) const fn from_form(form: HelloForm) -> Self {
-        let HelloForm(version, cluster, node, to, incarnation, boot, epoch, config_hash) = form;
+        let HelloForm(version, cluster, node, to, incarnation, boot, epoch, mark) = form;
         Self {
             version,
             cluster,
@@ -59,7 +70,7 @@ impl Hello {
             incarnation,
             boot,
             epoch,
-            config_hash,
+            mark,
         }
     }
 
@@ -140,15 +151,16 @@ pub enum HelloRefusal {
         /// The peer's.
         found: Boot,
     },
-    /// One epoch, two memberships.
-    #[error("the members of epoch {epoch} are not the same: hash {found:#x}, here {expected:#x}")]
-    Config {
-        /// The epoch.
-        epoch: Epoch,
+    /// Two histories of the shared configuration: one of the servers is of another cluster with the
+    /// same name, or was brought back from something that never happened here.
+    #[error(
+        "the configurations are forked: the peer's is {found}, and here, at {expected}, it is unknown"
+    )]
+    Forked {
         /// The refusing server's.
-        expected: u64,
+        expected: Mark,
         /// The peer's.
-        found: u64,
+        found: Mark,
     },
 }
 
@@ -173,6 +185,11 @@ impl Doorman {
         }
     }
 
+    /// The shared configuration changed.
+    pub fn update(&mut self, config: Config) {
+        self.config = config;
+    }
+
     /// A member's data directory, as it was remembered from an earlier start.
     pub fn remember(&mut self, node: NodeId, incarnation: Incarnation, boot: Boot) {
         self.known.insert(node, (incarnation, boot));
@@ -189,7 +206,7 @@ impl Doorman {
             incarnation: self.incarnation,
             boot: self.boot,
             epoch: self.config.epoch(),
-            config_hash: self.config.hash(),
+            mark: self.config.shared().mark(),
         }
     }
 
@@ -240,15 +257,11 @@ impl Doorman {
         if expected != found {
             return Err(HelloRefusal::NotMe { expected, found });
         }
-        let epoch = self.config.epoch();
-        let (expected, found) = (self.config.hash(), hello.config_hash);
-        if epoch == hello.epoch && expected != found {
-            return Err(HelloRefusal::Config {
-                epoch,
-                expected,
-                found,
-            });
+        // One that is behind is let in: it catches up here.
+        let (expected, found) = (self.config.shared().mark(), hello.mark);
+        match self.config.shared().judge(found) {
+            Standing::Forked => Err(HelloRefusal::Forked { expected, found }),
+            Standing::Same | Standing::Behind | Standing::Ahead => Ok(()),
         }
-        Ok(())
     }
 }
