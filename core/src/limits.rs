@@ -46,9 +46,6 @@ pub const BATCH_BYTES_MAX: usize = 256 << 10;
 /// Bytes of one peer frame: a batch of entries of which one may be of the largest size, and a head.
 pub const FRAME_BYTES_MAX: usize = (1 << 20) + (512 << 10);
 
-/// Chunks of a snapshot that may be on their way to the disk: a sweep that is faster waits.
-pub const SNAPSHOT_CHUNKS_OPEN: usize = 16;
-
 /// A leader silent for this long is suspected; a stalled leader loses agreed time beyond it.
 pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(150);
 /// A server pings its peers this often.

@@ -225,8 +225,7 @@ impl Node {
             }
             Input::Loaded { first, entries } => self.loaded(first, entries, effects, out),
             Input::Space { space } => self.replica.on_space(space),
-            Input::ChunkStored { .. }
-            | Input::SnapshotDurable { .. }
+            Input::SnapshotDurable { .. }
             | Input::SnapshotFailed { .. }
             | Input::ChunkLoaded { .. } => {}
             Input::Request { tag, request } => self.request(tag, request, effects, out),

@@ -36,7 +36,6 @@ mod record;
 pub mod recovery;
 mod seal;
 mod segment;
-pub mod snapshot;
 pub mod superblock;
 pub mod writer;
 

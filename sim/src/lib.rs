@@ -21,6 +21,7 @@
 pub mod check;
 pub mod clock;
 pub mod disk;
+pub mod graph;
 pub mod judges;
 pub mod load;
 pub mod marks;

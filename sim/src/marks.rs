@@ -64,6 +64,7 @@ marks! {
     CrashInOpen = Fault "crash_in_open",
     PowerCut = Fault "power_cut_on_all",
     Pause = Fault "pause",
+    Graph = Fault "stable_graph",
     SectorLost = Fault "disk_sector_lost",
     SectorKept = Fault "disk_unsynced_sector_kept",
     Torn = Fault "disk_group_torn",

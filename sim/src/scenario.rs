@@ -44,6 +44,9 @@ pub enum Scenario {
     Echoes,
     /// No two servers hear each other for longer than a request waits.
     Outage,
+    /// One stable graph after another, each of which must get a leader in time, and keep it
+    /// (K31, K32).
+    Graphs,
 }
 
 impl Scenario {
@@ -61,6 +64,7 @@ impl Scenario {
         ("black-holes", Self::BlackHoles),
         ("echoes", Self::Echoes),
         ("outage", Self::Outage),
+        ("graphs", Self::Graphs),
     ];
 
     /// By its name.
@@ -173,6 +177,8 @@ pub struct Plan {
     pub faults: Vec<Fault>,
     /// When each client decides, in order.
     pub wishes: Vec<Wishes>,
+    /// One stable graph follows another.
+    pub graphs: bool,
 }
 
 impl Plan {
@@ -214,6 +220,7 @@ impl Plan {
                 plan.safety = 40 * SECOND;
                 plan.trouble(6 * SECOND, &[(Trouble::CutAll, 2), (Trouble::Mend, 1)]);
             }
+            Scenario::Graphs => plan.stable_graphs(&mut rand),
             Scenario::BlackHoles => {
                 plan.trouble(SECOND, &[(Trouble::BlackHole, 3), (Trouble::Mend, 1)]);
             }
@@ -273,6 +280,7 @@ impl Plan {
             lateness: false,
             faults: Vec::new(),
             wishes: Vec::new(),
+            graphs: false,
         }
     }
 
@@ -411,6 +419,21 @@ impl Plan {
         self.net.delay_mean = 3 * MS;
         self.load.clients = 12;
         self.load.think = 20 * MS;
+    }
+
+    /// Everything but the graph is well, so that a bound can be kept.
+    fn stable_graphs(&mut self, rand: &mut Rand) {
+        self.graphs = true;
+        self.servers = if rand.chance(500_000) { 3 } else { 5 };
+        self.safety = 80 * SECOND;
+        self.net.delay_mean = rand.log_uniform(50_000, MS);
+        self.host.sync_mean = rand.log_uniform(20_000, MS);
+        self.load.clients = 12;
+        self.load.think = 20 * MS;
+        self.load.hold = 30 * MS;
+        self.load.patience = 200 * MS;
+        self.load.crash_ppm = 0;
+        self.nemesis.down_mean = 3_600 * SECOND;
     }
 
     fn duels(&mut self, rand: &mut Rand) {

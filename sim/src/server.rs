@@ -105,6 +105,10 @@ pub struct Server {
     pub rand: Rand,
     seed: u64,
     knobs: Rc<HostKnobs>,
+    sync_factor: u64,
+    hangs_until: Nanos,
+    /// When its process had its last round.
+    round_at: Nanos,
     token_key: [u8; 32],
 }
 
@@ -128,6 +132,9 @@ impl Server {
             rand: Rand::nth(seed, "disk", index),
             seed,
             knobs,
+            sync_factor: 1,
+            hangs_until: 0,
+            round_at: 0,
             token_key: [7; 32],
         }
     }
@@ -157,6 +164,18 @@ impl Server {
     /// No sync hangs any more that begins from now on: with a majority of two, one hung disk is none.
     pub fn mend_disk(&mut self) {
         Rc::make_mut(&mut self.knobs).slow_sync_ppm = 0;
+        self.sync_factor = 1;
+        self.hangs_until = 0;
+    }
+
+    /// From now on each sync takes so many times longer.
+    pub const fn slow_disk(&mut self, factor: u64) {
+        self.sync_factor = factor;
+    }
+
+    /// A sync that begins before then ends no sooner.
+    pub const fn hang_disk(&mut self, until: Nanos) {
+        self.hangs_until = until;
     }
 
     fn sync_delay(&mut self, now: Nanos, slow: &mut bool) -> Nanos {
@@ -166,7 +185,8 @@ impl Server {
             *slow = true;
             delay = delay.saturating_mul(1_000).min(4_000_000_000);
         }
-        delay
+        let hangs = self.hangs_until.saturating_sub(self.round_at);
+        delay.saturating_mul(self.sync_factor).max(hangs)
     }
 
     fn serve(&mut self, now: Nanos, recovered: Recovered, storage: Storage) {
@@ -198,6 +218,7 @@ impl Server {
 
     /// One round of the host's loop: what the node wants done after hearing what is at hand.
     pub fn round(&mut self, now: Nanos) -> Vec<Output> {
+        self.round_at = now;
         let take = self.knobs.inputs_max;
         let round = self.rand.at(now).exponential(self.knobs.round_mean);
         let Life::Up(process) = &mut self.life else {

@@ -2,6 +2,7 @@
 
 mod effects;
 mod event;
+mod graphs;
 mod liveness;
 mod nemesis;
 mod watch;
@@ -19,6 +20,7 @@ use crate::scenario::{Fault, MS, Plan, SECOND};
 use crate::server::{Life, Server};
 use crate::trace::{Columns, Trace};
 use event::{Event, Queue};
+use graphs::Graphs;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use tenure_core::ids::{Fence, Slot};
@@ -71,6 +73,7 @@ pub struct World {
     /// The store behind each lock refuses a lower fence than it has seen.
     stores: BTreeMap<Key, Fence>,
     phase: Phase,
+    graphs: Graphs,
     /// Who must work in the liveness phase.
     core: Vec<usize>,
     rounds: u64,
@@ -135,6 +138,7 @@ impl World {
             crashes: Rand::stream(seed, "crashes"),
             stores: BTreeMap::new(),
             phase: Phase::Safety,
+            graphs: Graphs::new(seed),
             core: Vec::new(),
             rounds: 0,
             settled: Slot::new(0),
@@ -160,6 +164,9 @@ impl World {
             self.expect_wish(client);
         }
         self.expect_fault();
+        if self.plan.graphs {
+            self.plan_graph(SECOND, graphs::Step::Mend);
+        }
         self.queue.push(self.plan.safety, Event::Heal);
     }
 
@@ -283,6 +290,7 @@ impl World {
             Event::Store { key, fence } => self.store(key, fence),
             Event::Wish { client } => self.wish(client),
             Event::Trouble => self.trouble(),
+            Event::Graph { number, step } => self.graph(number, step),
             Event::Heal => self.heal(),
             Event::Drain => self.drain(),
             Event::Settle => self.settled = self.judges.votes.contiguous(),

@@ -101,7 +101,6 @@ impl Steps for Script {
             | Input::Peer { .. }
             | Input::Loaded { .. }
             | Input::Space { .. }
-            | Input::ChunkStored { .. }
             | Input::SnapshotDurable { .. }
             | Input::SnapshotFailed { .. }
             | Input::ChunkLoaded { .. } => {}

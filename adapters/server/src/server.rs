@@ -217,7 +217,6 @@ fn data_error(error: DiskError) -> StartError {
         | DiskError::AlreadyFormatted { .. }
         | DiskError::SuperblockMissing { .. }
         | DiskError::Superblock { .. }
-        | DiskError::SnapshotMissing { .. }
         | DiskError::Damaged { .. }
         | DiskError::Full { .. }
         | DiskError::Append(_)

@@ -18,6 +18,9 @@ const SILENCE: Duration = Duration::from_millis(120);
 /// How long a candidate waits for answers before it begins anew.
 const TRY: Duration = CHECK_QUORUM;
 
+/// How long a leader that got nothing through leaves it to others to lead.
+const STEP_ASIDE: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(super) struct Election {
     freshest: Beat,
@@ -81,6 +84,12 @@ impl Election {
     pub(super) fn rest(&mut self, now: Timestamp, rng: &mut Rng) {
         self.jitter = Duration::from_millis(rng.below(JITTER_MS_MAX + 1));
         self.patient_until = self.patient_until.max(now.plus(RANK_DELAY));
+    }
+
+    /// A leader whose proposals did not get through lets another one try first: its links or its disk
+    /// are the likely reason, and its log is the longest, so that it would win again (F10b).
+    pub(super) fn step_aside(&mut self, now: Timestamp) {
+        self.patient_until = self.patient_until.max(now.plus(STEP_ASIDE));
     }
 
     /// Takes what is news; the same beat again is none, or two followers would keep a dead leader

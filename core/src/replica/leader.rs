@@ -353,9 +353,13 @@ impl Replica {
     }
 
     pub(super) fn tick_leader(&mut self, out: &mut Vec<Effect>) {
-        if let Role::Leading(leading) = &self.role
-            && leading.is_lost(self.now, &self.log)
-        {
+        let Role::Leading(leading) = &self.role else {
+            return;
+        };
+        if leading.is_stalled(self.now) {
+            self.election.step_aside(self.now);
+        }
+        if leading.is_lost(self.now, &self.log) {
             self.follow(out);
         }
     }

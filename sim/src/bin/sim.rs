@@ -99,6 +99,7 @@ fn scenario_of(index: u64) -> Scenario {
         11 => Scenario::Pauses,
         13 => Scenario::IdleFailover,
         12 => Scenario::Outage,
+        6 => Scenario::Graphs,
         14 => Scenario::BlackHoles,
         15 => Scenario::Calm,
         _ => Scenario::Swarm,

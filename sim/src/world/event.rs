@@ -1,5 +1,6 @@
 //! What happens, and when.
 
+use super::graphs::Step;
 use crate::Nanos;
 use crate::load::Why;
 use crate::net::Frame;
@@ -55,6 +56,8 @@ pub(super) enum Event {
     Wish { client: usize },
     /// The nemesis does something.
     Trouble,
+    /// Something is done to the graph, if it is still the one with this number.
+    Graph { number: u64, step: Step },
     /// The safety phase ends.
     Heal,
     /// Clients stop to want new things.

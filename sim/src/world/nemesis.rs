@@ -98,7 +98,7 @@ impl World {
     }
 
     /// Its process stands still; what it would have been told waits.
-    fn pause(&mut self, index: usize, stall: crate::Nanos) {
+    pub(super) fn pause(&mut self, index: usize, stall: crate::Nanos) {
         let until = self.now + stall;
         if let Some(process) = self.servers[index].process() {
             self.marks.hit(Mark::Pause);
@@ -106,7 +106,7 @@ impl World {
         }
     }
 
-    fn isolate(&mut self, index: usize) {
+    pub(super) fn isolate(&mut self, index: usize) {
         for other in 0..self.servers.len() {
             if other != index {
                 self.net.cut(index, other, true);
@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    fn cut_some(&mut self) {
+    pub(super) fn cut_some(&mut self) {
         for from in 0..self.servers.len() {
             for to in 0..from {
                 if self.nemesis.chance(400_000) {
@@ -130,7 +130,7 @@ impl World {
         }
     }
 
-    fn mend(&mut self) {
+    pub(super) fn mend(&mut self) {
         for from in 0..self.servers.len() {
             for to in 0..self.servers.len() {
                 self.net.cut(from, to, false);

@@ -1,0 +1,121 @@
+//! Who hears whom, and stays so for a while. Partial partitions kept real clusters without a leader
+//! for hours (Cloudflare 2020), so each graph here has a bound within which a leader must serve.
+
+use crate::Nanos;
+use crate::rand::Rand;
+use crate::scenario::{MS, SECOND};
+
+/// A graph of servers, or one thing that is wrong with the leader, that stays as it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Graph {
+    /// All hear all.
+    Whole,
+    /// Two servers do not hear each other, all others hear both (Cloudflare, November 2020).
+    Triangle,
+    /// Only one server hears a majority, and it did not lead (OmniPaxos, "quorum loss").
+    QuorumLoss,
+    /// The same, with a log that lags, and the leader is gone (OmniPaxos, "constrained election").
+    Constrained,
+    /// Each server hears its neighbours in a row (OmniPaxos, "chained").
+    Chain,
+    /// Of five servers the fourth hears only the second, and the fifth only the third (Howard and
+    /// Abraham, "Raft does not guarantee liveness in the face of network faults", 2020).
+    Howard,
+    /// Some links are cut.
+    Random,
+    /// A server is heard by nobody.
+    Mute,
+    /// A server hears nobody.
+    Deaf,
+    /// One direction of one link is cut.
+    OneWay,
+    /// One link comes and goes.
+    Flapping,
+    /// Servers stop hearing, one after the other, and hear again in another order
+    /// (FoundationDB's swizzle).
+    Swizzle,
+    /// The leader's large frames vanish (F10b).
+    BlackHole,
+    /// The leader's disk is a hundred times slower than the others'.
+    SlowDisk,
+    /// The leader's disk answers nothing any more.
+    HungDisk,
+    /// The leader dies, and its connections break.
+    Killed,
+    /// The leader stands still.
+    Stopped,
+    /// The leader is cut off.
+    CutOff,
+}
+
+impl Graph {
+    const ALL: &[Self] = &[
+        Self::Whole,
+        Self::Triangle,
+        Self::QuorumLoss,
+        Self::Constrained,
+        Self::Chain,
+        Self::Howard,
+        Self::Random,
+        Self::Mute,
+        Self::Deaf,
+        Self::OneWay,
+        Self::Flapping,
+        Self::Swizzle,
+        Self::BlackHole,
+        Self::SlowDisk,
+        Self::HungDisk,
+        Self::Killed,
+        Self::Stopped,
+        Self::CutOff,
+    ];
+
+    /// One that `servers` servers can have.
+    pub fn draw(rand: &mut Rand, servers: usize) -> Self {
+        let can = |graph: &&Self| servers >= graph.servers_min();
+        let graphs: Vec<Self> = Self::ALL.iter().filter(can).copied().collect();
+        graphs[rand.index(graphs.len())]
+    }
+
+    const fn servers_min(self) -> usize {
+        match self {
+            Self::QuorumLoss | Self::Constrained | Self::Howard => 5,
+            Self::Whole
+            | Self::Triangle
+            | Self::Chain
+            | Self::Random
+            | Self::Mute
+            | Self::Deaf
+            | Self::OneWay
+            | Self::Flapping
+            | Self::Swizzle
+            | Self::BlackHole
+            | Self::SlowDisk
+            | Self::HungDisk
+            | Self::Killed
+            | Self::Stopped
+            | Self::CutOff => 3,
+        }
+    }
+
+    /// How soon a leader serves, and stays from then on.
+    pub const fn bound(self) -> Nanos {
+        match self {
+            Self::Killed => 300 * MS,
+            Self::Stopped | Self::CutOff => SECOND,
+            Self::BlackHole | Self::HungDisk | Self::SlowDisk => 4 * SECOND,
+            Self::Whole
+            | Self::Triangle
+            | Self::QuorumLoss
+            | Self::Constrained
+            | Self::Chain
+            | Self::Howard
+            | Self::Random
+            | Self::Mute
+            | Self::Deaf
+            | Self::OneWay
+            | Self::Flapping
+            | Self::Swizzle => 1_500 * MS,
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Sets one stable graph after another, and asks each time: does a leader serve within its bound,
+//! after at most a few elections, and does it stay (K31, K32)?
+
+use super::World;
+use super::event::Event;
+use crate::Nanos;
+use crate::graph::Graph;
+use crate::marks::Mark;
+use crate::rand::Rand;
+use crate::scenario::{MS, SECOND};
+use tenure_core::ids::{Ballot, Slot};
+
+/// How long everything is whole between two graphs.
+const WHOLE: Nanos = 2 * SECOND;
+/// How long a graph stays once its leader must be found.
+const STAYS: Nanos = 4 * SECOND;
+/// Elections that finding a leader may take.
+const ELECTIONS_MAX: u64 = 3;
+
+/// What is done to the graph next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    /// All is mended, and the next graph is drawn.
+    Mend,
+    /// It is set.
+    Set,
+    /// By now a leader must serve.
+    Bound,
+    /// It must still do so.
+    Look,
+    /// A link that comes and goes does so.
+    Flap,
+}
+
+/// Who leads, and how far the log has come under it.
+#[derive(Clone, Copy, Debug)]
+struct Reign {
+    ballot: Ballot,
+    elections: u64,
+    chosen: Slot,
+}
+
+/// The graph that is set.
+#[derive(Debug)]
+pub(super) struct Graphs {
+    rand: Rand,
+    graph: Graph,
+    /// Counts the graphs: what was planned for an earlier one is not for this one.
+    number: u64,
+    /// The server that the graph is about.
+    subject: usize,
+    elections: u64,
+    chosen: Slot,
+    reign: Option<Reign>,
+    flapping: Option<(usize, usize, bool)>,
+}
+
+impl Graphs {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            rand: Rand::stream(seed, "graphs"),
+            graph: Graph::Whole,
+            number: 0,
+            subject: 0,
+            elections: 0,
+            chosen: Slot::new(0),
+            reign: None,
+            flapping: None,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn plan_graph(&mut self, after: Nanos, step: Step) {
+        let number = self.graphs.number;
+        self.queue
+            .push(self.now + after, Event::Graph { number, step });
+    }
+
+    pub(super) fn graph(&mut self, number: u64, step: Step) {
+        if self.graphs.number != number || self.phase != super::Phase::Safety {
+            return;
+        }
+        match step {
+            Step::Mend => self.mend_graph(),
+            Step::Set => self.set_graph(),
+            Step::Bound => self.judge_bound(),
+            Step::Look => self.judge_reign(),
+            Step::Flap => self.flap(),
+        }
+    }
+
+    fn mend_graph(&mut self) {
+        self.graphs.number += 1;
+        self.graphs.reign = None;
+        self.graphs.flapping = None;
+        self.mend();
+        for index in 0..self.servers.len() {
+            self.servers[index].mend_disk();
+            self.queue
+                .push(self.now + MS, Event::PowerOn { server: index });
+        }
+        let servers = self.servers.len();
+        self.graphs.graph = Graph::draw(&mut self.graphs.rand, servers);
+        if self.graphs.graph == Graph::Constrained {
+            // Who will be the only one with a majority misses what is decided until then.
+            self.graphs.subject = self.graphs.rand.index(servers);
+            let hub = self.graphs.subject;
+            self.isolate(hub);
+        }
+        self.plan_graph(WHOLE, Step::Set);
+    }
+
+    fn set_graph(&mut self) {
+        let graph = self.graphs.graph;
+        let leader = self.ruler().map(|(index, _)| index);
+        let leader = leader.unwrap_or_else(|| self.graphs.rand.index(self.servers.len()));
+        self.graphs.elections = self.marks.count(Mark::Election);
+        self.graphs.chosen = self.judges.votes.contiguous();
+        self.apply_graph(graph, leader);
+        self.marks.hit(Mark::Graph);
+        self.trace(leader, &format!("graph {graph:?}"));
+        if self.hub_exists() {
+            self.plan_graph(graph.bound(), Step::Bound);
+        }
+        self.plan_graph(graph.bound() + STAYS, Step::Mend);
+    }
+
+    fn apply_graph(&mut self, graph: Graph, leader: usize) {
+        let servers = self.servers.len();
+        let mut order: Vec<usize> = (0..servers).collect();
+        self.graphs.rand.shuffle(&mut order);
+        let other = order[usize::from(order[0] == leader)];
+        let any = order[0];
+        match graph {
+            Graph::Whole => {}
+            Graph::Triangle => self.cut_both(any, order[1]),
+            Graph::QuorumLoss => self.keep_links(|a, b| a == other || b == other),
+            Graph::Constrained => {
+                self.mend();
+                let hub = self.graphs.subject;
+                self.keep_links(|a, b| (a == hub || b == hub) && a != leader && b != leader);
+            }
+            Graph::Chain => {
+                let place = |server| order.iter().position(|at| *at == server).unwrap_or(0);
+                self.keep_links(|a, b| place(a).abs_diff(place(b)) == 1);
+            }
+            Graph::Howard => {
+                let place = |server| order.iter().position(|at| *at == server).unwrap_or(0);
+                self.keep_links(|a, b| {
+                    let (low, high) = (place(a).min(place(b)), place(a).max(place(b)));
+                    high < 3 || (low, high) == (1, 3) || (low, high) == (2, 4)
+                });
+            }
+            Graph::Random => self.cut_some(),
+            Graph::Mute | Graph::Deaf => {
+                let one = if self.graphs.rand.chance(500_000) {
+                    leader
+                } else {
+                    other
+                };
+                for peer in (0..servers).filter(|peer| *peer != one) {
+                    let (from, to) = if graph == Graph::Mute {
+                        (one, peer)
+                    } else {
+                        (peer, one)
+                    };
+                    self.net.cut(from, to, true);
+                }
+            }
+            Graph::OneWay => self.net.cut(any, order[1], true),
+            Graph::Flapping => {
+                self.graphs.flapping = Some((any, order[1], false));
+                self.plan_graph(MS, Step::Flap);
+            }
+            Graph::Swizzle => self.swizzle(&order),
+            Graph::BlackHole => {
+                let bytes_max = self.graphs.rand.log_uniform(20, 60) as usize;
+                for peer in 0..servers {
+                    self.net.black_hole(leader, peer, Some(bytes_max));
+                }
+            }
+            Graph::SlowDisk => self.servers[leader].slow_disk(100),
+            Graph::HungDisk => {
+                let until = self.now + graph.bound() + STAYS;
+                self.servers[leader].hang_disk(until);
+            }
+            Graph::Killed => {
+                self.crash(leader, Mark::Crash);
+                for peer in (0..servers).filter(|peer| *peer != leader) {
+                    self.hint(peer, leader, false);
+                }
+            }
+            Graph::Stopped => self.pause(leader, graph.bound() + STAYS),
+            Graph::CutOff => self.keep_links(|a, b| a != leader && b != leader),
+        }
+    }
+
+    fn cut_both(&mut self, a: usize, b: usize) {
+        self.net.cut(a, b, true);
+        self.net.cut(b, a, true);
+    }
+
+    fn keep_links(&mut self, keep: impl Fn(usize, usize) -> bool) {
+        for from in 0..self.servers.len() {
+            for to in 0..self.servers.len() {
+                if from != to && !keep(from, to) {
+                    self.net.cut(from, to, true);
+                }
+            }
+        }
+    }
+
+    fn swizzle(&mut self, order: &[usize]) {
+        let half = Graph::Swizzle.bound() / 4;
+        for (place, server) in order.iter().enumerate() {
+            let until = self.now + half + self.graphs.rand.below(half);
+            let until = until + place as u64 * MS;
+            for peer in 0..self.servers.len() {
+                self.net.clog(peer, *server, until);
+            }
+        }
+    }
+
+    fn flap(&mut self) {
+        let Some((a, b, cut)) = self.graphs.flapping else {
+            return;
+        };
+        self.graphs.flapping = Some((a, b, !cut));
+        self.net.cut(a, b, !cut);
+        self.net.cut(b, a, !cut);
+        for (one, other) in [(a, b), (b, a)] {
+            self.hint(one, other, cut);
+        }
+        let after = self.graphs.rand.log_uniform(5 * MS, 400 * MS);
+        self.plan_graph(after, Step::Flap);
+    }
+
+    fn works(&self, index: usize) -> bool {
+        let process = self.servers[index].process_ref();
+        process.is_some_and(|process| process.busy_until < self.now + 100 * MS)
+    }
+
+    /// Whether a server hears and is heard by a majority, itself among it.
+    fn is_hub(&self, index: usize) -> bool {
+        let reaches = |peer: &usize| {
+            let both = self.net.is_open(index, *peer) && self.net.is_open(*peer, index);
+            *peer == index || both && self.works(*peer)
+        };
+        let reached = (0..self.servers.len()).filter(reaches).count();
+        self.works(index) && reached > self.servers.len() / 2
+    }
+
+    fn hub_exists(&self) -> bool {
+        (0..self.servers.len()).any(|index| self.is_hub(index))
+    }
+
+    /// The server that leads under the highest ballot, and that ballot.
+    fn ruler(&self) -> Option<(usize, Ballot)> {
+        let leads = |index: usize| {
+            let view = self.servers[index].process_ref()?.node.view();
+            (view.role == "leader").then_some((index, view.ballot))
+        };
+        let leaders = (0..self.servers.len()).filter_map(leads);
+        leaders.max_by_key(|(_, ballot)| *ballot)
+    }
+
+    fn judge_bound(&mut self) {
+        let graph = self.graphs.graph;
+        let elections = self.marks.count(Mark::Election);
+        let chosen = self.judges.votes.contiguous();
+        let under = self.judges.votes.chosen(chosen).map(|chosen| chosen.ballot);
+        let ruler = self.ruler().filter(|(index, ballot)| {
+            self.is_hub(*index) && Some(*ballot) == under && chosen > self.graphs.chosen
+        });
+        let taken = elections - self.graphs.elections;
+        let docket = &mut self.judges.docket;
+        docket.check(
+            ruler.is_some(),
+            "a stable graph gets a leader that serves",
+            || {
+                let bound = graph.bound() / MS;
+                format!("{graph:?}: none after {bound} ms, {taken} elections")
+            },
+        );
+        docket.check(
+            taken <= ELECTIONS_MAX,
+            "a stable graph gets its leader soon",
+            || format!("{graph:?}: {taken} elections"),
+        );
+        if let Some((_, ballot)) = ruler {
+            self.graphs.reign = Some(Reign {
+                ballot,
+                elections,
+                chosen,
+            });
+            self.plan_graph(SECOND, Step::Look);
+        }
+    }
+
+    fn judge_reign(&mut self) {
+        let graph = self.graphs.graph;
+        let Some(reign) = self.graphs.reign else {
+            return;
+        };
+        let chosen = self.judges.votes.contiguous();
+        let elections = self.marks.count(Mark::Election) - reign.elections;
+        let leads = self
+            .ruler()
+            .is_some_and(|(_, ballot)| ballot == reign.ballot);
+        let docket = &mut self.judges.docket;
+        docket.check(
+            leads && elections == 0,
+            "a stable graph keeps its leader",
+            || format!("{graph:?}: {elections} more elections"),
+        );
+        docket.check(
+            chosen > reign.chosen,
+            "the leader of a stable graph serves",
+            || format!("{graph:?}: nothing after slot {chosen} in a second"),
+        );
+        self.graphs.reign = Some(Reign { chosen, ..reign });
+        self.plan_graph(SECOND, Step::Look);
+    }
+}
