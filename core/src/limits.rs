@@ -46,6 +46,19 @@ pub const BATCH_BYTES_MAX: usize = 256 << 10;
 /// Bytes of one peer frame: a batch of entries of which one may be of the largest size, and a head.
 pub const FRAME_BYTES_MAX: usize = (1 << 20) + (512 << 10);
 
+/// Bytes of log entries after which a snapshot is due.
+pub const SNAPSHOT_BYTES: u64 = 64 << 20;
+/// Bytes of one chunk of a snapshot.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+/// Chunks that a server asks for at a time.
+pub const SNAPSHOT_WINDOW: u32 = 4;
+/// A source of a snapshot that says nothing for this long is left for another.
+pub const TRANSFER_PATIENCE: Duration = Duration::from_millis(500);
+/// Bytes a second that a server gives to peers that catch up, of its log and its snapshots.
+pub const CATCHUP_BYTES_PER_SECOND: u64 = 32 << 20;
+/// Bytes that it gives at once after a pause.
+pub const CATCHUP_BYTES_MAX: u64 = 1 << 20;
+
 /// A leader silent for this long is suspected; a stalled leader loses agreed time beyond it.
 pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(150);
 /// A server pings its peers this often.
@@ -120,6 +133,7 @@ pub const WAITERS_SHOWN_MAX: usize = 100;
 const _: () = {
     assert!(COMMAND_BYTES_MAX < ENTRY_BYTES_MAX);
     assert!(BATCH_BYTES_MAX + ENTRY_BYTES_MAX <= FRAME_BYTES_MAX);
+    assert!(SNAPSHOT_CHUNK_BYTES <= BATCH_BYTES_MAX);
     assert!(KEY_BYTES_MAX + HOLDER_BYTES_MAX + PRINCIPAL_BYTES_MAX < COMMAND_BYTES_MAX);
     assert!(PENDING_MAX < VIA_WINDOW);
     assert!(GRACE.as_nanos() < Duration::from_millis(TTL_MS_MIN).as_nanos());

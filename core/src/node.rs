@@ -34,12 +34,13 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use hold::Hold;
 use input::Input;
+pub use loads::Budget;
 use loads::Loads;
 use output::{Halt, Note, Output};
 use pending::Pending;
 use proof::Proofs;
 use reads::Reads;
-use snapshots::Restored;
+use snapshots::{Restored, Snapshots};
 
 /// While anything has a deadline, an entry carries a stamp at least this often (rule 19): what a
 /// change of leader can lose of agreed time is bounded by it.
@@ -57,6 +58,7 @@ pub struct Node {
     pending: Pending,
     reads: Reads,
     loads: Loads,
+    snapshots: Snapshots,
     proofs: Proofs,
     effects: Vec<Effect>,
     halted: bool,
@@ -112,19 +114,32 @@ impl Node {
     ) -> Self {
         let boot = recovered.boot;
         let hold = Hold::new(recovered.promised);
-        let machine = snapshot.map_or_else(|| Machine::seeded(seed), |found| found.machine);
-        assert!(
-            machine.applied() <= recovered.decided,
-            "what a snapshot holds is decided"
-        );
         let start_note = codec::encode_start(fence_floor);
+        let mut snapshots = Snapshots::new(None);
+        let mut machine = Machine::seeded(seed);
+        let mut replica = Replica::boot(config.clone(), recovered, seed, start_note, now);
+        if let Some(Restored {
+            id,
+            chunks,
+            machine: found,
+        }) = snapshot
+        {
+            assert!(
+                found.applied() == id.slot && id.slot <= replica.decided(),
+                "what a snapshot holds is decided"
+            );
+            replica.on_snapshot_durable(id, chunks);
+            snapshots = Snapshots::new(Some(id));
+            machine = found;
+        }
         Self {
-            replica: Replica::boot(config.clone(), recovered, seed, start_note, now),
+            replica,
             machine,
             hold,
             pending: Pending::new(config.me(), boot),
             reads: Reads::new(boot),
-            loads: Loads::default(),
+            loads: Loads::new(Budget::default(), now),
+            snapshots,
             proofs: Proofs::new(secrets),
             effects: Vec::new(),
             halted: false,
@@ -153,7 +168,9 @@ impl Node {
         let replica = self.replica.wake_at();
         let pending = self.pending.wake_at().unwrap_or(Timestamp::MAX);
         let reads = self.reads.wake_at().unwrap_or(Timestamp::MAX);
-        let wake = replica.min(pending).min(reads).min(self.expiry_wake_at());
+        let disk = self.loads.wake_at().unwrap_or(Timestamp::MAX);
+        let wake = replica.min(pending).min(reads).min(disk);
+        let wake = wake.min(self.expiry_wake_at());
         (!self.halted).then_some(wake)
     }
 
@@ -225,9 +242,10 @@ impl Node {
             }
             Input::Loaded { first, entries } => self.loaded(first, entries, effects, out),
             Input::Space { space } => self.replica.on_space(space),
-            Input::SnapshotDurable { .. }
-            | Input::SnapshotFailed { .. }
-            | Input::ChunkLoaded { .. } => {}
+            Input::SnapshotDurable { .. } | Input::SnapshotFailed { .. } => {}
+            Input::ChunkLoaded { id, index, bytes } => {
+                self.chunk_loaded(id, index, bytes, effects);
+            }
             Input::Request { tag, request } => self.request(tag, request, effects, out),
             Input::Gone { tag } => self.gone(tag, effects),
         }
@@ -255,6 +273,7 @@ impl Node {
                 self.perform(effect, effects, out);
             }
             self.apply_decided(effects, out);
+            self.start_loads(effects, out);
             if effects.is_empty() {
                 break;
             }
@@ -268,10 +287,11 @@ impl Node {
             }
             Effect::Append { number, record } => out.push(Output::Append { number, record }),
             Effect::Promise { ballot } => out.push(Output::Promise { ballot }),
-            Effect::Load { peer, from } => {
-                self.loads.decided(self.replica.decided());
-                self.loads.for_peer(peer, from, out);
-            }
+            Effect::Load { peer, from } => self.loads.want_entries(peer, from),
+            Effect::LoadChunk { peer, id, index } => self.loads.want_chunk(peer, id, index),
+            // No machine can be restored from a snapshot yet.
+            Effect::Receive { id, .. } => self.replica.reject_snapshot(id),
+            Effect::Abandon { .. } => {}
             Effect::Refused { numbers, reason } => self.refused(&numbers, reason, out),
             Effect::Unsent { numbers } => self.pending.unsent(&numbers),
             Effect::ReadAt { nonce, slot, stamp } => {

@@ -21,6 +21,7 @@
 //! | `clock` | agreed time |
 //! | `log` | what was accepted and decided |
 //! | `catchup` | getting and giving decided entries |
+//! | `transfer` | getting and giving snapshots |
 
 mod acceptor;
 mod candidate;
@@ -35,10 +36,11 @@ pub mod quorum;
 mod reads;
 pub mod record;
 mod rounds;
+mod transfer;
 
 use crate::config::Config;
 use crate::entry::Entry;
-use crate::ids::{Ballot, Boot, NodeId, RecordNo, Seed, Slot};
+use crate::ids::{Ballot, Boot, NodeId, RecordNo, Seed, Slot, SnapshotId};
 use crate::rng::Rng;
 use crate::time::{Stamp, Timestamp};
 use acceptor::{Accept, Acceptor};
@@ -57,6 +59,7 @@ use quorum::Piece;
 use reads::Reads;
 use record::{Record, Recovered};
 use rounds::{Pong, Rounds};
+use transfer::Transfer;
 
 /// What must be durable before a word may be said.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,12 +96,41 @@ pub enum Effect {
         /// The promise.
         ballot: Ballot,
     },
-    /// Read decided entries from the log for a peer that catches up.
+    /// A peer that catches up asks for decided entries: [`Replica::give_decided`] some, or
+    /// [`Replica::offer_snapshot`].
     Load {
         /// The peer.
         peer: NodeId,
         /// The first slot wanted.
         from: Slot,
+    },
+    /// A peer asks for a chunk of a durable snapshot: [`Replica::give_chunk`].
+    LoadChunk {
+        /// The peer.
+        peer: NodeId,
+        /// The snapshot.
+        id: SnapshotId,
+        /// Which chunk.
+        index: u32,
+    },
+    /// The next chunk of a snapshot that is fetched; index 0 begins. Once all of it is checked and
+    /// durable here, [`Replica::install`]; if it can't be, [`Replica::reject_snapshot`].
+    Receive {
+        /// Who sent it.
+        from: NodeId,
+        /// The snapshot.
+        id: SnapshotId,
+        /// Which chunk, one after another.
+        index: u32,
+        /// Of how many.
+        chunks: u32,
+        /// What it says.
+        bytes: Bytes,
+    },
+    /// A snapshot that was being received is no longer wanted.
+    Abandon {
+        /// The snapshot.
+        id: SnapshotId,
     },
     /// These proposals of this server were not appended.
     Refused {
@@ -191,6 +223,7 @@ pub struct Replica {
     rounds: Rounds,
     reads: Reads,
     catchup: CatchUp,
+    transfer: Transfer,
     /// Proposals on their way to the leader, gathered until the next flush.
     forwards: Vec<Proposal>,
     /// What a `LeaderStart` entry of this server carries; the machine understands it.
@@ -228,6 +261,7 @@ impl Replica {
             rounds: Rounds::new(recovered.boot, now),
             reads: Reads::default(),
             catchup: CatchUp::new(now),
+            transfer: Transfer::default(),
             forwards: Vec::new(),
             start_note,
             space: Space::default(),
@@ -245,13 +279,17 @@ impl Replica {
         }
         self.tick_leader(out);
         self.tick_election(out);
+        self.tick_transfer(out);
         self.tick_catchup(out);
     }
 
     /// When to call [`Self::on_tick`] at the latest.
     pub fn wake_at(&self) -> Timestamp {
         let next = self.rounds.next_at().min(self.election_wake_at());
-        self.catchup_wake_at().map_or(next, |at| next.min(at))
+        let waits = self.catchup_wake_at().into_iter();
+        waits
+            .chain(self.transfer.wake_at())
+            .fold(next, Timestamp::min)
     }
 
     /// A member said something, in its start `boot`.
@@ -300,6 +338,10 @@ impl Replica {
             Message::CatchUp { from: slot } => self.on_catch_up(from, slot, out),
             Message::Decided { first, entries, decided } =>
                 self.on_decided(from, first, entries, decided, out),
+            Message::SnapshotOffer { id, chunks } => self.on_snapshot_offer(from, id, chunks, out),
+            Message::SnapshotGet { id, index } => self.on_snapshot_get(from, id, index, out),
+            Message::SnapshotChunk { id, index, bytes } =>
+                self.on_snapshot_chunk(from, id, index, bytes, out),
             Message::ReadIndex { nonce } => self.on_read_index(from, nonce),
             Message::ReadAt { nonce, slot, stamp } =>
                 out.push(Effect::ReadAt { nonce, slot, stamp }),

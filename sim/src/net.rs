@@ -212,6 +212,7 @@ fn entry_bytes(message: &Message) -> usize {
             .iter()
             .map(|proposal| proposal.command.len())
             .sum(),
+        Message::SnapshotChunk { bytes, .. } => bytes.len(),
         Message::Ping { .. }
         | Message::Pong { .. }
         | Message::PreVote { .. }
@@ -220,6 +221,8 @@ fn entry_bytes(message: &Message) -> usize {
         | Message::Accepted { .. }
         | Message::Nack { .. }
         | Message::CatchUp { .. }
+        | Message::SnapshotOffer { .. }
+        | Message::SnapshotGet { .. }
         | Message::ReadIndex { .. }
         | Message::ReadAt { .. }
         | Message::Refuse { .. } => 0,

@@ -17,8 +17,7 @@ impl Node {
         while self.machine.applied() < self.replica.decided() && !self.halted {
             let slot = self.machine.applied().next();
             let Some(entry) = self.replica.decided_entry(slot).cloned() else {
-                self.loads.decided(self.replica.decided());
-                self.loads.for_own(slot, out);
+                self.load_own(slot);
                 break;
             };
             self.apply(slot, &entry, effects, out);

@@ -45,6 +45,9 @@ impl CatchUp {
 impl Replica {
     pub(super) fn tick_catchup(&mut self, out: &mut Vec<Effect>) {
         let decided = self.log.decided();
+        if self.transfer.is_fetching() {
+            self.catchup.since = self.now;
+        }
         if decided != self.catchup.decided || self.catchup.known <= decided {
             self.catchup.decided = decided;
             self.catchup.since = self.now;
@@ -55,7 +58,7 @@ impl Replica {
     }
 
     pub(super) fn catchup_wake_at(&self) -> Option<Timestamp> {
-        let is_behind = self.catchup.known > self.log.decided();
+        let is_behind = self.catchup.known > self.log.decided() && !self.transfer.is_fetching();
         is_behind.then(|| self.catchup.since.plus(BEHIND))
     }
 
@@ -79,19 +82,17 @@ impl Replica {
         }
     }
 
-    pub(super) fn on_catch_up(&mut self, from: NodeId, first: Slot, out: &mut Vec<Effect>) {
+    pub(super) fn on_catch_up(&self, from: NodeId, first: Slot, out: &mut Vec<Effect>) {
         if first > self.log.decided() || first == Slot::new(0) {
             return;
         }
-        let entries = self.log.decided_from(first, BATCH_BYTES_MAX);
-        if entries.is_empty() {
-            out.push(Effect::Load {
-                peer: from,
-                from: first,
-            });
-        } else {
-            self.give_decided(from, first, entries, out);
-        }
+        let peer = from;
+        out.push(Effect::Load { peer, from: first });
+    }
+
+    /// Decided entries from `first` on that are still in memory, as many as one message takes.
+    pub fn decided_from(&self, first: Slot) -> Vec<Entry> {
+        self.log.decided_from(first, BATCH_BYTES_MAX)
     }
 
     /// Sends decided entries to `peer`, which asked for them.

@@ -122,6 +122,17 @@ impl Log {
         }
     }
 
+    /// Every slot up to `slot` is decided, and a snapshot stands for what was there. What this
+    /// server had accepted below says nothing any more (rule 2).
+    pub(super) fn jump(&mut self, slot: Slot) {
+        assert!(slot > self.decided, "decided never goes back");
+        self.decided = slot;
+        self.open = self.open.split_off(&slot.next());
+        self.window.clear();
+        self.window_bytes = 0;
+        self.settle();
+    }
+
     /// Decides what was accepted under `ballot`, up to `commit`.
     ///
     /// The watermark of a leader speaks of its own proposals only: an entry accepted under an

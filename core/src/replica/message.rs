@@ -4,7 +4,7 @@
 //! it speaks of. `docs/CONSENSUS.md` has the table of who says what when.
 
 use crate::entry::Entry;
-use crate::ids::{Ballot, Slot};
+use crate::ids::{Ballot, Slot, SnapshotId};
 use crate::time::Stamp;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -155,6 +155,30 @@ pub enum Message {
         entries: Vec<Entry>,
         /// Every slot up to here is decided at the sender.
         decided: Slot,
+    },
+    /// The slots that you want are in no log here: have this snapshot, which covers them. It is
+    /// durable here.
+    SnapshotOffer {
+        /// Which.
+        id: SnapshotId,
+        /// Of how many chunks.
+        chunks: u32,
+    },
+    /// Give me a chunk of this snapshot.
+    SnapshotGet {
+        /// Which snapshot.
+        id: SnapshotId,
+        /// Which chunk, from 0.
+        index: u32,
+    },
+    /// A chunk.
+    SnapshotChunk {
+        /// Of which snapshot.
+        id: SnapshotId,
+        /// Which one.
+        index: u32,
+        /// What it says; at most [`SNAPSHOT_CHUNK_BYTES`](crate::limits::SNAPSHOT_CHUNK_BYTES).
+        bytes: Bytes,
     },
     /// How far must I apply to answer a read that began now?
     ReadIndex {

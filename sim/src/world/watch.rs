@@ -140,6 +140,9 @@ impl Judges {
             | Message::PreVoteReply { .. }
             | Message::Nack { .. }
             | Message::CatchUp { .. }
+            | Message::SnapshotOffer { .. }
+            | Message::SnapshotGet { .. }
+            | Message::SnapshotChunk { .. }
             | Message::ReadIndex { .. }
             | Message::ReadAt { .. }
             | Message::Forward { .. }

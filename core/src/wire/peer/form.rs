@@ -3,7 +3,7 @@
 
 use super::FrameError;
 use crate::entry::Entry;
-use crate::ids::{Ballot, Slot};
+use crate::ids::{Ballot, Slot, SnapshotId};
 use crate::limits::PROPOSALS_MAX;
 use crate::replica::message::Beat;
 use crate::replica::message::Message;
@@ -45,6 +45,9 @@ pub(super) enum Head {
     ReadAt(u64, Slot, Stamp),
     Forward(List<(u64, Len)>),
     Refuse(RefusedForm, List<u64>),
+    SnapshotOffer(SnapshotId, u32),
+    SnapshotGet(SnapshotId, u32),
+    SnapshotChunk(SnapshotId, u32, Len),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,6 +85,9 @@ impl Head {
                 let proposal = |one: &Proposal| (one.number, push(parts, &one.command));
                 Self::Forward(List::of(proposals.iter().map(proposal)))
             }
+            M::SnapshotOffer { id, chunks } => Self::SnapshotOffer(*id, *chunks),
+            M::SnapshotGet { id, index } => Self::SnapshotGet(*id, *index),
+            M::SnapshotChunk { id, index, bytes } => Self::SnapshotChunk(*id, *index, push(parts, bytes)),
             M::Refuse { numbers, reason } => {
                 let reason = match reason {
                     Refused::NotLeader => RefusedForm::NotLeader,
@@ -114,6 +120,9 @@ impl Head {
             Self::ReadIndex(nonce) => M::ReadIndex { nonce },
             Self::ReadAt(nonce, slot, stamp) => M::ReadAt { nonce, slot, stamp },
             Self::Forward(list) => M::Forward { proposals: parts.proposals(list)? },
+            Self::SnapshotOffer(id, chunks) => M::SnapshotOffer { id, chunks },
+            Self::SnapshotGet(id, index) => M::SnapshotGet { id, index },
+            Self::SnapshotChunk(id, index, len) => M::SnapshotChunk { id, index, bytes: parts.take(len)? },
             Self::Refuse(reason, list) => M::Refuse {
                 numbers: list.0,
                 reason: match reason {

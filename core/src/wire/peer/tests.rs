@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::entry::{Entry, EntryKind};
-use crate::ids::{Ballot, Round, Slot};
+use crate::ids::{Ballot, Round, Slot, SnapshotId};
 use crate::limits::PROPOSALS_MAX;
 use crate::replica::message::Beat;
 use crate::replica::message::Proposal;
@@ -44,6 +44,13 @@ fn beat() -> Beat {
     }
 }
 
+fn snapshot() -> SnapshotId {
+    SnapshotId {
+        slot: Slot::new(300),
+        hash: 0x0123_4567_89ab_cdef,
+    }
+}
+
 fn entry(text: &'static [u8]) -> Entry {
     let commands = [Bytes::from_static(text)];
     Entry::new(EntryKind::Batch, Stamp::from_nanos(9), &commands)
@@ -79,6 +86,9 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("read_at", Message::ReadAt { nonce: 1 << 33, slot: slot(9), stamp }),
         ("forward", Message::Forward { proposals }),
         ("refuse", Message::Refuse { numbers: vec![1, 2], reason: Refused::Busy }),
+        ("snapshot_offer", Message::SnapshotOffer { id: snapshot(), chunks: 3 }),
+        ("snapshot_get", Message::SnapshotGet { id: snapshot(), index: 2 }),
+        ("snapshot_chunk", Message::SnapshotChunk { id: snapshot(), index: 2, bytes: Bytes::from_static(b"locks") }),
         ("refuse_not_leader", Message::Refuse { numbers: vec![3], reason: Refused::NotLeader }),
     ]
 }

@@ -1,0 +1,329 @@
+//! Snapshots on their way between servers: what stands for entries that no log has any more.
+//!
+//! ```text
+//!  learner                      source                         another source
+//!     │ CatchUp 7                  │  slot 7 is truncated          │
+//!     ├───────────────────────────>│                               │
+//!     │        SnapshotOffer 90-a4 │                               │
+//!     │<───────────────────────────┤                               │
+//!     │ SnapshotGet 90-a4 0 1 2 3  │                               │
+//!     ├───────────────────────────>│                               │
+//!     │       SnapshotChunk 0 1    │                               │
+//!     │<───────────────────────────┤   (silence)                   │
+//!     │ SnapshotGet 90-a4 2 3 4 5  │                               │
+//!     ├──────────────────────────────────────────────────────────>│  equal ids are equal bytes
+//! ```
+//! This room moves bytes: what they say is the node's to check, and nothing of the replica's state
+//! changes before they are durable on this server's own disk (`install`).
+
+use super::message::Message;
+use super::{Effect, Replica, Until};
+use crate::ids::{NodeId, Slot, SnapshotId};
+use crate::limits::{SNAPSHOT_WINDOW, TRANSFER_PATIENCE};
+use crate::time::Timestamp;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// A durable snapshot of this server.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    id: SnapshotId,
+    chunks: u32,
+}
+
+/// A snapshot that is being fetched.
+#[derive(Debug)]
+struct Incoming {
+    id: SnapshotId,
+    chunks: u32,
+    source: NodeId,
+    /// The next chunk that the node has not had.
+    next: u32,
+    /// The next chunk to ask for.
+    asked: u32,
+    /// Chunks that came before their turn.
+    held: BTreeMap<u32, Bytes>,
+    moved_at: Timestamp,
+    /// Sources that were asked in vain since the last chunk.
+    silent: usize,
+}
+
+impl Incoming {
+    const fn is_whole(&self) -> bool {
+        self.next == self.chunks
+    }
+
+    /// The chunks to ask for now: a few at a time, so that a source can serve others too.
+    fn wanted(&mut self) -> Vec<u32> {
+        let end = self.next.saturating_add(SNAPSHOT_WINDOW).min(self.chunks);
+        let from = self.asked.max(self.next);
+        self.asked = self.asked.max(end);
+        (from..end)
+            .filter(|index| !self.held.contains_key(index))
+            .collect()
+    }
+
+    /// Those that are next, in a row.
+    fn ready(&mut self) -> Vec<(u32, Bytes)> {
+        let mut ready = Vec::new();
+        while let Some(bytes) = self.held.remove(&self.next) {
+            ready.push((self.next, bytes));
+            self.next += 1;
+        }
+        ready
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Transfer {
+    newest: Option<Kept>,
+    /// The one before: others may be in the middle of it.
+    older: Option<Kept>,
+    incoming: Option<Incoming>,
+    /// What came last could not be used: not again at once.
+    rests_until: Option<Timestamp>,
+}
+
+impl Transfer {
+    pub(super) const fn is_fetching(&self) -> bool {
+        self.incoming.is_some()
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Timestamp> {
+        let incoming = self.incoming.as_ref();
+        let waiting = incoming.filter(|incoming| !incoming.is_whole());
+        waiting.map(|incoming| incoming.moved_at.plus(TRANSFER_PATIENCE))
+    }
+
+    fn has(&self, id: SnapshotId) -> bool {
+        let kept = self.newest.iter().chain(&self.older);
+        kept.into_iter().any(|kept| kept.id == id)
+    }
+}
+
+impl Replica {
+    /// This server's disk holds this snapshot for good: peers may have it.
+    pub fn on_snapshot_durable(&mut self, id: SnapshotId, chunks: u32) {
+        let transfer = &mut self.transfer;
+        if transfer
+            .newest
+            .is_none_or(|newest| newest.id.slot < id.slot)
+        {
+            transfer.older = transfer.newest.replace(Kept { id, chunks });
+        }
+    }
+
+    /// The newest durable snapshot of this server.
+    pub fn snapshot(&self) -> Option<SnapshotId> {
+        self.transfer.newest.map(|kept| kept.id)
+    }
+
+    /// Whether a snapshot is on its way here.
+    pub const fn is_fetching(&self) -> bool {
+        self.transfer.is_fetching()
+    }
+
+    /// `peer` asked for slots from `first` on, which this server can't give one by one.
+    pub fn offer_snapshot(&self, peer: NodeId, first: Slot, out: &mut Vec<Effect>) {
+        if let Some(Kept { id, chunks }) = self.transfer.newest
+            && id.slot >= first
+        {
+            self.say(peer, Message::SnapshotOffer { id, chunks }, out);
+        }
+    }
+
+    /// Sends a chunk that `peer` asked for, or says what there is instead.
+    pub fn give_chunk(
+        &self,
+        peer: NodeId,
+        (id, index): (SnapshotId, u32),
+        bytes: Option<Bytes>,
+        out: &mut Vec<Effect>,
+    ) {
+        match bytes {
+            Some(bytes) => self.say(peer, Message::SnapshotChunk { id, index, bytes }, out),
+            None => self.offer_snapshot(peer, Slot::new(0), out),
+        }
+    }
+
+    pub(super) fn on_snapshot_get(
+        &self,
+        from: NodeId,
+        id: SnapshotId,
+        index: u32,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.transfer.has(id) {
+            let peer = from;
+            out.push(Effect::LoadChunk { peer, id, index });
+        } else {
+            self.offer_snapshot(from, Slot::new(0), out);
+        }
+    }
+
+    pub(super) fn on_snapshot_offer(
+        &mut self,
+        from: NodeId,
+        id: SnapshotId,
+        chunks: u32,
+        out: &mut Vec<Effect>,
+    ) {
+        self.catchup.learn(from, id.slot);
+        let rests = self.transfer.rests_until.is_some_and(|at| self.now < at);
+        if id.slot <= self.log.decided() || chunks == 0 || rests {
+            return;
+        }
+        if let Some(incoming) = &mut self.transfer.incoming {
+            // Only the source's own word changes anything: it no longer has what is fetched.
+            if incoming.is_whole() || incoming.source != from || incoming.id == id {
+                return;
+            }
+            if id.slot <= incoming.id.slot {
+                return self.try_another_source(out);
+            }
+        }
+        if self.leads() {
+            // What is below this leader's base can be had as a snapshot only, and a leader never
+            // installs one: others are further.
+            self.follow(out);
+        }
+        self.abandon(out);
+        self.transfer.incoming = Some(Incoming {
+            id,
+            chunks,
+            source: from,
+            next: 0,
+            asked: 0,
+            held: BTreeMap::new(),
+            moved_at: self.now,
+            silent: 0,
+        });
+        self.ask_chunks(out);
+    }
+
+    /// Bytes of an equal id are equal, whoever sends them.
+    pub(super) fn on_snapshot_chunk(
+        &mut self,
+        from: NodeId,
+        id: SnapshotId,
+        index: u32,
+        bytes: Bytes,
+        out: &mut Vec<Effect>,
+    ) {
+        let now = self.now;
+        let Some(incoming) = &mut self.transfer.incoming else {
+            return;
+        };
+        if incoming.id != id || index < incoming.next || index >= incoming.asked {
+            return;
+        }
+        incoming.held.insert(index, bytes);
+        let (chunks, ready) = (incoming.chunks, incoming.ready());
+        if !ready.is_empty() {
+            incoming.moved_at = now;
+            incoming.silent = 0;
+        }
+        for (index, bytes) in ready {
+            out.push(Effect::Receive {
+                from,
+                id,
+                index,
+                chunks,
+                bytes,
+            });
+        }
+        self.ask_chunks(out);
+    }
+
+    pub(super) fn tick_transfer(&mut self, out: &mut Vec<Effect>) {
+        let Some(incoming) = &self.transfer.incoming else {
+            return;
+        };
+        if incoming.id.slot <= self.log.decided() {
+            return self.abandon(out); // the log came faster
+        }
+        if self.transfer.wake_at().is_some_and(|at| at <= self.now) {
+            self.try_another_source(out);
+        }
+    }
+
+    /// Goes on where the last source stopped. When all were asked in vain, nobody has it any more.
+    fn try_another_source(&mut self, out: &mut Vec<Effect>) {
+        let now = self.now;
+        let Some(incoming) = &mut self.transfer.incoming else {
+            return;
+        };
+        let source = incoming.source;
+        let later = self.config.peers().find(|peer| *peer > source);
+        let next = later.or_else(|| self.config.peers().next());
+        incoming.silent += 1;
+        if incoming.silent > 2 * self.peers.len() {
+            return self.abandon(out);
+        }
+        incoming.source = next.unwrap_or(source);
+        incoming.moved_at = now;
+        incoming.asked = incoming.next;
+        self.ask_chunks(out);
+    }
+
+    fn ask_chunks(&mut self, out: &mut Vec<Effect>) {
+        let Some(incoming) = &mut self.transfer.incoming else {
+            return;
+        };
+        let (id, source) = (incoming.id, incoming.source);
+        for index in incoming.wanted() {
+            self.say(source, Message::SnapshotGet { id, index }, out);
+        }
+    }
+
+    fn abandon(&mut self, out: &mut Vec<Effect>) {
+        if let Some(incoming) = self.transfer.incoming.take() {
+            out.push(Effect::Abandon { id: incoming.id });
+        }
+    }
+
+    /// What was received is not what its id says, or could not be stored: it is fetched anew, and
+    /// not at once.
+    pub fn reject_snapshot(&mut self, id: SnapshotId) {
+        let incoming = self.transfer.incoming.as_ref();
+        if incoming.is_some_and(|incoming| incoming.id == id) {
+            self.transfer.incoming = None;
+            self.transfer.rests_until = Some(self.now.plus(TRANSFER_PATIENCE));
+        }
+    }
+
+    /// Every slot up to the snapshot's is decided: it is durable on this server's own disk, and its
+    /// node goes on from it. False if the log has come as far by itself.
+    pub fn install(&mut self, id: SnapshotId, out: &mut Vec<Effect>) -> bool {
+        let incoming = self.transfer.incoming.take();
+        assert!(
+            self.transfer.has(id),
+            "only a durable snapshot of this server's own disk is installed"
+        );
+        if id.slot <= self.log.decided() {
+            return false;
+        }
+        if self.leads() {
+            self.follow(out);
+        }
+        self.log.jump(id.slot);
+        self.say_caught_up(out);
+        if let Some(incoming) = incoming {
+            let from = self.log.decided().next();
+            self.say(incoming.source, Message::CatchUp { from }, out);
+        }
+        true
+    }
+
+    fn say(&self, to: NodeId, message: Message, out: &mut Vec<Effect>) {
+        out.push(Effect::Send {
+            to,
+            message,
+            until: Until::Now,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! A snapshot is fetched a few chunks at a time, from whoever has it, and changes nothing before it
+//! is durable.
+
+use super::*;
+use crate::config::{Config, Member};
+use crate::ids::{Ballot, Boot, ClusterId, Round, Seed};
+use crate::replica::record::Recovered;
+use alloc::string::String;
+use alloc::vec;
+use core::time::Duration;
+
+const ID: SnapshotId = snapshot(90, 0xa4);
+
+const fn snapshot(slot: u64, hash: u64) -> SnapshotId {
+    SnapshotId {
+        slot: Slot::new(slot),
+        hash,
+    }
+}
+
+fn node(number: u64) -> NodeId {
+    NodeId::new(number)
+}
+
+fn at_ms(ms: u64) -> Timestamp {
+    Timestamp::ZERO.plus(Duration::from_millis(ms))
+}
+
+/// Server `me` of three, decided up to `decided`.
+fn replica(me: u64, decided: u64) -> Replica {
+    let member = |number| Member {
+        node: node(number),
+        peer: String::new(),
+        client: String::new(),
+        http: String::new(),
+        location: String::new(),
+    };
+    let members = (1..=3).map(member).collect();
+    let config = Config::new(ClusterId([9; 16]), node(me), members).unwrap();
+    let recovered = Recovered {
+        boot: Boot::new(1),
+        decided: Slot::new(decided),
+        ..Recovered::default()
+    };
+    Replica::boot(config, recovered, Seed::new(me), Bytes::new(), at_ms(0))
+}
+
+fn hear(to: &mut Replica, ms: u64, from: u64, message: Message) -> Vec<Effect> {
+    let mut out = Vec::new();
+    to.on_message(at_ms(ms), node(from), Boot::new(1), message, &mut out);
+    out
+}
+
+fn offer(id: SnapshotId, chunks: u32) -> Message {
+    Message::SnapshotOffer { id, chunks }
+}
+
+fn chunk(id: SnapshotId, index: u32) -> Message {
+    let bytes = Bytes::from(vec![index.to_le_bytes()[0]; 4]);
+    Message::SnapshotChunk { id, index, bytes }
+}
+
+/// Which chunks are asked for, of whom.
+fn asked(effects: &[Effect]) -> Vec<(u64, u32)> {
+    let asked = effects.iter().filter_map(|effect| match effect {
+        Effect::Send {
+            to,
+            message: Message::SnapshotGet { index, .. },
+            ..
+        } => Some((to.get(), *index)),
+        _ => None,
+    });
+    asked.collect()
+}
+
+fn received(effects: &[Effect]) -> Vec<u32> {
+    let received = effects.iter().filter_map(|effect| match effect {
+        Effect::Receive { index, .. } => Some(*index),
+        _ => None,
+    });
+    received.collect()
+}
+
+#[test]
+fn chunks_are_asked_for_a_few_at_a_time_and_handed_on_in_order() {
+    let mut learner = replica(1, 7);
+    let out = hear(&mut learner, 1, 2, offer(ID, 6));
+    assert_eq!(asked(&out), [(2, 0), (2, 1), (2, 2), (2, 3)]);
+    let out = hear(&mut learner, 2, 2, chunk(ID, 1));
+    assert_eq!((received(&out), asked(&out)), (vec![], vec![]));
+    let out = hear(&mut learner, 3, 2, chunk(ID, 0));
+    assert_eq!(received(&out), [0, 1]);
+    assert_eq!(asked(&out), [(2, 4), (2, 5)]);
+    let again = hear(&mut learner, 4, 2, chunk(ID, 1));
+    assert!(again.is_empty(), "a chunk is handed on once");
+    for index in 2..6 {
+        let out = hear(&mut learner, 5, 2, chunk(ID, index));
+        assert_eq!(received(&out), [index]);
+    }
+    assert_eq!(learner.decided(), Slot::new(7), "nothing is durable yet");
+}
+
+#[test]
+fn a_silent_source_is_left_for_another_which_goes_on() {
+    let mut learner = replica(1, 7);
+    hear(&mut learner, 1, 2, offer(ID, 6));
+    hear(&mut learner, 2, 2, chunk(ID, 0));
+    hear(&mut learner, 3, 2, chunk(ID, 2));
+    let mut out = Vec::new();
+    learner.on_tick(at_ms(2).plus(TRANSFER_PATIENCE), &mut out);
+    assert_eq!(asked(&out), [(3, 1), (3, 3), (3, 4)], "not what is held");
+    let out = hear(&mut learner, 600, 3, chunk(ID, 1));
+    assert_eq!(received(&out), [1, 2]);
+}
+
+#[test]
+fn chunks_of_another_snapshot_are_not_mixed_in() {
+    let mut learner = replica(1, 7);
+    hear(&mut learner, 1, 2, offer(ID, 6));
+    for other in [snapshot(90, 0xa5), snapshot(91, 0xa4)] {
+        assert!(hear(&mut learner, 2, 3, chunk(other, 0)).is_empty());
+    }
+}
+
+#[test]
+fn a_source_that_has_only_a_newer_one_begins_anew() {
+    let mut learner = replica(1, 7);
+    hear(&mut learner, 1, 2, offer(ID, 6));
+    hear(&mut learner, 2, 2, chunk(ID, 0));
+    let newer = snapshot(120, 1);
+    let stranger = hear(&mut learner, 3, 3, offer(newer, 2));
+    assert!(stranger.is_empty(), "the source still has it");
+    let out = hear(&mut learner, 4, 2, offer(newer, 2));
+    assert!(out.contains(&Effect::Abandon { id: ID }));
+    assert_eq!(asked(&out), [(2, 0), (2, 1)]);
+    let older = hear(&mut learner, 5, 2, offer(ID, 6));
+    assert_eq!(asked(&older), [(3, 0), (3, 1)], "it has gone back");
+}
+
+#[test]
+fn nobody_who_has_it_ends_the_try() {
+    let mut learner = replica(1, 7);
+    hear(&mut learner, 1, 2, offer(ID, 6));
+    let mut out = Vec::new();
+    for turn in 1..=5 {
+        learner.on_tick(at_ms(1).plus(TRANSFER_PATIENCE * turn), &mut out);
+    }
+    assert!(out.contains(&Effect::Abandon { id: ID }));
+    assert!(!learner.is_fetching());
+}
+
+#[test]
+fn what_is_not_ahead_is_not_wanted() {
+    let mut learner = replica(1, 90);
+    assert!(hear(&mut learner, 1, 2, offer(ID, 6)).is_empty());
+}
+
+#[test]
+fn only_what_is_durable_is_offered_and_given() {
+    let mut source = replica(2, 100);
+    let get = Message::SnapshotGet { id: ID, index: 0 };
+    assert!(hear(&mut source, 1, 1, get.clone()).is_empty());
+    source.on_snapshot_durable(ID, 6);
+    let peer = node(1);
+    let wants = Effect::LoadChunk {
+        peer,
+        id: ID,
+        index: 0,
+    };
+    assert_eq!(hear(&mut source, 2, 1, get.clone()), [wants]);
+    source.on_snapshot_durable(snapshot(95, 1), 3);
+    source.on_snapshot_durable(snapshot(99, 2), 3);
+    let gone = hear(&mut source, 3, 1, get);
+    let expected = Effect::Send {
+        to: peer,
+        message: offer(snapshot(99, 2), 3),
+        until: Until::Now,
+    };
+    assert_eq!(gone, [expected], "two are kept");
+}
+
+#[test]
+fn an_install_jumps_the_log_and_is_acknowledged_through_the_disk() {
+    let mut learner = replica(1, 7);
+    let ballot = Ballot::ZERO.above(node(2));
+    let ballot = Ballot {
+        epoch: learner.config.epoch(),
+        round: Round::new(1),
+        ..ballot
+    };
+    let accept = |commit| Message::Accept {
+        ballot,
+        base: Slot::new(50),
+        first: Slot::new(200),
+        entries: Vec::new(),
+        commit: Slot::new(commit),
+    };
+    hear(&mut learner, 1, 2, accept(120));
+    learner.on_promise_durable(at_ms(2), ballot, &mut Vec::new());
+    hear(&mut learner, 3, 2, accept(120));
+    hear(&mut learner, 4, 2, offer(ID, 1));
+    let out = hear(&mut learner, 5, 2, chunk(ID, 0));
+    assert_eq!(received(&out), [0]);
+
+    learner.on_snapshot_durable(ID, 1);
+    let mut out = Vec::new();
+    assert!(learner.install(ID, &mut out));
+    assert_eq!(learner.decided(), ID.slot);
+    learner.audit().unwrap();
+    let acked = out.iter().find_map(|effect| match effect {
+        Effect::Send {
+            message: Message::Accepted { upto, .. },
+            until,
+            ..
+        } => Some((*upto, *until)),
+        _ => None,
+    });
+    assert_eq!(acked, Some((ID.slot, Until::Record(learner.records().0))));
+}
+
+#[test]
+#[should_panic(expected = "only a durable snapshot")]
+fn an_install_before_the_disk_has_it_is_a_bug() {
+    let mut learner = replica(1, 7);
+    hear(&mut learner, 1, 2, offer(ID, 1));
+    hear(&mut learner, 2, 2, chunk(ID, 0));
+    learner.install(ID, &mut Vec::new());
+}
