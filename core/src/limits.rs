@@ -58,6 +58,8 @@ pub const TRANSFER_PATIENCE: Duration = Duration::from_millis(500);
 pub const CATCHUP_BYTES_PER_SECOND: u64 = 32 << 20;
 /// Bytes that it gives at once after a pause.
 pub const CATCHUP_BYTES_MAX: u64 = 1 << 20;
+/// Chunks of a snapshot that may be on their way to the disk: a sweep that is faster waits.
+pub const SNAPSHOT_CHUNKS_OPEN: usize = 16;
 
 /// A leader silent for this long is suspected; a stalled leader loses agreed time beyond it.
 pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(150);

@@ -242,7 +242,9 @@ impl Node {
             }
             Input::Loaded { first, entries } => self.loaded(first, entries, effects, out),
             Input::Space { space } => self.replica.on_space(space),
-            Input::SnapshotDurable { .. } | Input::SnapshotFailed { .. } => {}
+            Input::ChunkStored { .. }
+            | Input::SnapshotDurable { .. }
+            | Input::SnapshotFailed { .. } => {}
             Input::ChunkLoaded { id, index, bytes } => {
                 self.chunk_loaded(id, index, bytes, effects);
             }

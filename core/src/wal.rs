@@ -36,6 +36,7 @@ mod record;
 pub mod recovery;
 mod seal;
 mod segment;
+pub mod snapshot;
 pub mod superblock;
 pub mod writer;
 

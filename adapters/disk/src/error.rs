@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tenure_core::ids::{ClusterId, NodeId};
 use tenure_core::wal::damage::Damage;
+use tenure_core::wal::recovery::SnapshotMissing;
 use tenure_core::wal::superblock::SuperblockError;
 use tenure_core::wal::writer::AppendError;
 
@@ -62,6 +63,14 @@ pub enum DiskError {
         /// The server of the directory.
         found: NodeId,
     },
+    /// What was removed from the log stands in no snapshot that is whole.
+    #[error("the data directory {}: {missing}", dir.display())]
+    SnapshotMissing {
+        /// The directory.
+        dir: PathBuf,
+        /// Which snapshot must be there.
+        missing: SnapshotMissing,
+    },
     /// The log is damaged. It is left as it is.
     #[error("the log in {} is damaged at {damage}", dir.display())]
     Damaged {
@@ -117,6 +126,7 @@ impl From<DiskError> for io::Error {
         let kind = match &error {
             DiskError::Io { error, .. } | DiskError::Full { error, .. } => error.kind(),
             DiskError::Damaged { .. } | DiskError::Superblock { .. } => io::ErrorKind::InvalidData,
+            DiskError::SnapshotMissing { .. } => io::ErrorKind::NotFound,
             DiskError::InUse { .. } => io::ErrorKind::ResourceBusy,
             DiskError::NotFormatted { .. } | DiskError::SuperblockMissing { .. } => {
                 io::ErrorKind::NotFound

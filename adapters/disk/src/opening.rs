@@ -15,10 +15,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
-use tenure_core::ids::{ClusterId, Incarnation, NodeId, SegmentNo};
+use tenure_core::ids::{ClusterId, Incarnation, NodeId, SegmentNo, Slot};
 use tenure_core::replica::record::Recovered;
 use tenure_core::wal::damage::Damage;
-use tenure_core::wal::recovery::{Recovery, Tail};
+use tenure_core::wal::recovery::{Floor, Recovery, Tail};
 use tenure_core::wal::superblock::{self, Durable, Superblock};
 use tenure_core::wal::{Identity, Sizes};
 
@@ -200,7 +200,12 @@ fn recover(
         dir: dir.to_owned(),
         damage: Box::new(damage),
     };
-    let mut recovery = Recovery::new(superblock, sizes);
+    let floor = Floor::of(superblock, Slot::new(0), Slot::new(0));
+    let floor = floor.map_err(|missing| DiskError::SnapshotMissing {
+        dir: dir.to_owned(),
+        missing,
+    })?;
+    let mut recovery = Recovery::new(superblock, sizes, floor);
     for number in segments.list()? {
         let next = recovery.next_segment();
         if number < superblock.first_segment {

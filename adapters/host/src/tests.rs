@@ -101,6 +101,7 @@ impl Steps for Script {
             | Input::Peer { .. }
             | Input::Loaded { .. }
             | Input::Space { .. }
+            | Input::ChunkStored { .. }
             | Input::SnapshotDurable { .. }
             | Input::SnapshotFailed { .. }
             | Input::ChunkLoaded { .. } => {}

@@ -217,6 +217,7 @@ fn data_error(error: DiskError) -> StartError {
         | DiskError::AlreadyFormatted { .. }
         | DiskError::SuperblockMissing { .. }
         | DiskError::Superblock { .. }
+        | DiskError::SnapshotMissing { .. }
         | DiskError::Damaged { .. }
         | DiskError::Full { .. }
         | DiskError::Append(_)

@@ -62,6 +62,15 @@ pub enum Input {
         /// How it is.
         space: Space,
     },
+    /// A chunk of the snapshot under construction was written, or dropped with it: there is room for
+    /// another. A node has at most [`crate::limits::SNAPSHOT_CHUNKS_OPEN`] chunks on their way; that
+    /// is how a slow disk slows a sweep down, and not the loop.
+    ChunkStored {
+        /// Of the snapshot of this slot.
+        slot: Slot,
+        /// Which one.
+        index: u32,
+    },
     /// The snapshot that `Output::SnapshotDone` ended, and its name, will survive a crash.
     SnapshotDurable {
         /// Which.

@@ -123,6 +123,18 @@ impl SlotIndex {
         });
     }
 
+    /// The first segment before `end` that holds an entry above slot `upto`; `end` if none does.
+    pub(super) fn first_above(&self, upto: Slot, end: SegmentNo) -> SegmentNo {
+        let mut shelves = self.shelves.iter();
+        let first = shelves.find(|shelf| shelf.max > upto || shelf.segment >= end);
+        first.map_or(end, |shelf| shelf.segment)
+    }
+
+    /// Forgets all segments before `first`.
+    pub(super) fn forget_before(&mut self, first: SegmentNo) {
+        self.shelves.retain(|shelf| shelf.segment >= first);
+    }
+
     /// What to read for the slots from `from` to `upto`, or for the first of them if all are too
     /// much: each piece, in this order, is handed to [`Plan::take`].
     pub fn plan(&self, from: Slot, upto: Slot) -> Plan {

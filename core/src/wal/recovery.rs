@@ -11,7 +11,7 @@ use super::segment::SegmentHeader;
 use super::superblock::Superblock;
 use super::writer::{Position, Writer};
 use super::{SECTOR_BYTES, Sizes};
-use crate::ids::{Lsn, SegmentNo};
+use crate::ids::{Lsn, SegmentNo, Slot};
 use crate::replica::record::Recovered;
 
 mod group;
@@ -72,11 +72,50 @@ struct Dropped {
     damage: Damage,
 }
 
+/// The durable snapshot that the log is read above. Only [`Floor::of`] makes one, so no log is read
+/// whose beginning is gone and stands in no snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct Floor {
+    whole: Slot,
+    named: Slot,
+}
+
+/// The log was truncated, and no whole snapshot stands for what was removed. The server must not
+/// start.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "its log begins above slot {needed}, and the newest whole snapshot is of slot {found}: a \
+     snapshot of slot {needed} or a later one is missing"
+)]
+pub struct SnapshotMissing {
+    /// The slot of a snapshot that must be there, or of a later one.
+    pub needed: Slot,
+    /// The slot of the newest whole snapshot; zero if there is none.
+    pub found: Slot,
+}
+
+impl Floor {
+    /// What the snapshots on the disk say: the newest one that is `whole` in every byte (zero: none
+    /// is), and the newest one that is `named`, whole or not. A name is given when all is durable,
+    /// so what it names was promised, and the log must reach it if the snapshot does not.
+    pub fn of(superblock: &Superblock, whole: Slot, named: Slot) -> Result<Self, SnapshotMissing> {
+        if whole < superblock.snapshot {
+            return Err(SnapshotMissing {
+                needed: superblock.snapshot,
+                found: whole,
+            });
+        }
+        Ok(Self { whole, named })
+    }
+}
+
 /// Reads a log, one segment after another.
 #[derive(Debug)]
 pub struct Recovery {
     superblock: Superblock,
     sizes: Sizes,
+    /// The newest snapshot that was durable once.
+    named: Slot,
     next: SegmentNo,
     at: Option<Position>,
     dropped: Option<Dropped>,
@@ -87,17 +126,18 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// The log that belongs to `superblock`, as it is for the boot that begins now. New segments
-    /// will have `sizes`.
-    pub fn new(superblock: &Superblock, sizes: Sizes) -> Self {
+    /// The log that belongs to `superblock`, above `floor`, as it is for the boot that begins now.
+    /// New segments will have `sizes`.
+    pub fn new(superblock: &Superblock, sizes: Sizes, floor: Floor) -> Self {
         Self {
             next: superblock.first_segment,
             superblock: superblock.clone(),
             sizes,
+            named: floor.named,
             at: None,
             dropped: None,
             empty: None,
-            winners: Winners::default(),
+            winners: Winners::above(floor.whole),
             index: SlotIndex::new(superblock.identity),
         }
     }
@@ -117,6 +157,10 @@ impl Recovery {
         );
         self.next = number.next();
         if is_zero(bytes) {
+            if self.begins_late(number) {
+                // The log was truncated to it only after its header was synced.
+                return Err(missing(number));
+            }
             self.empty.get_or_insert(number);
             if self.at.is_none() {
                 let identity = &self.superblock.identity;
@@ -130,26 +174,12 @@ impl Recovery {
         if let Some(dropped) = &self.dropped {
             return Err(dropped.damage.clone());
         }
-        let identity = self.superblock.identity;
-        let first = self
-            .at
-            .as_ref()
-            .map_or(0, |at| at.first.get() + at.segment_bytes);
+        let mut at = self.beginning(number, bytes)?;
         let segment = Segment {
             number,
             bytes,
-            first: Lsn::new(first),
-            seed: identity.seed(number),
-        };
-        let mut at = match &self.at {
-            None => Position::fresh(&identity, number, u64_of(bytes.len())),
-            Some(at) => Position {
-                segment: number,
-                segment_bytes: u64_of(bytes.len()),
-                first: segment.first,
-                offset: 0,
-                ..at.clone()
-            },
+            first: at.first,
+            seed: self.superblock.identity.seed(number),
         };
         self.groups(&segment, &mut at)?;
         if at.offset > 0 || self.at.is_none() {
@@ -161,6 +191,41 @@ impl Recovery {
     /// Says that segment `number` is not there, although a later one is.
     pub fn hole(&self, number: SegmentNo) -> Damage {
         missing(number)
+    }
+
+    /// Whether segment `number` is the first one, and others were before it once.
+    fn begins_late(&self, number: SegmentNo) -> bool {
+        number == self.superblock.first_segment && number > SegmentNo::new(1)
+    }
+
+    /// Where the log goes on with a segment.
+    fn beginning(&self, number: SegmentNo, bytes: &[u8]) -> Result<Position, Damage> {
+        let identity = self.superblock.identity;
+        let segment_bytes = u64_of(bytes.len());
+        let late = self.begins_late(number);
+        match &self.at {
+            Some(at) => Ok(Position {
+                segment: number,
+                segment_bytes,
+                first: Lsn::new(at.first.get() + at.segment_bytes),
+                offset: 0,
+                ..at.clone()
+            }),
+            // What was before is gone; the header remembers where it ended.
+            None if late => SegmentHeader::decode(part(bytes, 0, SECTOR_BYTES))
+                .and_then(|header| header.believe(&identity, number, segment_bytes))
+                .map_err(|problem| Damage {
+                    problem,
+                    ..missing(number)
+                }),
+            None => Ok(Position::fresh(&identity, number, segment_bytes)),
+        }
+    }
+
+    /// Whether the group at `at` is the first one that is left, so that nothing here tells of the
+    /// one before it.
+    fn is_first_left(&self, at: &Position) -> bool {
+        at.offset == 0 && self.begins_late(at.segment)
     }
 
     /// Reads the segment's groups, until its end or the end of the log.
@@ -181,6 +246,10 @@ impl Recovery {
             };
             match group::read(segment, start) {
                 Ok(whole) => self.take(segment, at, start, whole)?,
+                // Synced, or the log would not begin here.
+                Err(broken) if self.is_first_left(at) => {
+                    return Err(segment.damage(broken.at, None, broken.problem));
+                }
                 Err(broken) => return self.drop_group(segment, start, broken),
             }
         }
@@ -259,7 +328,9 @@ impl Recovery {
     ) -> Result<(), Damage> {
         let seal_problem = if whole.seal.number != at.groups + 1 {
             Some("its number is not the next")
-        } else if whole.seal.before_end != at.end || whole.seal.before != at.last {
+        } else if whole.seal.before_end != at.end
+            || (whole.seal.before != at.last && !self.is_first_left(at))
+        {
             Some("the group before it is not the one that it repeats")
         } else {
             None
@@ -308,6 +379,16 @@ impl Recovery {
     pub fn finish(self) -> Result<Tail, Damage> {
         let superblock = self.superblock;
         let at = self.at.ok_or(missing(superblock.first_segment))?;
+        if let Some(slot) = self.winners.first_hole(self.named) {
+            return Err(Damage {
+                segment: at.segment,
+                offset: at.offset,
+                slot: Some(slot),
+                problem: Problem::SnapshotLost {
+                    snapshot: self.named,
+                },
+            });
+        }
         let (decided, accepted) = self.winners.finish()?;
         let boot = superblock.boot;
         Ok(Tail {

@@ -13,7 +13,8 @@
 
 use super::bytes::part;
 use super::damage::Problem;
-use super::seal::End;
+use super::seal::{End, Summary};
+use super::writer::Position;
 use super::{Identity, SECTOR_BYTES};
 use crate::ids::{Boot, ClusterId, Incarnation, Lsn, NodeId, SegmentNo};
 use alloc::vec::Vec;
@@ -23,6 +24,8 @@ use crc32fast::hash;
 const MAGIC: [u8; 8] = *b"TNRSEG\0\0";
 const VERSION: u32 = 1;
 const COPY_BYTES: usize = 112;
+/// No log has so many bytes or groups; so there is always a next one.
+const COUNTED_BELOW: u64 = 1 << 62;
 const HALF: usize = SECTOR_BYTES / 2;
 /// What fills bytes that mean nothing, so that no atom of a group is zero unless a payload is.
 pub(super) const FILLER: u8 = 0x5a;
@@ -121,6 +124,39 @@ impl SegmentHeader {
                 found,
             }),
         }
+    }
+
+    /// Where the log goes on with this header's segment, if what was before it is gone: as the header
+    /// says. It must be of this log, of the segment `number`, and of `segment_bytes`.
+    pub(super) fn believe(
+        &self,
+        identity: &Identity,
+        number: SegmentNo,
+        segment_bytes: u64,
+    ) -> Result<Position, Problem> {
+        let own = Self {
+            identity: *identity,
+            number,
+            bytes: segment_bytes,
+            ..*self
+        };
+        self.compare(&own)?;
+        let countable = |count: u64| count < COUNTED_BELOW;
+        let ends = self.before.lsn <= self.first && self.groups > 0;
+        if !(ends && countable(self.first.get()) && countable(self.groups)) {
+            return Err(Problem::SegmentHeader(
+                "the log that it says was before it can't have been",
+            ));
+        }
+        Ok(Position {
+            segment: number,
+            segment_bytes,
+            first: self.first,
+            offset: 0,
+            end: self.before,
+            groups: self.groups,
+            last: Summary::default(),
+        })
     }
 
     fn decode_copy(bytes: &[u8]) -> Result<Self, Problem> {

@@ -7,7 +7,8 @@
 //!  32 sequence                 u64 | 40 parent: hash of the one before          u64
 //!  48 cluster             16 bytes | 64 node    u64 | 72 incarnation            u64
 //!  80 boot                     u64 | 88 promised: epoch, round, node        3 x u64
-//! 112 first segment of the log u64 | 120 zeros  u64 | 128 config, then zeros
+//! 112 first segment of the log u64 | 120 slot of the snapshot that stands for what was before it u64
+//! 128 config, then zeros
 //! ```
 //! The hash that names a version is over bytes 24..4096, so that it is the same in every copy.
 //!
@@ -19,7 +20,7 @@
 use super::Identity;
 use super::bytes::{part, u32_of, usize_of};
 use crate::hash::hash64;
-use crate::ids::{Ballot, Boot, ClusterId, Epoch, Incarnation, NodeId, Round, SegmentNo};
+use crate::ids::{Ballot, Boot, ClusterId, Epoch, Incarnation, NodeId, Round, SegmentNo, Slot};
 use alloc::vec::Vec;
 use bytes::{Buf, BufMut, Bytes};
 
@@ -57,6 +58,9 @@ pub struct Superblock {
     pub promised: Ballot,
     /// The first segment that the log still has.
     pub first_segment: SegmentNo,
+    /// No record above this slot was in the segments before that: a durable snapshot stands for them
+    /// (rule 5). Zero while nothing was removed.
+    pub snapshot: Slot,
     /// The configuration, opaque here. At most [`CONFIG_BYTES_MAX`] bytes.
     pub config: Bytes,
 }
@@ -161,6 +165,22 @@ impl Durable {
         };
         Pending::after(Vec::new(), next)
     }
+
+    /// Lets the log begin with `first_segment`. No record above slot `snapshot` was in what goes,
+    /// and a snapshot of that slot, or a later one, is durable here (rule 5). Segments are removed
+    /// only when this is done.
+    pub fn truncate(self, first_segment: SegmentNo, snapshot: Slot) -> Pending {
+        assert!(
+            first_segment >= self.now.first_segment && snapshot >= self.now.snapshot,
+            "what was removed from the log does not come back"
+        );
+        let next = Superblock {
+            first_segment,
+            snapshot,
+            ..self.now.child()
+        };
+        Pending::after(Vec::new(), next)
+    }
 }
 
 /// The first superblock of a new data directory. Its file holds [`FILE_BYTES`] zeros until now.
@@ -172,6 +192,7 @@ pub fn format(identity: Identity, config: Bytes) -> Pending {
         boot: Boot::new(0),
         promised: Ballot::ZERO,
         first_segment: SegmentNo::new(1),
+        snapshot: Slot::new(0),
         config,
     };
     Pending::after(Vec::new(), first)
@@ -273,7 +294,7 @@ impl Superblock {
         to.put_u64_le(self.promised.round.get());
         to.put_u64_le(self.promised.node.get());
         to.put_u64_le(self.first_segment.get());
-        to.put_u64_le(0);
+        to.put_u64_le(self.snapshot.get());
         assert!(to.len() == HEAD_BYTES, "a superblock's head has 128 bytes");
         to.put_slice(&self.config);
         to.resize(COPY_BYTES, 0);
@@ -322,6 +343,7 @@ impl Superblock {
                 node: NodeId::new(head.get_u64_le()),
             },
             first_segment: SegmentNo::new(head.get_u64_le()),
+            snapshot: Slot::new(head.get_u64_le()),
             config: Bytes::copy_from_slice(part(rest, 0, config_bytes)),
         };
         Ok(Some(read).filter(Self::is_countable))
@@ -335,6 +357,7 @@ impl Superblock {
             self.boot.get(),
             self.promised.round.get(),
             self.first_segment.get(),
+            self.snapshot.get(),
         ];
         counters.iter().all(|counter| *counter < COUNTED_BELOW)
     }

@@ -1,8 +1,8 @@
 //! A log in memory, a naive model of what it says, and ways to hurt it.
 
 use super::damage::Damage;
-use super::recovery::{Recovery, Tail};
-use super::superblock::{self, Superblock};
+use super::recovery::{Floor, Recovery, Tail};
+use super::superblock::{self, Durable, Superblock};
 use super::writer::{Group, Writer};
 use super::{ATOM_BYTES, Identity, Sizes};
 use crate::entry::{Entry, EntryKind};
@@ -49,13 +49,14 @@ pub(super) fn accepted(round: u64, slot: u64, entry: Entry) -> Record {
     }
 }
 
+/// A superblock that promised ballot 99.
+pub(super) fn durable() -> Durable {
+    let made = superblock::format(identity(), Bytes::new());
+    made.done().promise(ballot(99)).done()
+}
+
 pub(super) fn superblock() -> Superblock {
-    let mut made = superblock::format(identity(), Bytes::new())
-        .done()
-        .promise(ballot(99))
-        .done()
-        .superblock()
-        .clone();
+    let mut made = durable().superblock().clone();
     made.boot = Boot::new(4);
     made
 }
@@ -97,8 +98,21 @@ impl Image {
     }
 
     pub(super) fn recover_with(&self, superblock: &Superblock) -> Result<Tail, Damage> {
-        let mut recovery = Recovery::new(superblock, SIZES);
+        let none = Slot::new(0);
+        let floor = Floor::of(superblock, none, none).unwrap();
+        self.recover_above(superblock, floor)
+    }
+
+    pub(super) fn recover_above(
+        &self,
+        superblock: &Superblock,
+        floor: Floor,
+    ) -> Result<Tail, Damage> {
+        let mut recovery = Recovery::new(superblock, SIZES, floor);
         for (number, bytes) in &self.0 {
+            if *number < superblock.first_segment {
+                continue;
+            }
             if *number != recovery.next_segment() {
                 return Err(recovery.hole(recovery.next_segment()));
             }
@@ -134,6 +148,15 @@ impl Model {
             _ => None,
         });
         hints.max().unwrap_or_default()
+    }
+
+    /// The highest slot of any record.
+    pub(super) fn top(&self) -> u64 {
+        let slots = self.records.iter().map(|record| match record {
+            Record::Accepted { slot, .. } | Record::Decided { slot, .. } => slot.get(),
+            Record::DecidedHint { upto } => upto.get(),
+        });
+        slots.max().unwrap_or_default()
     }
 
     /// The best value of a slot, with its ballot.
@@ -175,6 +198,7 @@ pub(super) struct Log {
     pub(super) model: Model,
     pub(super) groups: Vec<Group>,
     pub(super) gathered: Vec<Record>,
+    slots: Vec<Vec<Slot>>,
     number: RecordNo,
 }
 
@@ -186,6 +210,7 @@ impl Log {
             model: Model::default(),
             groups: Vec::new(),
             gathered: Vec::new(),
+            slots: Vec::new(),
             number: RecordNo::default(),
         }
     }
@@ -211,8 +236,30 @@ impl Log {
         }
     }
 
+    /// The last record's number.
+    pub(super) const fn number(&self) -> RecordNo {
+        self.number
+    }
+
+    /// The next record has the number after `number`.
+    pub(super) const fn go_on(&mut self, number: RecordNo) {
+        self.number = number;
+    }
+
+    /// The slots that a group holds entries for.
+    pub(super) fn slots_of(&self, group: &Group) -> Vec<Slot> {
+        let mut at = self.groups.iter().zip(&self.slots);
+        let found = at.find(|(other, _)| *other == group);
+        found.map(|(_, slots)| slots.clone()).unwrap_or_default()
+    }
+
     fn keep(&mut self, group: Group) {
         self.image.store(&group);
+        let slots = self.gathered.iter().filter_map(|record| match record {
+            Record::Accepted { slot, .. } | Record::Decided { slot, .. } => Some(*slot),
+            Record::DecidedHint { .. } => None,
+        });
+        self.slots.push(slots.collect());
         self.model.records.append(&mut self.gathered);
         self.groups.push(group);
     }

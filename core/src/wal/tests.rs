@@ -1,6 +1,8 @@
 //! The laws of the whole room: what was synced is recovered, what was not is dropped whole or
 //! kept whole, and what is damaged is refused by name.
 
+mod truncated;
+
 use super::damage::Problem;
 use super::recovery::Verdict;
 use super::testing::{Image, Log, Model, accepted, agrees, ballot, entry, superblock};

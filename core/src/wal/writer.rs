@@ -8,7 +8,7 @@ use super::segment::{FILLER, SegmentHeader};
 use super::{ATOM_BYTES, Identity, SECTOR_BYTES, Sizes};
 use crate::entry::Entry;
 use crate::hash::hash64;
-use crate::ids::{Boot, Epoch, Lsn, RecordNo, SegmentNo};
+use crate::ids::{Boot, Epoch, Lsn, RecordNo, SegmentNo, Slot};
 use crate::replica::record::Record;
 use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -104,6 +104,8 @@ pub struct Writer {
     gathered: BytesMut,
     heads: Vec<Head>,
     index: SlotIndex,
+    /// Whether the last group opened its segment, which may not be synced yet.
+    opened: bool,
 }
 
 impl Writer {
@@ -125,6 +127,7 @@ impl Writer {
             gathered: BytesMut::zeroed(SECTOR_BYTES),
             heads: Vec::new(),
             index,
+            opened: false,
         }
     }
 
@@ -185,6 +188,24 @@ impl Writer {
     /// Where decided entries are found. Knows a group as soon as it is sealed.
     pub fn index(&self) -> &SlotIndex {
         &self.index
+    }
+
+    /// The segment with which the log may begin, if what it holds up to slot `upto` is not needed
+    /// any more: none before it holds an entry above `upto`, and itself is synced with its header.
+    pub fn first_needed(&self, upto: Slot) -> SegmentNo {
+        let last = self.at.segment;
+        // Groups before the last one are synced; so the segment is safe once it has two.
+        let end = if self.opened { last.before() } else { last };
+        self.index.first_above(upto, end)
+    }
+
+    /// Says that the segments before `first` are gone: nothing is found in them any more.
+    pub fn forget_before(&mut self, first: SegmentNo) {
+        assert!(
+            first <= self.at.segment,
+            "the segment that is written to stays"
+        );
+        self.index.forget_before(first);
     }
 
     /// The segment that the last group went to.
@@ -286,6 +307,7 @@ impl Writer {
 
     fn close(&mut self) -> Group {
         let opens = self.choose_place();
+        self.opened = opens;
         let mut bytes = core::mem::replace(&mut self.gathered, BytesMut::zeroed(SECTOR_BYTES));
         let heads = core::mem::take(&mut self.heads);
         let mut chain = self.at.end.chain;

@@ -3,9 +3,9 @@
 use crate::memory;
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use tenure_core::ids::{Ballot, ClusterId, Epoch, Incarnation, NodeId, Round, SegmentNo};
+use tenure_core::ids::{Ballot, ClusterId, Epoch, Incarnation, NodeId, Round, SegmentNo, Slot};
 use tenure_core::wal::damage::Damage;
-use tenure_core::wal::recovery::{Recovery, Tail};
+use tenure_core::wal::recovery::{Floor, Recovery, Tail};
 use tenure_core::wal::superblock::{self, Superblock};
 use tenure_core::wal::writer::Group;
 use tenure_core::wal::{Identity, Sizes};
@@ -79,7 +79,9 @@ impl Image {
     }
 
     fn read(&self) -> Result<Tail, Damage> {
-        let mut recovery = Recovery::new(&superblock(), SIZES);
+        let none = Slot::new(0);
+        let floor = Floor::of(&superblock(), none, none).expect("nothing was removed");
+        let mut recovery = Recovery::new(&superblock(), SIZES, floor);
         for (number, bytes) in &self.0 {
             if *number != recovery.next_segment() {
                 return Err(recovery.hole(recovery.next_segment()));

@@ -8,8 +8,8 @@ use crate::check::Docket;
 use crate::disk::{SUPERBLOCK, Sync};
 use crate::judges::Judges;
 use crate::marks::{Mark, Marks};
-use tenure_core::ids::{Boot, Incarnation, SegmentNo};
-use tenure_core::wal::recovery::{Recovery, Tail, Verdict};
+use tenure_core::ids::{Boot, Incarnation, SegmentNo, Slot};
+use tenure_core::wal::recovery::{Floor, Recovery, Tail, Verdict};
 use tenure_core::wal::superblock::{self, Durable, FILE_BYTES, Pending, Superblock};
 use tenure_core::wal::{Identity, Sizes};
 
@@ -177,7 +177,10 @@ impl Server {
     }
 
     fn read_log(&self, superblock: &Superblock) -> Result<Tail, String> {
-        let mut recovery = Recovery::new(superblock, self.sizes());
+        // No snapshots are kept here yet.
+        let none = Slot::new(0);
+        let floor = Floor::of(superblock, none, none).map_err(|missing| missing.to_string())?;
+        let mut recovery = Recovery::new(superblock, self.sizes(), floor);
         loop {
             let number: SegmentNo = recovery.next_segment();
             let bytes = self.disk.read(number.get());

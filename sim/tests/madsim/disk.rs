@@ -13,7 +13,7 @@ use std::time::Duration;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, Boot, ClusterId, Incarnation, NodeId, RecordNo, SegmentNo, Slot};
 use tenure_core::replica::record::{Record, Recovered};
-use tenure_core::wal::recovery::{Recovery, Verdict};
+use tenure_core::wal::recovery::{Floor, Recovery, Verdict};
 use tenure_core::wal::superblock::{self, COPIES, COPY_BYTES, COPY_STRIDE, Durable, Pending};
 use tenure_core::wal::writer::{AppendError, Writer};
 use tenure_core::wal::{ATOM_BYTES, Identity, Sizes};
@@ -256,7 +256,10 @@ fn open_superblock(image: &mut Image, identity: Identity) -> Durable {
 }
 
 fn recover(image: &mut Image, durable: &Durable) -> (Recovered, Writer, Verdict) {
-    let mut recovery = Recovery::new(durable.superblock(), SIZES);
+    // No snapshots are kept here.
+    let floor = Floor::of(durable.superblock(), Slot::new(0), Slot::new(0));
+    let floor = floor.expect("nothing was removed from the log");
+    let mut recovery = Recovery::new(durable.superblock(), SIZES, floor);
     for (number, file) in &image.segments {
         let read = recovery.segment(*number, &file.cache);
         read.unwrap_or_else(|damage| panic!("a power cut is no damage: {damage}"));

@@ -20,14 +20,35 @@ struct Winner {
     place: Damage,
 }
 
-/// The best record of each slot above the last hint; what is below stays in the log.
-#[derive(Debug, Default)]
+/// The best record of each slot above the last hint; what is below stays in the log, or in the
+/// snapshot.
+#[derive(Debug)]
 pub(super) struct Winners {
     decided: Slot,
     open: BTreeMap<Slot, Winner>,
 }
 
 impl Winners {
+    /// Every slot up to `floor` is decided, whatever the log says of it: a snapshot has it.
+    pub(super) const fn above(floor: Slot) -> Self {
+        Self {
+            decided: floor,
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// The first slot up to `upto` that is neither decided nor held.
+    pub(super) fn first_hole(&self, upto: Slot) -> Option<Slot> {
+        let mut next = self.decided.next();
+        for slot in self.open.keys() {
+            if *slot != next {
+                break;
+            }
+            next = next.next();
+        }
+        (next <= upto).then_some(next)
+    }
+
     /// Counts a record. `place` is where it stands, for the day when it must be named.
     pub(super) fn see(&mut self, found: &Found<'_>, place: Damage) -> Result<(), Problem> {
         match found.head.kind {

@@ -150,7 +150,7 @@ fn the_acknowledgements_of_peers_are_carried() {
         node: crate::ids::NodeId::new(1),
         boot: Boot::new(2),
         ballot: crate::ids::Ballot::ZERO,
-        slot: crate::ids::Slot::new(9),
+        slot: Slot::new(9),
     }]);
     log.append(accepted(1, 1, entry(1, 1, 1)));
     log.sync();
