@@ -50,6 +50,8 @@ pub const FRAME_BYTES_MAX: usize = (1 << 20) + (512 << 10);
 pub const SNAPSHOT_BYTES: u64 = 64 << 20;
 /// Bytes of one chunk of a snapshot.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+/// Records that one slice of a snapshot's sweep writes: half a millisecond of them.
+pub const SNAPSHOT_SLICE_RECORDS: usize = 2048;
 /// Chunks that a server asks for at a time.
 pub const SNAPSHOT_WINDOW: u32 = 4;
 /// A source of a snapshot that says nothing for this long is left for another.

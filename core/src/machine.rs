@@ -22,6 +22,7 @@ use answer::{Answer, Event, Refusal};
 use bytes::Bytes;
 use codec::Header;
 use index::{Hasher, Index};
+use snapshot::Sweeping;
 use state::{Grace, Grant, Line, Lock, Request, Session, Ticket, Work, Zone};
 use table::Table;
 use timers::Timers;
@@ -41,6 +42,7 @@ mod list;
 mod once;
 mod operate;
 mod session;
+pub mod snapshot;
 mod state;
 mod table;
 mod timers;
@@ -67,6 +69,10 @@ pub struct Limits {
     pub session_window: u64,
     /// Zones.
     pub zones: usize,
+    /// Bytes of entries between two snapshots.
+    pub snapshot_bytes: u64,
+    /// Bytes of one chunk of a snapshot; at least 1.
+    pub snapshot_chunk_bytes: usize,
 }
 
 impl Default for Limits {
@@ -79,6 +85,8 @@ impl Default for Limits {
             answers: limits::DEDUPE_MAX,
             session_window: limits::SESSION_WINDOW,
             zones: limits::ZONES_MAX,
+            snapshot_bytes: limits::SNAPSHOT_BYTES,
+            snapshot_chunk_bytes: limits::SNAPSHOT_CHUNK_BYTES,
         }
     }
 }
@@ -100,6 +108,11 @@ pub struct Machine {
     work: VecDeque<Work>,
     /// Expiries and grants that this entry may still do.
     budget: usize,
+    /// Bytes of the entries since the last snapshot was due.
+    log_bytes: u64,
+    /// The last entry made a snapshot due.
+    snapshot_due: bool,
+    sweeping: Option<Sweeping>,
 
     locks: Table<Lock>,
     lock_index: Index<Lock>,
@@ -161,16 +174,19 @@ impl Machine {
     /// As [`Self::new`], with a seed that nobody can guess: those who choose keys can't choose
     /// collisions then. What the machine does is the same under every seed.
     pub fn seeded(seed: Seed) -> Self {
-        Self {
-            hasher: Hasher::new(seed),
-            ..Self::default()
-        }
+        Self::configured(Limits::default(), seed)
     }
 
     /// With other limits than those of `limits.rs`, for tests.
     pub fn with_limits(limits: Limits) -> Self {
+        Self::configured(limits, Seed::default())
+    }
+
+    /// As [`Self::seeded`], with other limits than those of `limits.rs`.
+    pub fn configured(limits: Limits, seed: Seed) -> Self {
         Self {
             limits,
+            hasher: Hasher::new(seed),
             ..Self::default()
         }
     }
@@ -226,6 +242,7 @@ impl Machine {
         }
         self.later = later;
         self.applied = slot;
+        self.count_bytes(entry);
         self.roll(entry, events.get(earlier_events..).unwrap_or_default());
     }
 

@@ -1,15 +1,16 @@
 //! Every invariant of the state, checked in one walk. For the simulator and for tests.
 
 use super::Machine;
+use super::command::Life;
 use super::hold::compatible;
 use super::state::{
     Asker, Grant, Lock, Outcome, Session, Term, Work, lease_order, request_order, session_order,
     ticket_order,
 };
 use super::table::Ref;
-use crate::ids::{Fence, ZoneId};
+use crate::ids::Fence;
 use crate::time::Stamp;
-use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -35,6 +36,7 @@ impl Machine {
         }
         self.audit_fences()?;
         self.audit_sessions()?;
+        self.audit_tickets()?;
         self.audit_requests()?;
         self.audit_timers()?;
         self.audit_counts()
@@ -124,24 +126,34 @@ impl Machine {
     }
 
     fn audit_fences(&self) -> Checked {
-        let mut fences = BTreeSet::<(ZoneId, Fence)>::new();
+        let mut fences = Vec::with_capacity(self.grants.len());
         for (_, grant) in self.grants.iter() {
             let zone = self.locks.at(grant.lock).zone;
-            must(fences.insert((zone, grant.fence)), "a fence is given once")?;
+            fences.push((grant.fence, zone));
             let given = self.zones.get(&zone).map(|zone| zone.fence);
             must(
                 Some(grant.fence) <= given,
                 "no fence is above the zone's counter",
             )?;
         }
-        Ok(())
+        fences.sort_unstable();
+        let once = fences
+            .windows(2)
+            .all(|two| !matches!(two, [a, b] if a == b));
+        must(once, "a fence is given once")
     }
 
     fn audit_sessions(&self) -> Checked {
         for (at, session) in self.sessions.iter() {
+            must(
+                session.ending.is_some() || self.is_found(at, session),
+                "a session is found by its number and by what it calls itself",
+            )?;
             let mut fence = Fence::default();
             for grant in self.grants_of(session) {
                 must(grant.session() == Some(at), "a session's grant is its own")?;
+                let zone = self.locks.at(grant.lock).zone;
+                must(session.zone == zone, "a session holds in its own zone")?;
                 must(grant.fence > fence, "a session's grants stand by fence")?;
                 fence = grant.fence;
             }
@@ -185,31 +197,103 @@ impl Machine {
         .map(|at| self.grants.at(at))
     }
 
+    fn is_found(&self, at: Ref<Session>, session: &Session) -> bool {
+        let namesake = self.namesake(session.zone, &session.identifier);
+        self.indexed_session(session.zone, session.id) == Some(at)
+            && (session.identifier.is_empty() || namesake == Some(at))
+    }
+
+    fn audit_tickets(&self) -> Checked {
+        let mut waits = 0;
+        for (at, ticket) in self.tickets.iter() {
+            let line = self.lines.at(ticket.line);
+            let zone = self.locks.at(line.lock).zone;
+            must(
+                self.ticket_of(zone, ticket.id) == Some(at),
+                "a ticket is found by its number",
+            )?;
+            must(ticket.place < line.place_next, "a place is given once")?;
+            must(
+                ticket.life != Life::Session || ticket.session().is_some(),
+                "a session lock is asked for by its session",
+            )?;
+            if let Asker::Session { session, seq, .. } = ticket.asker {
+                let session = self.sessions.at(session);
+                must(session.zone == zone, "a session waits in its own zone")?;
+                let answer = session.answers.iter().find(|answer| answer.seq == seq);
+                if let Some(answer) = answer {
+                    waits += 1;
+                    must(
+                        matches!(answer.outcome, Outcome::Waits(waits) if waits == at),
+                        "who asks again is told of its ticket",
+                    )?;
+                }
+            }
+        }
+        let answers = self
+            .sessions
+            .iter()
+            .flat_map(|(_, session)| &session.answers);
+        let told = answers.filter(|answer| matches!(answer.outcome, Outcome::Waits(_)));
+        must(
+            told.count() == waits,
+            "who asks again is told of a ticket that waits",
+        )?;
+        let listed = self.lines.iter().map(|(_, line)| line.count).sum::<u64>();
+        must(
+            u64::try_from(self.tickets.len()) == Ok(listed),
+            "lines list all tickets",
+        )
+    }
+
     fn audit_requests(&self) -> Checked {
+        let mut bound = 0;
         for (at, request) in self.requests.iter() {
-            let bound = match &request.outcome {
+            let open_end = match &request.outcome {
                 Outcome::Open => return Err(Violation("a request is decided at once")),
-                Outcome::Granted { grant, fence } => {
-                    let grant = self.grants.peek(*grant);
-                    grant.is_some_and(|grant| grant.fence == *fence && grant.request == Some(at))
-                }
-                Outcome::Waits(ticket) => {
-                    let ticket = self.tickets.peek(*ticket);
-                    ticket
-                        .is_some_and(|ticket| matches!(ticket.asker, Asker::Key(key) if key == at))
-                }
+                Outcome::Granted { .. } => request.forget_at == Stamp::MAX,
+                Outcome::Waits(_) => true,
                 Outcome::Released { .. } | Outcome::Said(_) => false,
             };
+            bound += usize::from(open_end);
             must(
-                bound != self.request_timers.has(at),
+                open_end == (request.forget_at == Stamp::MAX)
+                    && open_end != self.request_timers.has(at),
                 "an answer is forgotten in time, but not while its grant or ticket lives",
             )?;
             must(
-                bound == (request.forget_at == Stamp::MAX),
-                "a live grant's answer has no time to be forgotten",
+                self.request_of(request.zone, request.id) == Some(at),
+                "a request is found by its key",
             )?;
         }
-        Ok(())
+        let by_grant = self.grants.iter().filter_map(|(_, grant)| {
+            let request = self.requests.at(grant.request?);
+            let zone = self.locks.at(grant.lock).zone;
+            let told =
+                matches!(request.outcome, Outcome::Granted { fence } if fence == grant.fence);
+            Some(told && request.forget_at == Stamp::MAX && request.zone == zone)
+        });
+        let by_ticket = self.tickets.iter().filter_map(|(at, ticket)| {
+            let Asker::Key(request) = ticket.asker else {
+                return None;
+            };
+            let request = self.requests.at(request);
+            let zone = self.locks.at(self.lines.at(ticket.line).lock).zone;
+            let told = matches!(request.outcome, Outcome::Waits(waits) if waits == at);
+            Some(told && request.zone == zone)
+        });
+        let mut named = 0;
+        for told in by_grant.chain(by_ticket) {
+            must(
+                told,
+                "a grant or ticket is what its request was answered with",
+            )?;
+            named += 1;
+        }
+        must(
+            bound == named,
+            "a live grant's answer has no time to be forgotten",
+        )
     }
 
     fn audit_timers(&self) -> Checked {

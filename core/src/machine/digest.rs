@@ -194,7 +194,7 @@ impl Machine {
     fn put_outcome(&self, bytes: &mut Bytes<'_>, outcome: &Outcome) {
         match outcome {
             Outcome::Open => bytes.kind(0),
-            Outcome::Granted { fence, .. } => {
+            Outcome::Granted { fence } => {
                 bytes.kind(1);
                 bytes.number(fence.get());
             }

@@ -63,10 +63,15 @@ impl Machine {
             line: None,
             mode,
         });
-        let (locks, hasher) = (&self.locks, self.hasher);
-        self.lock_index
-            .insert(hasher.hash(zone, key), at, |at| hasher.lock(locks.at(at)));
+        self.index_lock(at);
         at
+    }
+
+    /// Puts a new lock where it is looked for.
+    pub(super) fn index_lock(&mut self, at: Ref<Lock>) {
+        let (locks, hasher) = (&self.locks, self.hasher);
+        let hash = |at| hasher.lock(locks.at(at));
+        self.lock_index.insert(hash(at), at, hash);
     }
 
     /// The grant of this lock with this fence, dead or alive.
@@ -123,10 +128,8 @@ impl Machine {
             "no two incompatible grants exist"
         );
         lock.mode = claim.mode;
-        let (zone, first) = (lock.zone, lock.holders);
-        let zone_state = self.zones.entry(zone).or_default();
+        let zone_state = self.zones.entry(lock.zone).or_default();
         zone_state.fence = zone_state.fence.next();
-        zone_state.grants += 1;
         let fence = zone_state.fence;
         let at = self.grants.vacant();
         let term = self.term_of(&claim, at);
@@ -140,9 +143,7 @@ impl Machine {
             request: claim.request,
         });
         assert!(inserted == at, "a record has the name that was foretold");
-        let first = list::push_back(&mut self.grants, first, at, of_lock);
-        self.locks.at_mut(lock_at).holders = Some(first);
-        self.enlist(zone, at);
+        self.enlist(at);
         at
     }
 
@@ -161,19 +162,23 @@ impl Machine {
         }
     }
 
-    /// Puts a new grant where it is looked for.
-    fn enlist(&mut self, zone: ZoneId, at: Ref<Grant>) {
-        let grant = self.grants.at(at);
+    /// Puts a new grant, which has the highest fence so far, behind the other holders of its lock,
+    /// and where it is looked for.
+    pub(super) fn enlist(&mut self, at: Ref<Grant>) {
+        let lock = self.locks.at_mut(self.grants.at(at).lock);
+        lock.holders = Some(list::push_back(&mut self.grants, lock.holders, at, of_lock));
+        let (zone, mode) = (lock.zone, lock.mode);
+        self.zones.entry(zone).or_default().grants += 1;
         let (grants, locks) = (&self.grants, &self.locks);
-        if locks.at(grant.lock).mode == Mode::Shared {
+        if mode == Mode::Shared {
             let hasher = self.hasher;
-            let hash = hasher.fence(zone, grant.fence);
-            self.shared_index.insert(hash, at, |at| {
+            let hash = |at| {
                 let grant = grants.at(at);
                 hasher.fence(locks.at(grant.lock).zone, grant.fence)
-            });
+            };
+            self.shared_index.insert(hash(at), at, hash);
         }
-        match grant.term {
+        match grants.at(at).term {
             Term::Lease { .. } => self.lease_timers.set(at, lease_order(grants, locks)),
             Term::Session { session, .. } => {
                 let first = self.sessions.at(session).grants;

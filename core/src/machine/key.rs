@@ -187,8 +187,13 @@ impl Key {
 
     /// Checks bytes from outside: only the canonical form passes. Copies nothing.
     pub fn parse(bytes: Bytes) -> Result<Self, KeyError> {
-        canonical::check(&bytes)?;
+        Self::check(&bytes)?;
         Ok(Self(bytes))
+    }
+
+    /// Whether bytes from outside are a key in its canonical form.
+    pub fn check(bytes: &[u8]) -> Result<(), KeyError> {
+        canonical::check(bytes)
     }
 
     /// A copy of bytes that a record of this server's own tables kept.

@@ -58,10 +58,8 @@ impl Machine {
         let at = self.tickets.vacant();
         let asker = asker(at);
         let line = self.lines.at_mut(line_at);
-        let (place, first) = (line.place_next, line.first);
+        let place = line.place_next;
         line.place_next += 1;
-        line.count += 1;
-        line.front = line.front.or(Some(at));
         self.tickets.insert(Ticket {
             id,
             line: line_at,
@@ -75,20 +73,32 @@ impl Machine {
             offered: false,
             asker,
         });
-        let first = list::push_back(&mut self.tickets, first, at, of_line);
-        self.lines.at_mut(line_at).first = Some(first);
+        self.line_up(at);
+        at
+    }
+
+    /// Puts a new ticket at the end of its line, and where it is looked for.
+    pub(super) fn line_up(&mut self, at: Ref<Ticket>) {
         let tickets = &self.tickets;
+        let ticket = tickets.at(at);
+        let (line_at, offered, session) = (ticket.line, ticket.offered, ticket.session());
         self.ticket_timers.set(at, ticket_order(tickets));
-        self.ticket_index
-            .insert(ticket_hash(id), at, |at| ticket_hash(tickets.at(at).id));
-        if let Some(session) = tickets.at(at).session() {
+        self.ticket_index.insert(ticket_hash(ticket.id), at, |at| {
+            ticket_hash(tickets.at(at).id)
+        });
+        let line = self.lines.at_mut(line_at);
+        line.first = Some(list::push_back(&mut self.tickets, line.first, at, of_line));
+        line.count += 1;
+        if !offered {
+            line.front = line.front.or(Some(at));
+        }
+        let zone = self.locks.at(line.lock).zone;
+        self.zones.entry(zone).or_default().tickets += 1;
+        if let Some(session) = session {
             let first = self.sessions.at(session).tickets;
             let first = list::push_back(&mut self.tickets, first, at, asked_by);
             self.sessions.at_mut(session).tickets = Some(first);
         }
-        let zone = self.locks.at(lock_at).zone;
-        self.zones.entry(zone).or_default().tickets += 1;
-        at
     }
 
     fn line_for(&mut self, lock_at: Ref<Lock>) -> Ref<Line> {
@@ -197,7 +207,7 @@ impl Machine {
             },
         );
         let fence = self.grants.at(grant).fence;
-        self.conclude(&ticket.asker, Outcome::Granted { grant, fence });
+        self.conclude(&ticket.asker, Outcome::Granted { fence });
         let key = Key::copied(&self.locks.at(lock_at).key);
         let answer = Answer::Granted(self.describe(grant, key, false));
         events.push(Event::Ended {

@@ -88,7 +88,14 @@ impl Outcome {
             return Self::Released { fence, already };
         }
         assert!(
-            !matches!(answer, Answer::Granted(_) | Answer::Queued { .. }),
+            !matches!(
+                answer,
+                Answer::Granted(_)
+                    | Answer::Queued { .. }
+                    | Answer::Offered { .. }
+                    | Answer::Renewed { .. }
+                    | Answer::KeptAlive { .. }
+            ),
             "what goes on changing is never answered from a copy"
         );
         Self::Said(Box::new(answer.clone()))
@@ -172,12 +179,7 @@ impl Machine {
             outcome: Outcome::Open,
             forget_at: Stamp::MAX,
         });
-        let (requests, hasher) = (&self.requests, self.hasher);
-        self.request_index
-            .insert(hasher.request(zone, id), at, |at| {
-                let request = requests.at(at);
-                hasher.request(request.zone, request.id)
-            });
+        self.index_request(at);
         let (answer, outcome) = self.operate(place, command, From::Key(at), events);
         let outcome = outcome.unwrap_or_else(|| Outcome::of(&answer));
         let bound = outcome.is_bound();
@@ -235,7 +237,7 @@ impl Machine {
     fn replay(&self, outcome: &Outcome, command: &Command) -> Answer {
         match outcome {
             Outcome::Open => panic!("a request is decided before the next one"),
-            Outcome::Granted { grant, fence } => {
+            Outcome::Granted { fence } => {
                 let Operation::Acquire(acquire) = &command.operation else {
                     panic!("only an acquire is remembered by its grant");
                 };
@@ -245,7 +247,6 @@ impl Machine {
                 let Some(at) = alive else {
                     return Answer::Refused(Refusal::NotHeld);
                 };
-                assert!(at == *grant, "a fence is given once");
                 Answer::Granted(self.describe(at, key, true))
             }
             Outcome::Waits(at) => {
@@ -270,7 +271,17 @@ impl Machine {
         }
     }
 
-    fn request_of(&self, zone: ZoneId, id: RequestId) -> Option<Ref<Request>> {
+    /// Puts a new request where it is looked for.
+    pub(super) fn index_request(&mut self, at: Ref<Request>) {
+        let (requests, hasher) = (&self.requests, self.hasher);
+        let hash = |at: Ref<Request>| {
+            let request = requests.at(at);
+            hasher.request(request.zone, request.id)
+        };
+        self.request_index.insert(hash(at), at, hash);
+    }
+
+    pub(super) fn request_of(&self, zone: ZoneId, id: RequestId) -> Option<Ref<Request>> {
         self.request_index
             .find(self.hasher.request(zone, id), |at| {
                 let request = self.requests.at(at);
@@ -299,11 +310,16 @@ impl Machine {
         let forget_at = self.stamp.plus(Duration::from_millis(DEDUPE_MS)).as_nanos();
         let forget_at =
             Stamp::from_nanos(forget_at.div_ceil(FORGET_STEP).saturating_mul(FORGET_STEP));
-        let request = self.requests.at_mut(at);
-        request.forget_at = forget_at;
-        self.zones.entry(request.zone).or_default().answers += 1;
+        self.requests.at_mut(at).forget_at = forget_at;
+        self.count_down(at);
+    }
+
+    /// A request whose end is known takes room among the remembered answers until then.
+    pub(super) fn count_down(&mut self, at: Ref<Request>) {
         let requests = &self.requests;
+        let zone = requests.at(at).zone;
         self.request_timers.set(at, request_order(requests));
+        self.zones.entry(zone).or_default().answers += 1;
     }
 
     /// The time of an answer is over.

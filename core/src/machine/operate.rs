@@ -79,7 +79,7 @@ impl Machine {
             let grant = self.grant(lock, claim);
             let fence = self.grants.at(grant).fence;
             let answer = Answer::Granted(self.describe(grant, acquire.key.clone(), false));
-            return (answer, Some(Outcome::Granted { grant, fence }));
+            return (answer, Some(Outcome::Granted { fence }));
         }
         let asker = |at| asker_of(from, at);
         let at = self.enqueue(lock, place.ticket(), acquire.wait_ms, claim, asker);

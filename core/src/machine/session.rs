@@ -26,11 +26,16 @@ impl Hasher {
 impl Machine {
     /// The session with this number in this zone, if its end is still to come.
     pub(super) fn session_of(&self, zone: ZoneId, id: SessionId) -> Option<Ref<Session>> {
-        let found = self.session_index.find(session_hash(id), |at| {
+        let found = self.indexed_session(zone, id);
+        found.filter(|at| self.is_session_alive(*at))
+    }
+
+    /// The session with this number in this zone, if it is not over: it may be past its deadline.
+    pub(super) fn indexed_session(&self, zone: ZoneId, id: SessionId) -> Option<Ref<Session>> {
+        self.session_index.find(session_hash(id), |at| {
             let session = self.sessions.at(at);
             session.id == id && session.zone == zone
-        });
-        found.filter(|at| self.is_session_alive(*at))
+        })
     }
 
     /// Whether its end is still to come.
@@ -54,13 +59,11 @@ impl Machine {
             }
             self.end_session(namesake, Ending::Expired, events);
         }
-        let zone_state = self.zones.entry(zone).or_default();
-        if zone_state.sessions >= self.limits.sessions {
+        if self.zones.entry(zone).or_default().sessions >= self.limits.sessions {
             return Answer::Refused(Refusal::Quota {
                 what: Limited::Sessions,
             });
         }
-        zone_state.sessions += 1;
         let id = place.session();
         let at = self.sessions.insert(Session {
             id,
@@ -74,23 +77,30 @@ impl Machine {
             tickets: None,
             ending: None,
         });
-        let sessions = &self.sessions;
-        self.session_timers.set(at, session_order(sessions));
-        self.session_index
-            .insert(session_hash(id), at, |at| session_hash(sessions.at(at).id));
-        if !identifier.is_empty() {
-            let hasher = self.hasher;
-            let hash = hasher.hash(zone, identifier);
-            self.identifier_index
-                .insert(hash, at, |at| hasher.identifier(sessions.at(at)));
-        }
+        self.index_session(at);
         Answer::SessionOpened {
             session: id,
             ttl_ms,
         }
     }
 
-    fn namesake(&self, zone: ZoneId, identifier: &[u8]) -> Option<Ref<Session>> {
+    /// Puts a session that is not over where it is looked for.
+    pub(super) fn index_session(&mut self, at: Ref<Session>) {
+        let (sessions, hasher) = (&self.sessions, self.hasher);
+        let session = sessions.at(at);
+        self.zones.entry(session.zone).or_default().sessions += 1;
+        self.session_timers.set(at, session_order(sessions));
+        self.session_index
+            .insert(session_hash(session.id), at, |at| {
+                session_hash(sessions.at(at).id)
+            });
+        if !session.identifier.is_empty() {
+            let hash = |at| hasher.identifier(sessions.at(at));
+            self.identifier_index.insert(hash(at), at, hash);
+        }
+    }
+
+    pub(super) fn namesake(&self, zone: ZoneId, identifier: &[u8]) -> Option<Ref<Session>> {
         if identifier.is_empty() {
             return None;
         }

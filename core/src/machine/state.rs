@@ -144,8 +144,8 @@ pub(super) struct Request {
 pub(super) enum Outcome {
     /// It is being decided.
     Open,
-    /// A grant, which may have ended: then its place may hold another one.
-    Granted { grant: Ref<Grant>, fence: Fence },
+    /// A grant, which may have ended.
+    Granted { fence: Fence },
     /// A ticket that is still in its line.
     Waits(Ref<Ticket>),
     /// The most common last word, without a box.

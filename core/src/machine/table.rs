@@ -12,7 +12,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
 use core::num::NonZeroU32;
-use free::{Free, GROUP};
+use free::Free;
+
+pub(super) use free::GROUP;
 
 mod free;
 
@@ -25,14 +27,24 @@ pub(super) struct Ref<T> {
 
 impl<T> Ref<T> {
     fn new(slot: usize) -> Self {
-        let raw = u32::try_from(slot + 1).ok().and_then(NonZeroU32::new);
-        let Some(raw) = raw else {
+        let raw = u32::try_from(slot + 1);
+        let Some(at) = raw.ok().and_then(Self::from_raw) else {
             panic!("a table holds fewer than 2^32 records: its limits say so");
         };
-        Self {
+        at
+    }
+
+    /// The name with this number; zero is none.
+    pub(super) fn from_raw(raw: u32) -> Option<Self> {
+        NonZeroU32::new(raw).map(|raw| Self {
             raw,
             of: PhantomData,
-        }
+        })
+    }
+
+    /// Its number: that of its slot, plus one.
+    pub(super) const fn raw(self) -> u32 {
+        self.raw.get()
     }
 
     /// The number of its slot.
@@ -154,7 +166,8 @@ impl<T: Clone> Table<T> {
         slots.filter_map(|(slot, record)| Some((Ref::new(slot), record.as_ref()?)))
     }
 
-    fn place(&mut self, at: Ref<T>, record: T) {
+    /// Adds a record under a name that is free.
+    pub(super) fn place(&mut self, at: Ref<T>, record: T) {
         let slot = at.slot();
         while self.pages.len() <= slot / GROUP {
             self.free.grow(self.pages.len());
@@ -191,10 +204,7 @@ impl<T: Clone> Table<T> {
     }
 }
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "snapshots, which come next, are its caller")
-)]
+/// For snapshots.
 impl<T: Clone> Table<T> {
     /// Begins a sweep: from now on [`Self::sweep`] hands out what is in the table now. Returns of
     /// how many groups.

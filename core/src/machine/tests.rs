@@ -15,6 +15,7 @@ mod hold;
 mod model;
 mod once;
 mod sessions;
+mod snapshots;
 mod wait;
 
 /// A machine with a clock and a server that numbers its commands.

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 /// Slots that one word of the lowest level speaks for.
-pub(super) const GROUP: usize = 64;
+pub(in crate::machine) const GROUP: usize = 64;
 /// 64^6 slots are more than a `Ref` can name.
 const LEVELS: usize = 6;
 

@@ -7,9 +7,9 @@ use alloc::vec;
 use proptest::prelude::*;
 
 /// One choice: what to do, with some numbers to choose its details from.
-type Choice = (u8, u8, u8, u8);
+pub(super) type Choice = (u8, u8, u8, u8);
 
-fn limits() -> impl Strategy<Value = Limits> {
+pub(super) fn limits() -> impl Strategy<Value = Limits> {
     let tiny = (
         1..4usize,
         2..6usize,
@@ -28,6 +28,8 @@ fn limits() -> impl Strategy<Value = Limits> {
             answers,
             session_window: window,
             zones,
+            snapshot_bytes: 600,
+            snapshot_chunk_bytes: 64,
         },
     );
     let few_at_once = (1..4usize).prop_map(|expiry_batch| Limits {
@@ -37,7 +39,7 @@ fn limits() -> impl Strategy<Value = Limits> {
     prop_oneof![Just(Limits::default()), few_at_once, tiny]
 }
 
-fn entries() -> impl Strategy<Value = Vec<(u8, Vec<Choice>)>> {
+pub(super) fn entries() -> impl Strategy<Value = Vec<(u8, Vec<Choice>)>> {
     prop::collection::vec(
         (any::<u8>(), prop::collection::vec(any::<Choice>(), 0..5)),
         1..60,
@@ -45,8 +47,8 @@ fn entries() -> impl Strategy<Value = Vec<(u8, Vec<Choice>)>> {
 }
 
 /// Both, and what their history has named so far.
-struct Pair {
-    machine: Machine,
+pub(super) struct Pair {
+    pub(super) machine: Machine,
     model: Model,
     ms: u64,
     seq: u64,
@@ -54,8 +56,9 @@ struct Pair {
     grants: Vec<(ZoneId, Key, Fence)>,
     tickets: Vec<TicketId>,
     sent: Vec<Command>,
-    /// Of the last entry.
-    events: Vec<Event>,
+    /// The last entry, and what it did.
+    pub(super) entry: Option<Entry>,
+    pub(super) events: Vec<Event>,
 }
 
 const STEPS_MS: [u64; 10] = [0, 1, 250, 499, 500, 1000, 3000, 5000, 10_001, 61_000];
@@ -67,7 +70,7 @@ fn pick<T: Clone>(from: &[T], at: u8) -> Option<T> {
 }
 
 impl Pair {
-    fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
             machine: Machine::with_limits(limits),
             model: Model::new(limits),
@@ -77,6 +80,7 @@ impl Pair {
             grants: vec![],
             tickets: vec![],
             sent: vec![],
+            entry: None,
             events: vec![],
         }
     }
@@ -175,7 +179,7 @@ impl Pair {
     }
 
     /// One entry for both; everything that can be compared is.
-    fn step(&mut self, time: u8, choices: &[Choice]) -> Result<(), TestCaseError> {
+    pub(super) fn step(&mut self, time: u8, choices: &[Choice]) -> Result<(), TestCaseError> {
         self.ms += STEPS_MS[time as usize % STEPS_MS.len()];
         // Now and then an older entry, proposed again by a later leader.
         let back = if time >= 240 { 700 } else { 0 };
@@ -186,6 +190,7 @@ impl Pair {
             let floor = Fence::new(u64::from(time) << 20);
             let entry = Entry::new(EntryKind::LeaderStart, stamp, &[codec::encode_start(floor)]);
             self.machine.apply(slot, &entry, &mut events);
+            self.entry = Some(entry);
             self.model.start(stamp, floor)
         } else {
             let commands: Vec<Command> =
@@ -193,6 +198,7 @@ impl Pair {
             let encoded: Vec<Bytes> = commands.iter().map(codec::encode).collect();
             let entry = Entry::new(EntryKind::Batch, stamp, &encoded);
             self.machine.apply(slot, &entry, &mut events);
+            self.entry = Some(entry);
             self.model.batch(slot, stamp, &commands)
         };
         prop_assert_eq!(&events, &expected);
@@ -265,25 +271,29 @@ fn name_of(answer: &Answer) -> std::string::String {
         .into()
 }
 
+fn tiny() -> Limits {
+    Limits {
+        expiry_batch: 2,
+        locks: 5,
+        tickets: 2,
+        sessions: 2,
+        answers: 2,
+        session_window: 2,
+        zones: 1,
+        ..Limits::default()
+    }
+}
+
 /// What the histories never reach, the comparison does not test.
 #[test]
 fn the_histories_reach_every_answer_and_every_event() {
     let mut rng = Rng::new(Seed::new(3));
     let mut seen = std::collections::BTreeSet::new();
     for history in 0..400 {
-        let tiny = Limits {
-            expiry_batch: 2,
-            locks: 5,
-            tickets: 2,
-            sessions: 2,
-            answers: 2,
-            session_window: 2,
-            zones: 1,
-        };
         let limits = if history % 2 == 0 {
             Limits::default()
         } else {
-            tiny
+            tiny()
         };
         let mut pair = Pair::new(limits);
         for _ in 0..60 {

@@ -1,0 +1,158 @@
+//! What is not in a table, as bytes. It is small, and written whole when the sweep begins.
+
+use super::form::{Fault, Read, Reader, Writer};
+use crate::ids::{Boot, Fence, NodeId, Slot, ZoneId};
+use crate::machine::Machine;
+use crate::machine::state::{Grace, Work, Zone};
+use crate::machine::via::ViaWindow;
+use crate::time::Stamp;
+
+/// The version of the content, its first two bytes. A change of anything here is a new one, and the
+/// old one still reads.
+pub(super) const VERSION: u16 = 1;
+/// Words of a via window, in groups of this many with a mask before them.
+const MASKED: usize = 64;
+
+pub(super) fn put_all(to: &mut Writer<'_>, machine: &Machine) {
+    to.u16(VERSION);
+    to.u64(machine.applied.get());
+    to.stamp(machine.stamp);
+    to.u64(machine.digest);
+    to.u64(machine.unreadable);
+    to.u64(machine.log_bytes);
+    to.u64(machine.fence_floor.get());
+    put_grace(to, &machine.grace);
+    to.count(machine.zones.len());
+    for (id, zone) in &machine.zones {
+        to.u32(id.get());
+        to.u64(zone.fence.get());
+    }
+    to.count(machine.vias.len());
+    for (node, window) in &machine.vias {
+        to.u64(node.get());
+        put_via(to, window);
+    }
+    to.count(machine.work.len());
+    machine.work.iter().for_each(|work| put_work(to, *work));
+}
+
+fn put_grace(to: &mut Writer<'_>, grace: &Grace) {
+    to.stamp(grace.from);
+    to.stamp(grace.until);
+    to.bool(grace.given.is_some());
+    to.stamp(grace.given.unwrap_or_default());
+}
+
+/// The numbers, which come first.
+pub(super) fn take_numbers(from: &mut Reader<'_>, machine: &mut Machine) -> Read<()> {
+    let found = from.u16()?;
+    if found != VERSION {
+        return Err(Fault::Version { found });
+    }
+    machine.applied = Slot::new(from.counter()?);
+    machine.stamp = from.stamp()?;
+    machine.digest = from.u64()?;
+    machine.unreadable = from.counter()?;
+    machine.log_bytes = from.counter()?;
+    machine.fence_floor = Fence::new(from.counter()?);
+    machine.grace = take_grace(from)?;
+    Ok(())
+}
+
+fn take_grace(from: &mut Reader<'_>) -> Read<Grace> {
+    let (from_stamp, until) = (from.stamp()?, from.stamp()?);
+    let is_given = from.bool()?;
+    let given = from.stamp()?;
+    if !is_given && given != Stamp::ZERO {
+        return from.bad(8, "zero, for no grace was given", given.as_nanos());
+    }
+    Ok(Grace {
+        from: from_stamp,
+        until,
+        given: is_given.then_some(given),
+    })
+}
+
+/// One zone. They come in the order of their numbers.
+pub(super) fn take_zone(from: &mut Reader<'_>, machine: &mut Machine) -> Read<()> {
+    let id = ZoneId::new(from.u32()?);
+    if machine
+        .zones
+        .last_key_value()
+        .is_some_and(|(last, _)| *last >= id)
+    {
+        return from.bad(4, "a zone after the one before", id.get().into());
+    }
+    let zone = Zone {
+        fence: Fence::new(from.counter()?),
+        ..Zone::default()
+    };
+    machine.zones.insert(id, zone);
+    Ok(())
+}
+
+/// A word of the window that is zero is only a bit in its mask.
+fn put_via(to: &mut Writer<'_>, window: &ViaWindow) {
+    to.u64(window.boot.get());
+    to.u64(window.highest);
+    for words in window.seen.chunks(MASKED) {
+        let marks = (0..).zip(words).filter(|(_, word)| **word != 0);
+        to.u64(marks.fold(0, |mask, (bit, _)| mask | 1 << bit));
+        let marked = words.iter().filter(|word| **word != 0);
+        marked.for_each(|word| to.u64(*word));
+    }
+}
+
+/// One server's window. They come in the order of their servers.
+pub(super) fn take_via(from: &mut Reader<'_>, machine: &mut Machine) -> Read<()> {
+    let node = NodeId::new(from.u64()?);
+    if machine
+        .vias
+        .last_key_value()
+        .is_some_and(|(last, _)| *last >= node)
+    {
+        return from.bad(8, "a server after the one before", node.get());
+    }
+    let mut window = ViaWindow {
+        boot: Boot::new(from.u64()?),
+        highest: from.u64()?,
+        ..ViaWindow::default()
+    };
+    for words in window.seen.chunks_mut(MASKED) {
+        let mask = from.u64()?;
+        for (bit, word) in (0..).zip(words) {
+            if mask >> bit & 1 == 1 {
+                *word = from.u64()?;
+                if *word == 0 {
+                    return from.bad(8, "a word that is not zero", 0);
+                }
+            }
+        }
+    }
+    machine.vias.insert(node, window);
+    Ok(())
+}
+
+fn put_work(to: &mut Writer<'_>, work: Work) {
+    match work {
+        Work::Line(line) => {
+            to.u8(1);
+            to.name(line);
+        }
+        Work::Session(session) => {
+            to.u8(2);
+            to.name(session);
+        }
+    }
+}
+
+/// One thing to do. They come in the order in which they are done.
+pub(super) fn take_work(from: &mut Reader<'_>, machine: &mut Machine) -> Read<()> {
+    let work = match from.u8()? {
+        1 => Work::Line(from.name()?),
+        2 => Work::Session(from.name()?),
+        other => return from.bad(1, "a kind of work, 1 or 2", other.into()),
+    };
+    machine.work.push_back(work);
+    Ok(())
+}

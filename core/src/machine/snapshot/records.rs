@@ -1,0 +1,257 @@
+//! The records of the tables as bytes: what decides a future answer, and nothing that can be
+//! computed from the rest. Rings, counts and what points back are made again by `rebuild`.
+//!
+//! The numbers of kinds are frozen; `tests/vectors/snapshot.txt` holds golden bytes.
+
+use super::answers::{put_answers, take_answers};
+use super::form::{Read, Reader, Writer, kept};
+use crate::ids::{Fence, RequestId, RequestSeq, SessionId, TicketId, ZoneId};
+use crate::limits::{HOLDER_BYTES_MAX, IDENTIFIER_BYTES_MAX, KEY_BYTES_MAX};
+use crate::machine::command::{Life, Mode};
+use crate::machine::key::Key;
+use crate::machine::list::Link;
+use crate::machine::state::{
+    Asker, Ending, Grant, Line, Lock, Outcome, Request, Session, Term, Ticket,
+};
+use crate::machine::table::Ref;
+
+/// What a table holds, as bytes.
+pub(super) trait Record: Sized {
+    fn put(&self, to: &mut Writer<'_>);
+
+    /// The record that will stand at `at`. Its names are not checked.
+    fn take(from: &mut Reader<'_>, at: Ref<Self>) -> Read<Self>;
+}
+
+impl Record for Lock {
+    fn put(&self, to: &mut Writer<'_>) {
+        to.u32(self.zone.get());
+        put_mode(to, self.mode);
+        to.string(&self.key);
+    }
+
+    fn take(from: &mut Reader<'_>, _: Ref<Self>) -> Read<Self> {
+        let zone = ZoneId::new(from.u32()?);
+        let mode = take_mode(from)?;
+        let key = from.string(KEY_BYTES_MAX)?;
+        if Key::check(key).is_err() {
+            let len = u64::try_from(key.len()).unwrap_or(u64::MAX);
+            return from.bad(key.len(), "a canonical key of this many bytes", len);
+        }
+        Ok(Self {
+            key: kept(key),
+            zone,
+            holders: None,
+            line: None,
+            mode,
+        })
+    }
+}
+
+impl Record for Line {
+    fn put(&self, to: &mut Writer<'_>) {
+        to.name(self.lock);
+        to.u64(self.place_next);
+    }
+
+    fn take(from: &mut Reader<'_>, _: Ref<Self>) -> Read<Self> {
+        Ok(Self {
+            lock: from.name()?,
+            first: None,
+            front: None,
+            count: 0,
+            place_next: from.counter()?,
+            in_work: false,
+        })
+    }
+}
+
+impl Record for Session {
+    fn put(&self, to: &mut Writer<'_>) {
+        to.u128(self.id.get());
+        to.u32(self.zone.get());
+        to.u32(self.ttl_ms);
+        to.stamp(self.deadline);
+        to.u64(self.done_through.get());
+        to.u8(match self.ending {
+            None => 0,
+            Some(Ending::Expired) => 1,
+            Some(Ending::Closed) => 2,
+        });
+        to.string(&self.identifier);
+        put_answers(to, &self.answers);
+    }
+
+    fn take(from: &mut Reader<'_>, _: Ref<Self>) -> Read<Self> {
+        Ok(Self {
+            id: SessionId::new(from.u128()?),
+            zone: ZoneId::new(from.u32()?),
+            ttl_ms: from.u32()?,
+            deadline: from.stamp()?,
+            done_through: RequestSeq::new(from.u64()?),
+            ending: match from.u8()? {
+                0 => None,
+                1 => Some(Ending::Expired),
+                2 => Some(Ending::Closed),
+                other => return from.bad(1, "a session's end, 0 to 2", other.into()),
+            },
+            identifier: kept(from.string(IDENTIFIER_BYTES_MAX)?),
+            answers: take_answers(from)?,
+            grants: None,
+            tickets: None,
+        })
+    }
+}
+
+impl Record for Request {
+    fn put(&self, to: &mut Writer<'_>) {
+        to.u32(self.zone.get());
+        to.u128(self.id.get());
+        to.u64(self.hash);
+        to.stamp(self.forget_at);
+        self.outcome.put(to);
+    }
+
+    fn take(from: &mut Reader<'_>, _: Ref<Self>) -> Read<Self> {
+        Ok(Self {
+            zone: ZoneId::new(from.u32()?),
+            id: RequestId::new(from.u128()?),
+            hash: from.u64()?,
+            forget_at: from.stamp()?,
+            outcome: Outcome::take(from)?,
+        })
+    }
+}
+
+impl Record for Grant {
+    fn put(&self, to: &mut Writer<'_>) {
+        to.u64(self.fence.get());
+        to.stamp(self.since);
+        to.name(self.lock);
+        to.name_or_none(self.request);
+        to.short_string(&self.holder);
+        match &self.term {
+            Term::Lease { deadline, ttl_ms } => {
+                to.u8(1);
+                to.stamp(*deadline);
+                to.u32(*ttl_ms);
+            }
+            Term::Session { session, .. } => {
+                to.u8(2);
+                to.name(*session);
+            }
+            Term::Static => to.u8(3),
+        }
+    }
+
+    fn take(from: &mut Reader<'_>, at: Ref<Self>) -> Read<Self> {
+        Ok(Self {
+            fence: Fence::new(from.u64()?),
+            since: from.stamp()?,
+            lock: from.name()?,
+            request: from.name_or_none()?,
+            holder: kept(from.short_string(HOLDER_BYTES_MAX)?),
+            beside: Link::alone(at),
+            term: match from.u8()? {
+                1 => Term::Lease {
+                    deadline: from.stamp()?,
+                    ttl_ms: from.u32()?,
+                },
+                2 => Term::Session {
+                    session: from.name()?,
+                    beside: Link::alone(at),
+                },
+                3 => Term::Static,
+                other => return from.bad(1, "a grant's term, 1 to 3", other.into()),
+            },
+        })
+    }
+}
+
+impl Record for Ticket {
+    fn put(&self, to: &mut Writer<'_>) {
+        to.u64(self.id.get());
+        to.name(self.line);
+        to.u64(self.place);
+        put_mode(to, self.mode);
+        put_life(to, self.life);
+        to.short_string(&self.holder);
+        to.stamp(self.since);
+        to.stamp(self.deadline);
+        to.bool(self.offered);
+        match &self.asker {
+            Asker::Nobody => to.u8(1),
+            Asker::Key(request) => {
+                to.u8(2);
+                to.name(*request);
+            }
+            Asker::Session { session, seq, .. } => {
+                to.u8(3);
+                to.name(*session);
+                to.u64(seq.get());
+            }
+        }
+    }
+
+    fn take(from: &mut Reader<'_>, at: Ref<Self>) -> Read<Self> {
+        Ok(Self {
+            id: TicketId::new(from.u64()?),
+            line: from.name()?,
+            beside: Link::alone(at),
+            place: from.u64()?,
+            mode: take_mode(from)?,
+            life: take_life(from)?,
+            holder: kept(from.short_string(HOLDER_BYTES_MAX)?),
+            since: from.stamp()?,
+            deadline: from.stamp()?,
+            offered: from.bool()?,
+            asker: match from.u8()? {
+                1 => Asker::Nobody,
+                2 => Asker::Key(from.name()?),
+                3 => Asker::Session {
+                    session: from.name()?,
+                    seq: RequestSeq::new(from.u64()?),
+                    beside: Link::alone(at),
+                },
+                other => return from.bad(1, "whose ticket, 1 to 3", other.into()),
+            },
+        })
+    }
+}
+
+pub(super) fn put_mode(to: &mut Writer<'_>, mode: Mode) {
+    to.u8(match mode {
+        Mode::Exclusive => 1,
+        Mode::Shared => 2,
+    });
+}
+
+pub(super) fn take_mode(from: &mut Reader<'_>) -> Read<Mode> {
+    match from.u8()? {
+        1 => Ok(Mode::Exclusive),
+        2 => Ok(Mode::Shared),
+        other => from.bad(1, "a mode, 1 or 2", other.into()),
+    }
+}
+
+fn put_life(to: &mut Writer<'_>, life: Life) {
+    match life {
+        Life::Lease { ttl_ms } => {
+            to.u8(1);
+            to.u64(ttl_ms);
+        }
+        Life::Static => to.u8(2),
+        Life::Session => to.u8(3),
+    }
+}
+
+fn take_life(from: &mut Reader<'_>) -> Read<Life> {
+    match from.u8()? {
+        1 => Ok(Life::Lease {
+            ttl_ms: from.u64()?,
+        }),
+        2 => Ok(Life::Static),
+        3 => Ok(Life::Session),
+        other => from.bad(1, "a life, 1 to 3", other.into()),
+    }
+}
