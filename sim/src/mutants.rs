@@ -4,6 +4,7 @@
 //! the copy hunts with fresh seeds. What is known is kept in a table there, written as it grows, so
 //! that a run that was stopped goes on where it was.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
@@ -11,10 +12,13 @@ use tenure_core::hash::hash64;
 
 /// Seconds that one hunt takes at most.
 const SECONDS: u64 = 120;
+/// Mutants that one commit hunts besides the canary.
+const ON_TURN: usize = 5;
 
 #[derive(Debug, Default)]
 struct Options {
     only: Option<String>,
+    rotation: Option<u64>,
     seconds: Option<u64>,
     again: bool,
 }
@@ -55,6 +59,12 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
                 let digits = text.strip_suffix('s').unwrap_or(&text);
                 options.seconds = Some(digits.parse().map_err(|_| format!("{text} is no time"))?);
             }
+            "--rotation" => {
+                let text = value()?;
+                let digits = text.strip_prefix("0x").unwrap_or(&text);
+                let turn = u64::from_str_radix(digits, 16);
+                options.rotation = Some(turn.map_err(|_| format!("{text} is no commit"))?);
+            }
             "--again" => options.again = true,
             other => return Err(format!("mutants does not know {other}")),
         }
@@ -93,11 +103,12 @@ fn hunt_all(options: &Options) -> Result<usize, String> {
     let table = home.join("table.tsv");
     let mut known = read_table(&table);
     let mut survivors = 0;
-    for (name, path) in patches()? {
-        if options
-            .only
-            .as_ref()
-            .is_some_and(|only| !name.contains(only.as_str()))
+    let patches = patches()?;
+    let turn = options.rotation.map(|turn| on_turn(patches.len(), turn));
+    for (index, (name, path)) in patches.into_iter().enumerate() {
+        let only = options.only.as_ref();
+        if only.is_some_and(|only| !name.contains(only.as_str()))
+            || turn.as_ref().is_some_and(|turn| !turn.contains(&index))
         {
             continue;
         }
@@ -128,6 +139,19 @@ fn hunt_all(options: &Options) -> Result<usize, String> {
         write_table(&table, &known)?;
     }
     Ok(survivors)
+}
+
+/// Which of `patches` a commit hunts: the first, which is the canary, and five that change from one
+/// commit to the next.
+fn on_turn(patches: usize, commit: u64) -> BTreeSet<usize> {
+    let others = patches.saturating_sub(1).max(1);
+    let first = (hash64(&commit.to_le_bytes()) % others as u64) as usize;
+    let turn = (0..ON_TURN).map(|nth| 1 + (first + nth * others / ON_TURN) % others);
+    let canary = std::iter::once(0);
+    canary
+        .chain(turn)
+        .filter(|index| *index < patches)
+        .collect()
 }
 
 fn hunt(home: &Path, name: &str, path: &Path, patch: u64, seconds: u64) -> Result<Verdict, String> {
@@ -270,4 +294,22 @@ fn write_table(path: &Path, verdicts: &[Verdict]) -> Result<(), String> {
         text.push('\n');
     }
     fs::write(path, text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutant_has_its_turn_and_the_canary_always() {
+        let mut seen = BTreeSet::new();
+        for commit in 0..200 {
+            let turn = on_turn(73, commit);
+            assert_eq!(turn.len(), 1 + ON_TURN);
+            assert!(turn.contains(&0), "the canary must die each time");
+            seen.extend(turn);
+        }
+        assert_eq!(seen, (0..73).collect());
+        assert_eq!(on_turn(2, 5), BTreeSet::from([0, 1]));
+    }
 }

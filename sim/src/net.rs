@@ -3,11 +3,13 @@
 //! A frame belongs to a connection between two processes. So it never reaches a process that was
 //! started after it was sent; but one of a sender that died since may still arrive.
 
+mod link;
+
 use crate::Nanos;
 use crate::marks::{Mark, Marks};
 use crate::rand::Rand;
+use link::Link;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 use tenure_core::ids::Boot;
 use tenure_core::replica::message::Message;
 
@@ -28,8 +30,18 @@ pub struct NetKnobs {
     pub reorder_ppm: u64,
     /// A frame takes a hundred times longer.
     pub heavy_tail_ppm: u64,
+    /// A ping or its answer is lost: what is small and has no queue of its own.
+    pub beat_drop_ppm: u64,
+    /// An accept or a prepare reaches only as many as a quorum needs.
+    pub thin_ppm: u64,
+    /// Frames on their way on one link; more are dropped by their sender. Any number if zero.
+    pub under_way_max: usize,
+    /// One way is up to so many times as long as another.
+    pub asymmetry: u64,
     /// Frames go through the real codec of the wire.
     pub codec: bool,
+    /// Of those, one arrives spoiled.
+    pub spoil_ppm: u64,
 }
 
 /// One frame on its way.
@@ -47,18 +59,8 @@ pub struct Frame {
     pub message: Message,
 }
 
-/// One direction between two servers.
-#[derive(Clone, Debug, Default)]
-struct Link {
-    cut: bool,
-    clogged_until: Nanos,
-    last_arrival: Nanos,
-    bytes_max: Option<usize>,
-    old: VecDeque<Frame>,
-}
-
-/// The frames that one connection remembers for a replay.
-const OLD_MAX: usize = 128;
+/// Draws of a frame to replay, whatever a link remembers.
+const OLD_DRAWS: usize = 1 << 20;
 
 /// All links.
 #[derive(Clone, Debug)]
@@ -72,11 +74,16 @@ pub struct Net {
 impl Net {
     /// A whole network of `servers`.
     pub fn new(seed: u64, servers: usize, knobs: NetKnobs) -> Self {
+        let mut rand = Rand::stream(seed, "net");
+        let mut links = vec![Link::default(); servers * servers];
+        for link in &mut links {
+            link.slowness = 100 * rand.log_uniform(1, knobs.asymmetry.max(1));
+        }
         Self {
             knobs,
-            rand: Rand::stream(seed, "net"),
+            rand,
             servers,
-            links: vec![Link::default(); servers * servers],
+            links,
         }
     }
 
@@ -99,10 +106,19 @@ impl Net {
         self.link(from, to).cut = cut;
     }
 
-    /// Frames of one direction wait until then, and come in a burst.
-    pub fn clog(&mut self, from: usize, to: usize, until: Nanos) {
-        let link = self.link(from, to);
-        link.clogged_until = link.clogged_until.max(until);
+    /// Frames of one direction that are sent between these moments come in a burst at its end.
+    pub fn clog(&mut self, (from, to): (usize, usize), begin: Nanos, until: Nanos) {
+        self.link(from, to).clog(begin, until);
+    }
+
+    /// One direction is up and down in turns.
+    pub fn flap(&mut self, (from, to): (usize, usize), turn: Nanos, until: Nanos) {
+        self.link(from, to).flap(turn, until);
+    }
+
+    /// One end takes a frame in so much time.
+    pub fn read_slowly(&mut self, (from, to): (usize, usize), gap: Nanos, until: Nanos) {
+        self.link(from, to).read_slowly(gap, until);
     }
 
     /// Frames with more bytes of entries than this vanish: a path with a broken MTU.
@@ -128,8 +144,7 @@ impl Net {
         let (from, to) = (frame.from, frame.to);
         let index = from * self.servers + to;
         let mut arrivals = Vec::new();
-        if self.links[index].cut {
-            marks.hit(Mark::Partition);
+        if self.links[index].is_down(now, marks) {
             return arrivals;
         }
         if let Some(bytes_max) = self.links[index].bytes_max
@@ -138,30 +153,24 @@ impl Net {
             marks.hit(Mark::BlackHole);
             return arrivals;
         }
-        if self.rand.chance(self.knobs.replay_ppm) && !self.links[index].old.is_empty() {
-            let old = self.rand.index(self.links[index].old.len());
-            let again = self.links[index].old[old].clone();
-            if again.to_boot == frame.to_boot {
-                marks.hit(Mark::Replay);
-                marks.sometimes(again.from_boot < frame.from_boot, Mark::StaleBoot);
-                let at = now + self.delay(marks);
-                arrivals.push((at, again));
-            }
+        if self.rand.chance(self.knobs.replay_ppm)
+            && let Some(again) = self.links[index].old(self.rand.index(OLD_DRAWS)).cloned()
+            && again.to_boot == frame.to_boot
+        {
+            marks.hit(Mark::Replay);
+            marks.sometimes(again.from_boot < frame.from_boot, Mark::StaleBoot);
+            let at = now + self.delay(index, marks);
+            arrivals.push((at, again));
         }
         if self.knobs.replay_ppm > 0 {
-            let old = &mut self.links[index].old;
-            if old.len() == OLD_MAX {
-                old.pop_front();
-            }
-            old.push_back(frame.clone());
+            self.links[index].remember(frame.clone());
         }
-        if self.rand.chance(self.knobs.drop_ppm) {
-            marks.hit(Mark::Drop);
+        if self.is_lost(now, index, &frame, marks) {
             return arrivals;
         }
         if self.rand.chance(self.knobs.duplicate_ppm) {
             marks.hit(Mark::Duplicate);
-            let at = now + self.delay(marks);
+            let at = now + self.delay(index, marks);
             arrivals.push((at, frame.clone()));
         }
         let at = self.arrival(now, index, marks);
@@ -169,27 +178,65 @@ impl Net {
         arrivals
     }
 
-    fn arrival(&mut self, now: Nanos, index: usize, marks: &mut Marks) -> Nanos {
-        let mut at = now + self.delay(marks);
-        let clogged_until = self.links[index].clogged_until;
-        if clogged_until > now {
-            marks.hit(Mark::Clog);
-            at = at.max(clogged_until);
+    fn is_lost(&mut self, now: Nanos, index: usize, frame: &Frame, marks: &mut Marks) -> bool {
+        let knobs = &self.knobs;
+        let is_beat = matches!(frame.message, Message::Ping { .. } | Message::Pong { .. });
+        let frames_max = knobs.under_way_max;
+        let cause = if self.rand.chance(knobs.drop_ppm) {
+            Mark::Drop
+        } else if is_beat && self.rand.chance(knobs.beat_drop_ppm) {
+            Mark::BeatDrop
+        } else if self.is_thinned(now, frame) {
+            Mark::Thinned
+        } else if frames_max > 0 && self.links[index].is_full(now, frames_max) {
+            Mark::Overflow
+        } else {
+            return false;
+        };
+        marks.hit(cause);
+        true
+    }
+
+    /// Whether `frame` is for one more than a quorum needs. Who that is changes from one moment to
+    /// the next, and is the same for all frames of a moment.
+    fn is_thinned(&self, now: Nanos, frame: &Frame) -> bool {
+        let thins = matches!(
+            frame.message,
+            Message::Accept { .. } | Message::Prepare { .. }
+        );
+        if !thins || self.knobs.thin_ppm == 0 {
+            return false;
         }
-        let last = self.links[index].last_arrival;
-        if at <= last {
+        let mut rand = self.rand.clone();
+        let mut draws = rand.at(now).clone();
+        let needed = self.servers / 2;
+        let place =
+            (frame.to + self.servers - frame.from + draws.index(self.servers)) % self.servers;
+        draws.chance(self.knobs.thin_ppm) && place >= needed
+    }
+
+    fn arrival(&mut self, now: Nanos, index: usize, marks: &mut Marks) -> Nanos {
+        let at = now + self.delay(index, marks);
+        let link = &mut self.links[index];
+        let mut at = link.held_back(now, at, marks);
+        if at <= link.last_arrival {
             if self.rand.chance(self.knobs.reorder_ppm) {
                 marks.hit(Mark::Reorder);
             } else {
-                at = last + 1;
+                at = link.last_arrival + 1;
             }
         }
-        self.links[index].last_arrival = last.max(at);
+        link.arrives(at);
         at
     }
 
-    fn delay(&mut self, marks: &mut Marks) -> Nanos {
+    fn delay(&mut self, index: usize, marks: &mut Marks) -> Nanos {
         let mut delay = self.rand.exponential(self.knobs.delay_mean);
+        let slowness = self.links[index].slowness;
+        if slowness > 100 {
+            marks.hit(Mark::Asymmetry);
+            delay = delay.saturating_mul(slowness) / 100;
+        }
         if self.rand.chance(self.knobs.heavy_tail_ppm) {
             marks.hit(Mark::HeavyTail);
             delay = delay.saturating_mul(100).min(3_000_000_000);

@@ -47,6 +47,9 @@ pub enum Scenario {
     /// One stable graph after another, each of which must get a leader in time, and keep it
     /// (K31, K32).
     Graphs,
+    /// Leaders sleep for as long as an election takes, and what would tell them of it is lost, while
+    /// clients read.
+    Sleepers,
 }
 
 impl Scenario {
@@ -65,6 +68,7 @@ impl Scenario {
         ("echoes", Self::Echoes),
         ("outage", Self::Outage),
         ("graphs", Self::Graphs),
+        ("sleepers", Self::Sleepers),
     ];
 
     /// By its name.
@@ -89,6 +93,8 @@ pub struct HostKnobs {
     pub sync_mean: Nanos,
     /// A sync takes a thousand times longer, in parts of a million.
     pub slow_sync_ppm: u64,
+    /// A sync fails, and the host stops, in parts of a million.
+    pub sync_error_ppm: u64,
     /// The mean time that one round of the loop takes.
     pub round_mean: Nanos,
     /// Inputs that one round takes.
@@ -111,8 +117,16 @@ pub enum Trouble {
     PowerCut,
     /// A server stands still.
     Pause,
+    /// The leader does, for about as long as the others need for another one.
+    PauseLeader,
     /// All servers stand still.
     PauseAll,
+    /// A server crashes again and again, soon after each start.
+    RestartLoop,
+    /// A server's rounds take a hundred times longer.
+    SlowCpu,
+    /// A server's disk takes a thousand times longer.
+    SlowDisk,
     /// A server is cut off from the others.
     Isolate,
     /// The leader is.
@@ -127,6 +141,12 @@ pub enum Trouble {
     Mend,
     /// A link stalls, and then bursts.
     Clog,
+    /// Links stall one by one, and are let go in another order.
+    Swizzle,
+    /// Some links are up and down in turns.
+    Flap,
+    /// A server takes what the others send one by one, slowly.
+    SlowReader,
     /// Large frames of a server vanish.
     BlackHole,
     /// The one bad clock jumps ahead.
@@ -216,6 +236,7 @@ impl Plan {
             }
             Scenario::Duels => plan.duels(&mut rand),
             Scenario::Echoes => plan.echoes(),
+            Scenario::Sleepers => plan.sleepers(),
             Scenario::Outage => {
                 plan.safety = 40 * SECOND;
                 plan.trouble(6 * SECOND, &[(Trouble::CutAll, 2), (Trouble::Mend, 1)]);
@@ -265,6 +286,7 @@ impl Plan {
                 sync_min: 20_000,
                 sync_mean: rand.log_uniform(20_000, 2 * MS),
                 slow_sync_ppm: 0,
+                sync_error_ppm: 0,
                 round_mean: 10_000,
                 inputs_max: 64,
                 shuffle: false,
@@ -327,6 +349,11 @@ impl Plan {
         self.net.replay_ppm = some(100, 200_000);
         self.net.reorder_ppm = some(1_000, 1_000_000);
         self.net.heavy_tail_ppm = some(100, 50_000);
+        self.net.beat_drop_ppm = some(1_000, 300_000);
+        self.net.thin_ppm = some(10_000, 700_000);
+        self.net.spoil_ppm = some(1_000, 100_000);
+        self.net.under_way_max = some(2, 256) as usize;
+        self.net.asymmetry = some(2, 30);
         self.net.delay_mean = rand.log_uniform(20_000, 20 * MS);
     }
 
@@ -334,6 +361,9 @@ impl Plan {
         self.host.sync_mean = rand.log_uniform(20_000, 20 * MS);
         if rand.chance(300_000) {
             self.host.slow_sync_ppm = rand.log_uniform(100, 10_000);
+        }
+        if rand.chance(300_000) {
+            self.host.sync_error_ppm = rand.log_uniform(100, 10_000);
         }
         self.host.round_mean = rand.log_uniform(2_000, MS);
         self.host.inputs_max = rand.log_uniform(1, 256) as usize;
@@ -363,13 +393,20 @@ impl Plan {
             Trouble::CrashLeader,
             Trouble::PowerCut,
             Trouble::Pause,
+            Trouble::PauseLeader,
             Trouble::PauseAll,
+            Trouble::RestartLoop,
+            Trouble::SlowCpu,
+            Trouble::SlowDisk,
             Trouble::Isolate,
             Trouble::IsolateLeader,
             Trouble::CutOneWay,
             Trouble::CutSome,
             Trouble::CutAll,
             Trouble::Clog,
+            Trouble::Swizzle,
+            Trouble::Flap,
+            Trouble::SlowReader,
             Trouble::BlackHole,
             Trouble::ClockJump,
             Trouble::ClockBack,
@@ -434,6 +471,25 @@ impl Plan {
         self.load.patience = 200 * MS;
         self.load.crash_ppm = 0;
         self.nemesis.down_mean = 3_600 * SECOND;
+    }
+
+    fn sleepers(&mut self) {
+        let troubles = [
+            (Trouble::PauseLeader, 6),
+            (Trouble::CutOneWay, 1),
+            (Trouble::Mend, 1),
+        ];
+        self.trouble(600 * MS, &troubles);
+        self.net.beat_drop_ppm = 500_000;
+        self.net.delay_mean = 500_000;
+        self.host.sync_mean = 100_000;
+        self.load.clients = 14;
+        self.load.keys = 2;
+        self.load.think = 10 * MS;
+        self.load.read_ppm = 700_000;
+        self.load.patience = 200 * MS;
+        self.load.wait_ppm = 100_000;
+        self.load.hold = 20 * MS;
     }
 
     fn duels(&mut self, rand: &mut Rand) {

@@ -101,6 +101,12 @@ pub struct Server {
     pub start: u64,
     /// It crashes after so many effects, if that was decided.
     pub crash_in: Option<u64>,
+    /// It crashes soon after each of its next so many starts.
+    pub loops: u64,
+    /// Its rounds take much longer until then, and its syncs.
+    pub slow_cpu_until: Nanos,
+    /// Its syncs do.
+    pub slow_disk_until: Nanos,
     /// Draws of its disk and its host.
     pub rand: Rand,
     seed: u64,
@@ -129,6 +135,9 @@ impl Server {
             life: Life::Down,
             start: 0,
             crash_in: None,
+            loops: 0,
+            slow_cpu_until: 0,
+            slow_disk_until: 0,
             rand: Rand::nth(seed, "disk", index),
             seed,
             knobs,
@@ -166,6 +175,9 @@ impl Server {
         Rc::make_mut(&mut self.knobs).slow_sync_ppm = 0;
         self.sync_factor = 1;
         self.hangs_until = 0;
+        self.slow_disk_until = 0;
+        self.slow_cpu_until = 0;
+        self.loops = 0;
     }
 
     /// From now on each sync takes so many times longer.
@@ -181,7 +193,7 @@ impl Server {
     fn sync_delay(&mut self, now: Nanos, slow: &mut bool) -> Nanos {
         self.rand.at(now);
         let mut delay = self.knobs.sync_min + self.rand.exponential(self.knobs.sync_mean);
-        if self.rand.chance(self.knobs.slow_sync_ppm) {
+        if self.rand.chance(self.knobs.slow_sync_ppm) || now < self.slow_disk_until {
             *slow = true;
             delay = delay.saturating_mul(1_000).min(4_000_000_000);
         }
@@ -220,7 +232,10 @@ impl Server {
     pub fn round(&mut self, now: Nanos) -> Vec<Output> {
         self.round_at = now;
         let take = self.knobs.inputs_max;
-        let round = self.rand.at(now).exponential(self.knobs.round_mean);
+        let mut round = self.rand.at(now).exponential(self.knobs.round_mean);
+        if now < self.slow_cpu_until {
+            round = round.saturating_mul(100).min(200_000_000);
+        }
         let Life::Up(process) = &mut self.life else {
             return Vec::new();
         };

@@ -1,5 +1,6 @@
 //! The world: virtual time, a queue of events, and everything that a seed decides.
 
+mod codec;
 mod effects;
 mod event;
 mod graphs;

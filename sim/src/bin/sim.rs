@@ -15,7 +15,7 @@ cargo sim [SEED]... [--scenario NAME] [--trace] [--json]
 cargo sim [--for 45s] [--seeds N] [--from SEED] [--scenario NAME] [--keep-going] [--all-marks] [--json]
 cargo sim SEED --shrink [--scenario NAME] [--for 120s]
 cargo sim --replay FILE [--trace | --shrink] [--json]
-cargo sim mutants [--only NAME] [--for SECONDS] [--again]
+cargo sim mutants [--only NAME] [--rotation COMMIT] [--for SECONDS] [--again]
 
 Without a seed: fresh ones for 60 s. Scenarios: ";
 
@@ -100,6 +100,7 @@ fn scenario_of(index: u64) -> Scenario {
         13 => Scenario::IdleFailover,
         12 => Scenario::Outage,
         6 => Scenario::Graphs,
+        10 => Scenario::Sleepers,
         14 => Scenario::BlackHoles,
         15 => Scenario::Calm,
         _ => Scenario::Swarm,

@@ -217,7 +217,7 @@ impl World {
             let until = self.now + half + self.graphs.rand.below(half);
             let until = until + place as u64 * MS;
             for peer in 0..self.servers.len() {
-                self.net.clog(peer, *server, until);
+                self.net.clog((peer, *server), self.now, until);
             }
         }
     }

@@ -46,55 +46,81 @@ impl World {
         let stall = MS + self.nemesis.exponential(self.plan.nemesis.stall_mean);
         let any = self.any_server();
         match trouble {
-            Trouble::Crash => self.servers[any].crash_in = Some(self.nemesis.below(24)),
+            Trouble::Crash => self.crash_soon(any, 0),
+            Trouble::RestartLoop => {
+                let loops = self.nemesis.range(2, 6);
+                self.crash_soon(any, loops);
+            }
             Trouble::CrashLeader => {
                 let leader = self.leader_or_any();
-                self.servers[leader].crash_in = Some(self.nemesis.below(24));
+                self.crash_soon(leader, 0);
             }
-            Trouble::PowerCut => {
-                for index in 0..self.servers.len() {
-                    self.crash(index, Mark::PowerCut);
-                }
-            }
+            Trouble::PowerCut => self.all(|world, index| world.crash(index, Mark::PowerCut)),
             Trouble::Pause => self.pause(any, stall),
-            Trouble::PauseAll => {
-                for index in 0..self.servers.len() {
-                    self.pause(index, stall);
-                }
+            Trouble::PauseLeader => {
+                let leader = self.leader_or_any();
+                let nap = self.nemesis.range(180, 440) * MS;
+                self.pause(leader, nap);
+            }
+            Trouble::PauseAll => self.all(|world, index| world.pause(index, stall)),
+            Trouble::SlowCpu => {
+                self.marks.hit(Mark::SlowCpu);
+                self.servers[any].slow_cpu_until = self.now + stall;
+            }
+            Trouble::SlowDisk => {
+                self.marks.hit(Mark::SlowDisk);
+                self.servers[any].slow_disk_until = self.now + stall;
             }
             Trouble::Isolate => self.isolate(any),
             Trouble::IsolateLeader => {
                 let leader = self.leader_or_any();
                 self.isolate(leader);
             }
-            Trouble::CutOneWay => {
-                let other = self.any_server();
-                if other != any {
-                    self.marks.hit(Mark::OneWay);
-                    self.net.cut(any, other, true);
-                }
-            }
+            Trouble::CutOneWay => self.cut_one_way(any),
             Trouble::CutSome => self.cut_some(),
             Trouble::CutAll => {
                 self.marks.hit(Mark::CutAll);
-                for index in 0..self.servers.len() {
-                    self.isolate(index);
-                }
+                self.all(|world, index| world.isolate(index));
             }
             Trouble::Mend => self.mend(),
             Trouble::Clog => {
                 let other = self.any_server();
-                self.net.clog(any, other, self.now + stall);
+                self.net.clog((any, other), self.now, self.now + stall);
+            }
+            Trouble::Swizzle => self.swizzle_some(stall),
+            Trouble::Flap => self.flap_some(stall),
+            Trouble::SlowReader => {
+                let (gap, until) = (self.nemesis.log_uniform(100_000, 20 * MS), self.now + stall);
+                self.all(|world, other| world.net.read_slowly((other, any), gap, until));
             }
             Trouble::BlackHole => {
                 let bytes_max = self.nemesis.log_uniform(20, 2_000) as usize;
-                for other in 0..self.servers.len() {
-                    self.net.black_hole(any, other, Some(bytes_max));
-                }
+                self.all(|world, other| world.net.black_hole(any, other, Some(bytes_max)));
             }
             Trouble::ClockJump | Trouble::ClockBack | Trouble::ClockRate => self.bend(trouble),
         }
         self.trace(any, trouble_name(trouble));
+    }
+
+    fn all(&mut self, act: impl Fn(&mut Self, usize)) {
+        for index in 0..self.servers.len() {
+            act(self, index);
+        }
+    }
+
+    /// A server crashes at one of its next effects, and soon after so many starts again.
+    fn crash_soon(&mut self, index: usize, loops: u64) {
+        let server = &mut self.servers[index];
+        server.crash_in = Some(self.nemesis.below(24));
+        server.loops = loops;
+    }
+
+    fn cut_one_way(&mut self, from: usize) {
+        let to = self.any_server();
+        if from != to {
+            self.marks.hit(Mark::OneWay);
+            self.net.cut(from, to, true);
+        }
     }
 
     /// Its process stands still; what it would have been told waits.
@@ -127,6 +153,49 @@ impl World {
                     self.net.cut(to, from, true);
                 }
             }
+        }
+    }
+
+    /// Clogs a part of the links one by one, and lets them go in another order (FoundationDB's
+    /// swizzle-clogging).
+    fn swizzle_some(&mut self, stall: crate::Nanos) {
+        self.marks.hit(Mark::Swizzle);
+        let servers = self.servers.len();
+        let mut links: Vec<(usize, usize)> = (0..servers)
+            .flat_map(|from| (0..servers).map(move |to| (from, to)))
+            .filter(|(from, to)| from != to)
+            .collect();
+        self.nemesis.shuffle(&mut links);
+        links.truncate(self.nemesis.index(links.len() + 1));
+        let step = stall / (links.len() as u64 + 1);
+        let mut ends: Vec<u64> = (0..links.len() as u64).collect();
+        self.nemesis.shuffle(&mut ends);
+        for ((link, begin), end) in links.into_iter().zip(0..).zip(ends) {
+            let from = self.now + begin * step;
+            let until = self.now + stall + end * step;
+            self.net.clog(link, from, until);
+        }
+    }
+
+    fn flap_some(&mut self, stall: crate::Nanos) {
+        let turn = self.nemesis.log_uniform(10 * MS, 400 * MS);
+        for from in 0..self.servers.len() {
+            for to in 0..self.servers.len() {
+                if self.nemesis.chance(400_000) {
+                    self.net.flap((from, to), turn, self.now + stall);
+                }
+            }
+        }
+    }
+
+    /// A server that started crashes again soon, if it is in a loop.
+    pub(super) fn loop_again(&mut self, index: usize) {
+        let draw = self.nemesis.below(40);
+        let server = &mut self.servers[index];
+        if server.loops > 0 && self.phase == Phase::Safety {
+            server.loops -= 1;
+            server.crash_in = Some(draw);
+            self.marks.hit(Mark::RestartLoop);
         }
     }
 
@@ -211,7 +280,11 @@ const fn trouble_name(trouble: Trouble) -> &'static str {
         Trouble::CrashLeader => "leader will crash",
         Trouble::PowerCut => "power cut",
         Trouble::Pause => "pause",
+        Trouble::PauseLeader => "pause leader",
         Trouble::PauseAll => "pause all",
+        Trouble::RestartLoop => "crashes in a loop",
+        Trouble::SlowCpu => "slow processor",
+        Trouble::SlowDisk => "slow disk",
         Trouble::Isolate => "isolate",
         Trouble::IsolateLeader => "isolate leader",
         Trouble::CutOneWay => "cut one way",
@@ -219,6 +292,9 @@ const fn trouble_name(trouble: Trouble) -> &'static str {
         Trouble::CutAll => "cut all links",
         Trouble::Mend => "mend links",
         Trouble::Clog => "clog",
+        Trouble::Swizzle => "swizzle",
+        Trouble::Flap => "links flap",
+        Trouble::SlowReader => "slow reader",
         Trouble::BlackHole => "black hole",
         Trouble::ClockJump => "clock jumps",
         Trouble::ClockBack => "clock steps back",

@@ -1,0 +1,100 @@
+//! One direction between two servers.
+
+use super::Frame;
+use crate::Nanos;
+use crate::marks::{Mark, Marks};
+use std::collections::VecDeque;
+
+/// The frames that one connection remembers for a replay.
+const OLD_MAX: usize = 128;
+
+/// One direction between two servers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Link {
+    pub(super) cut: bool,
+    /// It is up and down in turns of this length, until then.
+    flaps: Option<(Nanos, Nanos)>,
+    /// It stalls from the first to the second moment.
+    clogged: Option<(Nanos, Nanos)>,
+    /// Its receiver takes one frame in so much time, until then.
+    slow: Option<(Nanos, Nanos)>,
+    /// Frames take so many hundredths of what they take elsewhere.
+    pub(super) slowness: u64,
+    pub(super) bytes_max: Option<usize>,
+    pub(super) last_arrival: Nanos,
+    /// When the frames arrive that are on their way.
+    under_way: VecDeque<Nanos>,
+    old: VecDeque<Frame>,
+}
+
+impl Link {
+    pub(super) fn clog(&mut self, from: Nanos, until: Nanos) {
+        self.clogged = Some((from, until));
+    }
+
+    pub(super) fn flap(&mut self, turn: Nanos, until: Nanos) {
+        self.flaps = Some((turn.max(1), until));
+    }
+
+    pub(super) fn read_slowly(&mut self, gap: Nanos, until: Nanos) {
+        self.slow = Some((gap, until));
+    }
+
+    /// Whether a frame that is sent now goes nowhere.
+    pub(super) fn is_down(&self, now: Nanos, marks: &mut Marks) -> bool {
+        if self.cut {
+            marks.hit(Mark::Partition);
+            return true;
+        }
+        let flapped = self
+            .flaps
+            .is_some_and(|(turn, until)| now < until && now / turn % 2 == 1);
+        marks.sometimes(flapped, Mark::Flap);
+        flapped
+    }
+
+    /// Whether the sender's queue has no room for one more.
+    pub(super) fn is_full(&mut self, now: Nanos, frames_max: usize) -> bool {
+        while self.under_way.front().is_some_and(|at| *at <= now) {
+            self.under_way.pop_front();
+        }
+        self.under_way.len() >= frames_max
+    }
+
+    /// When a frame comes that would come at `at` on a link that is whole.
+    pub(super) fn held_back(&mut self, now: Nanos, at: Nanos, marks: &mut Marks) -> Nanos {
+        let mut at = at;
+        if let Some((from, until)) = self.clogged
+            && (from..until).contains(&now)
+        {
+            marks.hit(Mark::Clog);
+            at = at.max(until);
+        }
+        if let Some((gap, until)) = self.slow
+            && now < until
+            && at < self.last_arrival + gap
+        {
+            marks.hit(Mark::SlowReader);
+            at = self.last_arrival + gap;
+        }
+        at
+    }
+
+    pub(super) fn arrives(&mut self, at: Nanos) {
+        self.last_arrival = self.last_arrival.max(at);
+        let place = self.under_way.partition_point(|other| *other <= at);
+        self.under_way.insert(place, at);
+    }
+
+    /// Keeps a frame for a replay.
+    pub(super) fn remember(&mut self, frame: Frame) {
+        if self.old.len() == OLD_MAX {
+            self.old.pop_front();
+        }
+        self.old.push_back(frame);
+    }
+
+    pub(super) fn old(&self, draw: usize) -> Option<&Frame> {
+        self.old.get(draw.checked_rem(self.old.len())?)
+    }
+}
