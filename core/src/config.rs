@@ -15,7 +15,7 @@ mod change;
 mod codec;
 mod shared;
 
-pub use change::{Change, Past, Refused};
+pub use change::{Change, Past, Refused, Unfit};
 pub use codec::FormError;
 pub use shared::{Policy, Quota, Shared, Standing, Zone};
 

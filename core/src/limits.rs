@@ -11,6 +11,8 @@ pub const ADDRESS_BYTES_MAX: usize = 112;
 pub const LOCATION_BYTES_MAX: usize = 64;
 /// Bytes of a zone's name.
 pub const ZONE_NAME_BYTES_MAX: usize = 64;
+/// Bytes of the whole shared configuration, its history with it.
+pub const CONFIG_BYTES_MAX: usize = 256 << 10;
 /// Changes of the shared configuration that are remembered, with who made them.
 pub const CONFIG_HISTORY_MAX: usize = 64;
 

@@ -12,6 +12,7 @@
 //! A session that holds a lock and asks for it again queues like anybody, whatever the mode, unless
 //! it is a retry of the same request: there is no re-entry and no conversion yet.
 
+use crate::config::Shared;
 use crate::entry::{Entry, EntryKind};
 use crate::ids::{Fence, NodeId, Seed, SessionId, Slot, TicketId, ZoneId};
 use crate::limits;
@@ -103,6 +104,7 @@ pub struct Machine {
     unreadable: u64,
     grace: Grace,
     fence_floor: Fence,
+    shared: Shared,
     zones: BTreeMap<ZoneId, Zone>,
     vias: BTreeMap<NodeId, ViaWindow>,
     work: VecDeque<Work>,
@@ -175,6 +177,24 @@ impl Machine {
     /// collisions then. What the machine does is the same under every seed.
     pub fn seeded(seed: Seed) -> Self {
         Self::configured(Limits::default(), seed)
+    }
+
+    /// The same in a cluster that begins with `genesis`. Without one, it is a cluster of nobody.
+    #[must_use]
+    pub fn in_cluster(self, genesis: Shared) -> Self {
+        assert!(
+            self.applied == Slot::new(0),
+            "a cluster begins before its first entry"
+        );
+        Self {
+            shared: genesis,
+            ..self
+        }
+    }
+
+    /// The configuration that all servers share, at [`Self::applied`].
+    pub const fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// With other limits than those of `limits.rs`, for tests.

@@ -116,7 +116,7 @@ impl Node {
         let hold = Hold::new(recovered.promised);
         let start_note = codec::encode_start(fence_floor);
         let mut snapshots = Snapshots::new(None);
-        let mut machine = Machine::seeded(seed);
+        let mut machine = Machine::seeded(seed).in_cluster(config.shared().clone());
         let mut replica = Replica::boot(config.clone(), recovered, seed, start_note, now);
         if let Some(Restored {
             id,

@@ -6,6 +6,7 @@ use crate::check::history::History;
 use crate::check::promises::Promises;
 use crate::check::votes::Votes;
 use crate::marks::Marks;
+use crate::server::genesis;
 
 /// All judges together, and what they found.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl Judges {
             docket: Docket::default(),
             votes: Votes::new(servers),
             promises: (0..servers).map(|_| Promises::default()).collect(),
-            history: History::default(),
+            history: History::new(genesis(servers)),
             beliefs: Beliefs::default(),
         }
     }

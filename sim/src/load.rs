@@ -15,7 +15,7 @@ use op::{Attempt, Op};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use tenure_core::ids::{Fence, RequestId, RequestSeq, SessionId, Tag, ZoneId};
+use tenure_core::ids::{ChangeId, Fence, RequestId, RequestSeq, SessionId, Tag, ZoneId};
 use tenure_core::machine::answer::Grant;
 use tenure_core::machine::command::Client as Named;
 use tenure_core::machine::command::Life;
@@ -184,6 +184,9 @@ pub struct Client {
     keys: Rc<[Key]>,
     clock: Clock,
     rand: Rand,
+    /// What it does as an operator.
+    operator: Rand,
+    config_seen: ChangeId,
     home: usize,
     session: Option<Session>,
     held: Vec<Held>,
@@ -233,6 +236,8 @@ impl Client {
             keys,
             clock,
             rand,
+            operator: Rand::nth(seed, "operator", index),
+            config_seen: ChangeId::new(0),
             home,
             session: None,
             held: Vec::new(),

@@ -120,6 +120,8 @@ marks! {
     TwoLeaders = Case "two_servers_think_they_lead",
     Reproposed = Case "value_proposed_again_by_a_later_leader",
     Loaded = Case "entries_loaded_from_the_log",
+    Configured = Case "config_changed",
+    ConfigMoved = Case "config_change_came_late",
     CaughtUp = Case "follower_caught_up",
     Nacked = Case "nacked",
     Recovered = Case "recovered_undecided_entries",

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use storage::Storage;
-use tenure_core::config::{Config, Member};
+use tenure_core::config::{Config, Member, Shared};
 use tenure_core::ids::{Boot, ClusterId, Fence, NodeId, Seed};
 use tenure_core::node::input::Input;
 use tenure_core::node::output::Output;
@@ -35,6 +35,11 @@ pub fn node_id(index: usize) -> NodeId {
 /// The index of a server.
 pub fn index_of(node: NodeId) -> usize {
     usize::try_from(node.get()).unwrap_or(0).saturating_sub(1)
+}
+
+/// What a cluster of so many servers begins with.
+pub fn genesis(servers: usize) -> Shared {
+    config(0, servers).shared().clone()
 }
 
 fn config(index: usize, servers: usize) -> Config {

@@ -11,7 +11,6 @@ const ROOMS: &[&str] = &[
 /// Pairs that keep apart although the order would allow them: the first knows nothing of the second.
 const APART: &[(&str, &str)] = &[
     ("machine", "replica"),
-    ("machine", "config"),
     ("query", "replica"),
     ("wal", "machine"),
     ("wal", "query"),

@@ -90,6 +90,7 @@ fn is_last(reply: &Reply) -> bool {
             !matches!(answer, Answer::Queued { .. } | Answer::Offered { .. })
         }
         Reply::Resumed
+        | Reply::Config { .. }
         | Reply::Lock { .. }
         | Reply::Locks { .. }
         | Reply::Servers { .. }

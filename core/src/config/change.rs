@@ -1,6 +1,5 @@
 //! How the shared configuration changes: one compare-and-set in the log at a time.
 
-use super::shared::{check_location, check_texts, check_zone};
 use super::{Mark, Member, Policy, Quota, Shared, Zone};
 use crate::ids::{ChangeId, Slot, ZoneId};
 use crate::limits::{CONFIG_HISTORY_MAX, ZONES_MAX};
@@ -47,9 +46,26 @@ pub enum Refused {
         /// What is.
         now: Mark,
     },
-    /// No cluster can be like this.
-    #[error("the change makes no sense: {0}")]
-    Invalid(&'static str),
+    /// The cluster can't be like this.
+    #[error("{0}")]
+    Unfit(#[from] Unfit),
+}
+
+/// Why a change does not fit the cluster.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unfit {
+    /// Out of bounds, as [`Change::check`] says: whoever proposes it asks first.
+    #[error("the change is out of bounds")]
+    Malformed,
+    /// Nobody has this number.
+    #[error("there is no such member")]
+    NoSuchMember,
+    /// More members are to be heard than there are.
+    #[error("there are not so many members")]
+    MembersMin,
+    /// No more zones.
+    #[error("there are as many zones as there can be")]
+    Zones,
 }
 
 impl Shared {
@@ -70,7 +86,7 @@ impl Shared {
             return Err(Refused::Moved { now });
         }
         let mut next = self.clone();
-        next.put(change).map_err(Refused::Invalid)?;
+        next.put(change)?;
         let hash = next.hash_after(Mark {
             change: id,
             hash: now.hash,
@@ -91,42 +107,40 @@ impl Shared {
         Ok(next)
     }
 
-    fn put(&mut self, change: &Change) -> Result<(), &'static str> {
+    fn put(&mut self, change: &Change) -> Result<(), Unfit> {
+        change.check().map_err(|_| Unfit::Malformed)?;
         match change {
             Change::Member(member) => self.put_member(member),
             Change::Zone { name, quota } => self.put_zone(name, *quota),
             Change::Policy(policy) => {
                 if usize::from(policy.members_min) > self.members.len() {
-                    return Err("there are not so many members");
+                    return Err(Unfit::MembersMin);
                 }
-                check_location(&policy.leader_location)?;
                 self.policy = policy.clone();
                 Ok(())
             }
         }
     }
 
-    fn put_member(&mut self, member: &Member) -> Result<(), &'static str> {
-        check_texts(member)?;
+    fn put_member(&mut self, member: &Member) -> Result<(), Unfit> {
         let mut members = self.members.iter_mut();
         let found = members.find(|known| known.node == member.node);
         let Some(known) = found else {
-            return Err("there is no such member");
+            return Err(Unfit::NoSuchMember);
         };
         known.clone_from(member);
         Ok(())
     }
 
-    fn put_zone(&mut self, name: &str, quota: Quota) -> Result<(), &'static str> {
+    fn put_zone(&mut self, name: &str, quota: Quota) -> Result<(), Unfit> {
         let zone = Zone {
             name: name.into(),
             quota,
         };
-        check_zone(&zone)?;
         let last = self.zones.last_key_value().map_or(0, |(id, _)| id.get());
         let id = self.zone_named(name).unwrap_or(ZoneId::new(last + 1));
         if self.zones.len() >= ZONES_MAX && !self.zones.contains_key(&id) {
-            return Err("there are as many zones as there can be");
+            return Err(Unfit::Zones);
         }
         self.zones.insert(id, zone);
         Ok(())

@@ -11,7 +11,7 @@
 use super::shared::{check_location, check_members, check_texts, check_zone};
 use super::{Change, ConfigError, Member, Past, Policy, Shared, Zone};
 use crate::ids::{ChangeId, ClusterId, Epoch, ZoneId};
-use crate::limits::{CONFIG_HISTORY_MAX, HOLDER_BYTES_MAX, ZONES_MAX};
+use crate::limits::{CONFIG_BYTES_MAX, CONFIG_HISTORY_MAX, HOLDER_BYTES_MAX, ZONES_MAX};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -96,7 +96,12 @@ impl Shared {
             Body::of(self),
             &self.history,
         );
-        bytes_of(&whole).into()
+        let bytes = bytes_of(&whole);
+        assert!(
+            bytes.len() <= CONFIG_BYTES_MAX,
+            "the limits of its parts bound a configuration"
+        );
+        bytes.into()
     }
 
     /// Reads what [`Self::encode`] wrote, and believes nothing that could not be.
@@ -164,6 +169,11 @@ fn check_by(by: &str) -> Result<(), &'static str> {
 }
 
 impl Change {
+    /// Adds the bytes of the change to `out`: equal changes have equal bytes.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&bytes_of(self));
+    }
+
     /// Whether it is within every limit, wherever it is applied; if not, what is wrong with it.
     pub fn check(&self) -> Result<(), &'static str> {
         match self {

@@ -134,29 +134,37 @@ fn the_same_change_at_another_place_is_another_state() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn what_does_not_fit_is_refused() {
     let refused = |change: &Change| match changed(&genesis(), 5, change) {
-        Err(Refused::Invalid(what)) => what,
+        Err(Refused::Unfit(why)) => why,
         other => panic!("not refused: {other:?}"),
     };
-    assert_eq!(refused(&policy(4)), "there are not so many members");
-    assert_eq!(
-        refused(&Change::Member(member(4))),
-        "there is no such member"
-    );
+    assert_eq!(refused(&policy(4)), Unfit::MembersMin);
+    assert_eq!(refused(&Change::Member(member(4))), Unfit::NoSuchMember);
+    assert_eq!(refused(&zone("a b")), Unfit::Malformed);
+}
+
+#[test]
+fn what_is_out_of_bounds_is_told_before_it_is_proposed() {
     let long = Member {
         peer: "x".repeat(ADDRESS_BYTES_MAX + 1),
         ..member(1)
     };
-    assert_eq!(refused(&Change::Member(long)), "an address is too long");
+    let too_long = Err("an address is too long");
+    assert_eq!(Change::Member(long).check(), too_long);
     for name in ["", "a b", "a/b", "\u{e9}", &"x".repeat(65)] {
-        assert!(refused(&zone(name)).starts_with("a zone's name"), "{name}");
+        let refused = zone(name).check().unwrap_err();
+        assert!(refused.starts_with("a zone's name"), "{name}");
     }
     let far = Policy {
         members_min: 0,
         leader_location: "x".repeat(65),
     };
-    assert_eq!(refused(&Change::Policy(far)), "the location is too long");
+    let too_far = Err("the location is too long");
+    assert_eq!(Change::Policy(far).check(), too_far);
+    assert!(policy(1).check_from(&"x".repeat(129)).is_err());
+    assert!(policy(1).check_from("a\nb").is_err());
+    assert_eq!(policy(1).check_from("ann"), Ok(()));
 }
 
 #[test]
@@ -189,10 +197,7 @@ fn there_are_only_so_many_zones() {
     }
     let next = ZONES_MAX as u64;
     let refused = changed(&shared, next, &zone("one-more"));
-    assert_eq!(
-        refused,
-        Err(Refused::Invalid("there are as many zones as there can be"))
-    );
+    assert_eq!(refused, Err(Refused::Unfit(Unfit::Zones)));
     assert!(changed(&shared, next, &zone("z1")).is_ok());
 }
 

@@ -2,6 +2,8 @@
 
 use super::command::{Life, Mode, Via};
 use super::key::Key;
+use crate::config::Mark;
+use crate::config::Unfit;
 use crate::ids::{Fence, SessionId, TicketId, ZoneId};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -86,6 +88,11 @@ pub enum Answer {
         /// Which.
         session: SessionId,
     },
+    /// The shared configuration is another one.
+    Configured {
+        /// Its name.
+        mark: Mark,
+    },
     /// Understood, and refused. Nothing changed.
     Refused(Refusal),
 }
@@ -148,6 +155,18 @@ pub enum Refusal {
     Quota {
         /// Of what.
         what: Table,
+    },
+    /// The shared configuration changed since the caller looked at it.
+    #[error("the configuration changed since: it is at change {now}")]
+    ConfigMoved {
+        /// What it is by now.
+        now: Mark,
+    },
+    /// The shared configuration can't be like this.
+    #[error("{why}")]
+    ConfigUnfit {
+        /// Why not.
+        why: Unfit,
     },
     /// The command is not one that this version knows, or is out of bounds.
     #[error("the command is not valid: {what}")]

@@ -10,9 +10,13 @@
 //! byte string whose meaning the number gives. The header and the bodies are frozen:
 //! `codec/tests.rs` holds golden bytes.
 
-use super::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
+use super::command::{Acquire, Client, Command, Configure, Life, Mode, Operation, Via};
 use super::key::{Key, KeyError};
-use crate::ids::{Boot, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId};
+use crate::config::Change;
+use crate::ids::{
+    Boot, ChangeId, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId,
+};
+use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -123,6 +127,14 @@ struct OpenFormat<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+struct ConfigureFormat<B, C> {
+    expect: ChangeId,
+    by: B,
+    // Frozen where it is defined: `config::Change`.
+    change: C,
+}
+
+#[derive(Serialize, Deserialize)]
 struct StartFormat {
     fence_floor: u64,
 }
@@ -135,6 +147,7 @@ const CONFIRM: u16 = 5;
 const OPEN_SESSION: u16 = 6;
 const KEEP_ALIVE: u16 = 7;
 const CLOSE_SESSION: u16 = 8;
+const CONFIGURE: u16 = 9;
 
 /// The bytes of `command`. Whether it is within the limits is for [`Command::check`] to say.
 pub fn encode(command: &Command) -> Bytes {
@@ -207,6 +220,14 @@ fn encode_body(operation: &Operation) -> (u16, Vec<u8>) {
         ),
         Operation::KeepAlive { session } => (KEEP_ALIVE, bytes_of(&session.get())),
         Operation::CloseSession { session } => (CLOSE_SESSION, bytes_of(&session.get())),
+        Operation::Configure(configure) => (
+            CONFIGURE,
+            bytes_of(&ConfigureFormat {
+                expect: configure.expect,
+                by: configure.by.as_str(),
+                change: &configure.change,
+            }),
+        ),
     }
 }
 
@@ -339,6 +360,14 @@ impl Header {
             CLOSE_SESSION => Operation::CloseSession {
                 session: session()?,
             },
+            CONFIGURE => {
+                let body = self.body::<ConfigureFormat<String, Change>>()?;
+                Operation::Configure(Configure {
+                    expect: body.expect,
+                    by: body.by,
+                    change: body.change,
+                })
+            }
             number => return Err(CodecError::Number { number }),
         })
     }

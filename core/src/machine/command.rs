@@ -1,11 +1,15 @@
 //! A change of state, as the log carries it.
 
 use super::key::Key;
-use crate::ids::{Boot, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId};
+use crate::config::Change;
+use crate::ids::{
+    Boot, ChangeId, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId,
+};
 use crate::limits::{
     HOLDER_BYTES_MAX, IDENTIFIER_BYTES_MAX, PRINCIPAL_BYTES_MAX, TTL_MS_MAX, TTL_MS_MIN,
     WAIT_MS_MAX,
 };
+use alloc::string::String;
 use bytes::Bytes;
 
 /// A command with its header.
@@ -141,6 +145,8 @@ pub enum Operation {
         /// The session.
         session: SessionId,
     },
+    /// Change the configuration that all servers share.
+    Configure(Configure),
 }
 
 impl Operation {
@@ -154,6 +160,7 @@ impl Operation {
                 }
                 check_ttl(*ttl_ms)
             }
+            Self::Configure(configure) => configure.change.check_from(&configure.by),
             Self::Release { .. }
             | Self::Cancel { .. }
             | Self::Confirm { .. }
@@ -189,6 +196,17 @@ const fn check_ttl(ttl_ms: u64) -> Result<(), &'static str> {
         return Err("the ttl is too long");
     }
     Ok(())
+}
+
+/// Change the configuration that all servers share: a compare-and-set.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Configure {
+    /// The change that the caller has seen as the last one.
+    pub expect: ChangeId,
+    /// Who asks for it, for people; the principal counts more. At most `HOLDER_BYTES_MAX` bytes.
+    pub by: String,
+    /// What is to be different.
+    pub change: Change,
 }
 
 /// Take a lock, or wait in its line.

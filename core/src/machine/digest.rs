@@ -11,6 +11,8 @@ use super::state::{
     Asker, Ending, Grant, Line, Lock, Outcome, Request, Session, Term, Ticket, Work,
 };
 use super::table::Ref;
+use crate::config::Mark;
+use crate::config::Unfit;
 use crate::entry::Entry;
 use crate::hash::{hash64, hash64_after};
 use crate::ids::SessionId;
@@ -81,6 +83,8 @@ impl Machine {
         bytes.number(self.grace.from.as_nanos());
         bytes.number(self.grace.until.as_nanos());
         bytes.option(self.grace.given.map(Stamp::as_nanos));
+        // It names the whole, and all states before it.
+        bytes.mark(self.shared.mark());
         for work in &self.work {
             match work {
                 Work::Line(line) => {
@@ -234,6 +238,11 @@ impl Bytes<'_> {
         self.number(number.unwrap_or_default());
     }
 
+    fn mark(&mut self, mark: Mark) {
+        self.number(mark.change.get());
+        self.number(mark.hash);
+    }
+
     fn session(&mut self, session: Option<SessionId>) {
         self.kind(u8::from(session.is_some()));
         let id = session.unwrap_or_default().get();
@@ -336,6 +345,10 @@ impl Bytes<'_> {
                 self.kind(9);
                 self.session(Some(*session));
             }
+            Answer::Configured { mark } => {
+                self.kind(11);
+                self.mark(*mark);
+            }
             Answer::Refused(refusal) => {
                 self.kind(10);
                 self.refusal(refusal);
@@ -393,8 +406,26 @@ impl Bytes<'_> {
                     Limited::Zones => 5,
                 });
             }
+            Refusal::ConfigMoved { now } => {
+                self.kind(14);
+                self.mark(*now);
+            }
+            Refusal::ConfigUnfit { why } => {
+                self.kind(15);
+                self.kind(unfit(*why));
+            }
             // The words may be bettered by a later version; servers of both must agree.
             Refusal::Invalid { .. } => self.kind(13),
         }
+    }
+}
+
+/// The number of a reason, here and in snapshots.
+pub(super) const fn unfit(why: Unfit) -> u8 {
+    match why {
+        Unfit::Malformed => 1,
+        Unfit::NoSuchMember => 2,
+        Unfit::MembersMin => 3,
+        Unfit::Zones => 4,
     }
 }

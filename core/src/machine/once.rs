@@ -78,6 +78,10 @@ fn content_hash(command: &Command, scratch: &mut Vec<u8>) -> u64 {
             scratch.push(8);
             scratch.extend_from_slice(&session.get().to_le_bytes());
         }
+        Operation::Configure(configure) => {
+            fixed(scratch, 9, &[configure.expect.get()]);
+            configure.change.put(scratch);
+        }
     }
     hash64_after(hash64(&command.principal), scratch)
 }

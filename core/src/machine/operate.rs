@@ -1,7 +1,7 @@
 //! What each command does, once it is known to be new.
 
 use super::answer::{Answer, Event, Refusal, Table as Limited};
-use super::command::{Acquire, Command, Operation};
+use super::command::{Acquire, Command, Configure, Operation};
 use super::hold::Claim;
 use super::key::Key;
 use super::list::Link;
@@ -9,6 +9,7 @@ use super::once::From;
 use super::state::{Asker, Lock, Outcome, Ticket};
 use super::table::Ref;
 use super::{Machine, Place};
+use crate::config::Refused;
 use crate::ids::{Fence, TicketId, ZoneId};
 use alloc::vec::Vec;
 
@@ -34,6 +35,7 @@ impl Machine {
                 self.open_session(place, zone, *ttl_ms, identifier, events)
             }
             Operation::CloseSession { session } => self.close_session(zone, *session, events),
+            Operation::Configure(configure) => self.configure(place, command, configure),
             Operation::Renew { .. } | Operation::KeepAlive { .. } => {
                 panic!("renewals go before the clock")
             }
@@ -91,6 +93,28 @@ impl Machine {
         (answer, Some(Outcome::Waits(at)))
     }
 
+    fn configure(&mut self, place: Place, command: &Command, configure: &Configure) -> Answer {
+        let principal = core::str::from_utf8(&command.principal);
+        let by = principal.ok().filter(|name| !name.is_empty());
+        let applied = self.shared.apply(
+            place.slot,
+            self.stamp,
+            by.unwrap_or(&configure.by),
+            configure.expect,
+            &configure.change,
+        );
+        match applied {
+            Ok(next) => {
+                self.shared = next;
+                Answer::Configured {
+                    mark: self.shared.mark(),
+                }
+            }
+            Err(Refused::Moved { now }) => Answer::Refused(Refusal::ConfigMoved { now }),
+            Err(Refused::Unfit(why)) => Answer::Refused(Refusal::ConfigUnfit { why }),
+        }
+    }
+
     /// Whether a newcomer may have it at once: it fits, and nobody came before.
     fn is_free_for(&self, lock: &Lock, acquire: &Acquire) -> bool {
         let front = lock.line.and_then(|line| self.lines.at(line).front);
@@ -98,11 +122,13 @@ impl Machine {
     }
 
     fn exceeded(&self, zone: ZoneId, free: bool) -> Option<Limited> {
+        let quota = self.shared.quota(zone);
         let zone = self.zones.get(&zone)?;
-        if zone.grants + zone.tickets >= self.limits.locks {
+        if zone.grants + zone.tickets >= capped(self.limits.locks, quota.locks) {
             return Some(Limited::Locks);
         }
-        (!free && zone.tickets >= self.limits.tickets).then_some(Limited::Tickets)
+        let tickets_max = capped(self.limits.tickets, quota.tickets);
+        (!free && zone.tickets >= tickets_max).then_some(Limited::Tickets)
     }
 
     /// The holder's name as it is stored: nothing if the session's identifier says it.
@@ -199,6 +225,12 @@ impl Machine {
             position: self.position(ticket),
         }
     }
+}
+
+/// The smaller of a limit of the machine and what the shared configuration allows.
+pub(super) fn capped(limit: usize, quota: Option<u64>) -> usize {
+    let quota = quota.and_then(|quota| usize::try_from(quota).ok());
+    quota.map_or(limit, |quota| quota.min(limit))
 }
 
 fn asker_of(from: From, at: Ref<Ticket>) -> Asker {

@@ -3,6 +3,7 @@
 use super::answer::{Answer, Event, Refusal, Table as Limited};
 use super::command::{Command, Operation};
 use super::index::Hasher;
+use super::operate::capped;
 use super::state::{Ending, Session, Term, Work, lease_order, session_order};
 use super::table::Ref;
 use super::{Machine, Place};
@@ -59,7 +60,8 @@ impl Machine {
             }
             self.end_session(namesake, Ending::Expired, events);
         }
-        if self.zones.entry(zone).or_default().sessions >= self.limits.sessions {
+        let sessions_max = capped(self.limits.sessions, self.shared.quota(zone).sessions);
+        if self.zones.entry(zone).or_default().sessions >= sessions_max {
             return Answer::Refused(Refusal::Quota {
                 what: Limited::Sessions,
             });
@@ -190,7 +192,8 @@ impl Machine {
             | Operation::Cancel { .. }
             | Operation::Confirm { .. }
             | Operation::OpenSession { .. }
-            | Operation::CloseSession { .. } => panic!("only renewals go before the clock"),
+            | Operation::CloseSession { .. }
+            | Operation::Configure(_) => panic!("only renewals go before the clock"),
         }
     }
 

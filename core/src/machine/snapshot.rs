@@ -6,7 +6,7 @@
 //! they do in memory. What can be computed is not in the bytes: rings, counts, indexes, timers.
 //!
 //! ```text
-//! content = version u16 · numbers · zones · vias · work · locks · lines · sessions · requests
+//! content = version u16 · numbers · shared configuration · zones · vias · work · locks · lines · sessions · requests
 //!           · grants · tickets              little endian; cut into chunks at any byte
 //! zones, vias, work = count u32 · records
 //! table   = groups u32 · group*             one for each 64 slots, up to the last with a record

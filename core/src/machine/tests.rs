@@ -10,6 +10,7 @@ use answer::{Blocker, Grant as Granted};
 use core::time::Duration;
 
 mod compare;
+mod config;
 mod expiry;
 mod hold;
 mod model;

@@ -102,6 +102,7 @@ impl Node {
             | Answer::SessionOpened { .. }
             | Answer::KeptAlive { .. }
             | Answer::SessionClosed { .. }
+            | Answer::Configured { .. }
             | Answer::Refused(_) => self.say(slot, caller.zone, tag, answer, out),
         }
     }
@@ -126,6 +127,7 @@ impl Node {
             | Answer::SessionOpened { .. }
             | Answer::KeptAlive { .. }
             | Answer::SessionClosed { .. }
+            | Answer::Configured { .. }
             | Answer::Refused(_) => {}
         }
     }
@@ -141,6 +143,7 @@ impl Node {
             | Answer::Cancelled { .. }
             | Answer::KeptAlive { .. }
             | Answer::SessionClosed { .. }
+            | Answer::Configured { .. }
             | Answer::Refused(_) => None,
         };
         let reply = Reply::Decided {

@@ -4,7 +4,7 @@ use crate::entry::Entry;
 use crate::ids::{
     Ballot, Boot, Fence, NodeId, RecordNo, SessionId, Slot, SnapshotId, Tag, TicketId, ZoneId,
 };
-use crate::machine::command::{Acquire, Client};
+use crate::machine::command::{Acquire, Client, Configure};
 use crate::machine::key::Key;
 pub use crate::replica::fitness::Space;
 use crate::replica::message::Message;
@@ -161,6 +161,8 @@ pub enum Ask {
         /// The session.
         session: SessionId,
     },
+    /// What an operator asks. Served over HTTP alone.
+    Admin(Admin),
     /// How is this lock? Linearizable.
     Inspect {
         /// Which.
@@ -179,18 +181,32 @@ pub enum Ask {
     Servers,
 }
 
+/// What an operator asks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Admin {
+    /// Change the configuration that all servers share.
+    Configure(Configure),
+    /// What is that configuration? Linearizable.
+    ReadConfig,
+}
+
 impl Ask {
     /// Whether it is answered without a new entry in the log.
     pub const fn is_read(&self) -> bool {
         match self {
-            Self::Resume { .. } | Self::Inspect { .. } | Self::List { .. } | Self::Servers => true,
+            Self::Resume { .. }
+            | Self::Admin(Admin::ReadConfig)
+            | Self::Inspect { .. }
+            | Self::List { .. }
+            | Self::Servers => true,
             Self::Acquire(_)
             | Self::Release(_)
             | Self::Renew { .. }
             | Self::Cancel { .. }
             | Self::OpenSession { .. }
             | Self::KeepAlive { .. }
-            | Self::CloseSession { .. } => false,
+            | Self::CloseSession { .. }
+            | Self::Admin(Admin::Configure(_)) => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What to do outside.
 
 use super::input::Token;
+use crate::config::Shared;
 use crate::ids::{Ballot, NodeId, RecordNo, Slot, SnapshotId, Tag};
 use crate::machine::answer::Answer;
 use crate::query::{LockView, Page};
@@ -150,6 +151,13 @@ pub enum Reply {
     },
     /// The session's secret is right.
     Resumed,
+    /// The configuration that all servers share.
+    Config {
+        /// What it is.
+        shared: Shared,
+        /// Where in the log this is true.
+        slot: Slot,
+    },
     /// One lock.
     Lock {
         /// How it is.

@@ -15,6 +15,7 @@ use bytes::Bytes;
 /// What is asked.
 #[derive(Clone, Debug)]
 pub(super) enum Question {
+    Config,
     Inspect {
         key: Key,
     },
@@ -164,6 +165,10 @@ impl Node {
     fn look(&self, asked: &Asked, stamp: Stamp) -> Reply {
         let slot = self.machine.applied();
         match &asked.question {
+            Question::Config => Reply::Config {
+                shared: self.machine.shared().clone(),
+                slot,
+            },
             Question::Inspect { key } => {
                 let view = query::inspect(&self.machine, asked.zone, key, stamp);
                 Reply::Lock { view, slot, stamp }

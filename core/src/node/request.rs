@@ -1,7 +1,7 @@
 //! What callers want: checked, proved, and turned into commands, reads, or an answer at once.
 
 use super::Node;
-use super::input::{Ask, Proof, Request};
+use super::input::{Admin, Ask, Proof, Request};
 use super::output::{Failure, Output, Reply};
 use super::pending::Caller;
 use super::reads::Question;
@@ -65,6 +65,8 @@ impl Node {
             }
             Ask::KeepAlive { session } => Operation::KeepAlive { session },
             Ask::CloseSession { session } => Operation::CloseSession { session },
+            Ask::Admin(Admin::Configure(configure)) => Operation::Configure(configure),
+            Ask::Admin(Admin::ReadConfig) => return Ok(Plan::Read(Question::Config)),
             Ask::Resume { session, secret } => {
                 let is_right = self.proofs.is_session(zone, session, &secret);
                 let resumed = is_right.then_some(Plan::Say(Reply::Resumed));

@@ -103,6 +103,10 @@ codes! {
     REQUEST_ID_REUSED = 111 "request-id-reused" lasting NotApplied,
     /// A table of the zone is full.
     QUOTA = 112 "quota" retryable NotApplied,
+    /// The shared configuration changed since the caller looked at it.
+    CONFIG_MOVED = 114 "config-moved" lasting NotApplied,
+    /// The shared configuration can't be like this.
+    CONFIG_UNFIT = 115 "config-unfit" lasting NotApplied,
     /// Out of bounds, found by the log.
     INVALID_COMMAND_BODY = 113 "invalid-command-body" lasting NotApplied,
 
@@ -162,6 +166,8 @@ pub const fn of_refusal(refusal: &Refusal) -> Code {
         Refusal::Forgotten => FORGOTTEN,
         Refusal::RequestIdReused => REQUEST_ID_REUSED,
         Refusal::Quota { .. } => QUOTA,
+        Refusal::ConfigMoved { .. } => CONFIG_MOVED,
+        Refusal::ConfigUnfit { .. } => CONFIG_UNFIT,
         Refusal::Invalid { .. } => INVALID_COMMAND_BODY,
     }
 }

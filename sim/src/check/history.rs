@@ -14,12 +14,13 @@ use crate::clock::DRIFT_PPM_MAX;
 use crate::marks::{Mark, Marks};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use tenure_core::config::Shared;
 use tenure_core::entry::{Entry, EntryKind};
-use tenure_core::ids::{Boot, Fence, NodeId, Slot, TicketId, ZoneId};
+use tenure_core::ids::{Boot, ChangeId, Fence, NodeId, Slot, TicketId, ZoneId};
 use tenure_core::machine::Machine;
 use tenure_core::machine::answer::{Answer, Event, Grant, Refusal};
 use tenure_core::machine::codec;
-use tenure_core::machine::command::{Client, Command, Life, Mode, Operation, Via};
+use tenure_core::machine::command::{Client, Command, Configure, Life, Mode, Operation, Via};
 use tenure_core::machine::key::Key;
 use tenure_core::time::Stamp;
 
@@ -57,12 +58,15 @@ pub struct History {
     order: Order,
     first: Option<(Nanos, Stamp)>,
     stamp: Stamp,
+    /// The last change of the shared configuration.
+    configured: ChangeId,
 }
 
-impl Default for History {
-    fn default() -> Self {
+impl History {
+    /// Of a cluster that begins with `genesis`.
+    pub fn new(genesis: Shared) -> Self {
         Self {
-            machine: Machine::new(),
+            machine: Machine::new().in_cluster(genesis),
             slots: Vec::new(),
             tickets: BTreeMap::new(),
             released: BTreeMap::new(),
@@ -74,6 +78,7 @@ impl Default for History {
             order: Order::default(),
             first: None,
             stamp: Stamp::ZERO,
+            configured: ChangeId::new(0),
         }
     }
 }
@@ -291,6 +296,9 @@ impl History {
                     });
                 }
             }
+            (_, Operation::Configure(configure)) => {
+                self.on_configured(configure, case.answer, docket, marks);
+            }
             (Answer::Refused(refusal), _) => on_refused(refusal, docket, marks),
             (
                 Answer::Granted(_)
@@ -300,9 +308,40 @@ impl History {
                 | Answer::Renewed { .. }
                 | Answer::SessionOpened { .. }
                 | Answer::KeptAlive { .. }
+                | Answer::Configured { .. }
                 | Answer::SessionClosed { .. },
                 _,
             ) => {}
+        }
+    }
+
+    /// The shared configuration changes by compare-and-set.
+    fn on_configured(
+        &mut self,
+        configure: &Configure,
+        answer: &Answer,
+        docket: &mut Docket,
+        marks: &mut Marks,
+    ) {
+        let last = self.configured;
+        let detail = || format!("{configure:?} after {last} was answered {answer:?}");
+        match answer {
+            Answer::Configured { mark } => {
+                marks.hit(Mark::Configured);
+                let is_next = configure.expect == last && mark.change > last;
+                docket.check(is_next, "a change follows the state that was seen", detail);
+                self.configured = mark.change;
+            }
+            Answer::Refused(Refusal::ConfigMoved { now }) => {
+                marks.hit(Mark::ConfigMoved);
+                let is_late = configure.expect != last && now.change == last;
+                docket.check(is_late, "only a late change is refused as late", detail);
+            }
+            other => docket.check(
+                matches!(other, Answer::Refused(Refusal::RequestIdReused)),
+                "a change is made or refused",
+                detail,
+            ),
         }
     }
 
@@ -346,6 +385,7 @@ impl History {
             | Answer::Cancelled { .. }
             | Answer::SessionOpened { .. }
             | Answer::KeptAlive { .. }
+            | Answer::Configured { .. }
             | Answer::SessionClosed { .. } => self.order.on_ended(ticket),
         }
     }
@@ -457,6 +497,8 @@ fn on_refused(refusal: &Refusal, docket: &mut Docket, marks: &mut Marks) {
         | Refusal::SessionGone
         | Refusal::IdentifierInUse
         | Refusal::SessionBusy
+        | Refusal::ConfigMoved { .. }
+        | Refusal::ConfigUnfit { .. }
         | Refusal::Forgotten => {}
     }
 }
@@ -485,6 +527,7 @@ fn key_of(operation: &Operation) -> Option<&Key> {
         | Operation::Confirm { .. }
         | Operation::OpenSession { .. }
         | Operation::KeepAlive { .. }
-        | Operation::CloseSession { .. } => None,
+        | Operation::CloseSession { .. }
+        | Operation::Configure(_) => None,
     }
 }

@@ -176,6 +176,7 @@ impl Locks {
             | Answer::Queued { .. }
             | Answer::Offered { .. }
             | Answer::Cancelled { .. }
+            | Answer::Configured { .. }
             | Answer::Refused(_) => {}
         }
     }

@@ -37,6 +37,7 @@ enum Effect {
     Granted(u64),
     Queued(u64),
     Opened(u128),
+    Configured(u64),
 }
 
 fn effect(answer: &Answer) -> Option<Effect> {
@@ -44,6 +45,7 @@ fn effect(answer: &Answer) -> Option<Effect> {
         Answer::Granted(grant) if !grant.replayed => Some(Effect::Granted(grant.fence.get())),
         Answer::Queued { ticket, .. } => Some(Effect::Queued(ticket.get())),
         Answer::SessionOpened { session, .. } => Some(Effect::Opened(session.get())),
+        Answer::Configured { mark } => Some(Effect::Configured(mark.change.get())),
         Answer::Granted(_)
         | Answer::Offered { .. }
         | Answer::Released { .. }
@@ -59,9 +61,10 @@ impl Once {
     /// Whether this is the answer to a retry, told again from memory: it changes nothing.
     pub fn is_retold(&mut self, command: &Command, answer: &Answer, docket: &mut Docket) -> bool {
         let ends = match answer {
-            Answer::Released { .. } | Answer::Cancelled { .. } | Answer::SessionClosed { .. } => {
-                true
-            }
+            Answer::Released { .. }
+            | Answer::Cancelled { .. }
+            | Answer::SessionClosed { .. }
+            | Answer::Configured { .. } => true,
             Answer::Granted(_)
             | Answer::Queued { .. }
             | Answer::Offered { .. }

@@ -42,7 +42,7 @@ impl Client {
                 self.read(view, (attempt.told, *slot), scene);
                 self.finish(attempt.op, scene);
             }
-            Reply::Locks { .. } | Reply::Servers { .. } => {
+            Reply::Config { .. } | Reply::Locks { .. } | Reply::Servers { .. } => {
                 self.finish(attempt.op, scene);
             }
             Reply::Failed(failure) => self.failed(attempt.op, *failure, scene),
@@ -129,6 +129,7 @@ impl Client {
                 scene.marks.hit(Mark::SessionClosed);
                 self.session_over(scene);
             }
+            Answer::Configured { mark } => self.config_seen = self.config_seen.max(mark.change),
             Answer::Refused(refusal) => self.refused(&op, refusal, scene),
             Answer::Queued { .. } | Answer::Offered { .. } => {}
         }
@@ -237,6 +238,9 @@ impl Client {
                     || format!("client {} was told that its session is gone", self.index),
                 );
                 self.session_over(scene);
+            }
+            (Doing::Configure, Refusal::ConfigMoved { now }) => {
+                self.config_seen = self.config_seen.max(now.change);
             }
             (Doing::Forge, _) => {}
             (_, Refusal::Forgotten) => docket.broken(

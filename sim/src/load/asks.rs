@@ -5,11 +5,12 @@ use super::{Act, Client, Kind, Scene, Why, ZONE};
 use crate::Nanos;
 use crate::marks::Mark;
 use bytes::Bytes;
+use tenure_core::config::{Change, Policy};
 use tenure_core::ids::{Fence, Tag};
 use tenure_core::machine::command::Client as Named;
-use tenure_core::machine::command::{Acquire, Life, Mode};
+use tenure_core::machine::command::{Acquire, Configure, Life, Mode};
 use tenure_core::machine::key::Key;
-use tenure_core::node::input::{Ask, Proof, Request, Token};
+use tenure_core::node::input::{Admin, Ask, Proof, Request, Token};
 
 /// How many claims a client pursues at once.
 const CLAIMS_MAX: usize = 2;
@@ -39,6 +40,10 @@ impl Client {
         if self.ops.len() >= OPS_MAX {
             return; // more would only drown the servers, and measure nothing
         }
+        if self.operator.chance(3_000) {
+            self.configure(scene);
+            return;
+        }
         if self.kind == Kind::Session && self.session.is_none() {
             self.open(scene);
             return;
@@ -57,6 +62,22 @@ impl Client {
         } else {
             self.claim(scene);
         }
+    }
+
+    /// Changes the shared configuration, after what it has seen of it.
+    fn configure(&mut self, scene: &mut Scene<'_>) {
+        let policy = Policy {
+            members_min: 0,
+            leader_location: format!("site-{}", self.operator.below(3)),
+        };
+        let configure = Configure {
+            expect: self.config_seen,
+            by: format!("client-{}", self.index),
+            change: Change::Policy(policy),
+        };
+        let name = Named::Key(self.request_id());
+        let ask = Ask::Admin(Admin::Configure(configure));
+        self.start(Doing::Configure, name, ask, scene);
     }
 
     fn any_key(&mut self) -> Key {

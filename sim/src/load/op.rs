@@ -18,6 +18,7 @@ pub(super) enum Doing {
     Cancel,
     Inspect,
     Forge,
+    Configure,
 }
 
 #[derive(Debug)]

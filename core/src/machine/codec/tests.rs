@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::Policy;
 use crate::limits::{HOLDER_BYTES_MAX, TTL_MS_MAX, TTL_MS_MIN, WAIT_MS_MAX};
 use alloc::string::String;
 use alloc::vec;
@@ -92,6 +93,17 @@ fn all() -> Vec<(Operation, &'static str)> {
         ),
         (Operation::KeepAlive { session }, "808080808020"),
         (Operation::CloseSession { session }, "808080808020"),
+        (
+            Operation::Configure(Configure {
+                expect: ChangeId::new(300),
+                by: String::from("bob"),
+                change: Change::Policy(Policy {
+                    members_min: 2,
+                    leader_location: String::from("au"),
+                }),
+            }),
+            "ac0203626f620202026175",
+        ),
     ]
 }
 
@@ -159,7 +171,10 @@ fn a_wrong_body_still_tells_whom_to_answer() {
         })
         .into()
     };
-    assert_eq!(decode(&with(9, &[])), Err(CodecError::Number { number: 9 }));
+    assert_eq!(
+        decode(&with(10, &[])),
+        Err(CodecError::Number { number: 10 })
+    );
     assert_eq!(
         decode(&with(CANCEL, &[])),
         Err(CodecError::Body { number: CANCEL })
@@ -243,7 +258,7 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_byte_gives_a_command_or_an_error(which in 0usize..8, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn a_flipped_byte_gives_a_command_or_an_error(which in 0usize..9, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut bytes = encode(&command(session_client(), all()[which].0.clone())).to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;

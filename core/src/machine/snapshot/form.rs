@@ -80,6 +80,12 @@ impl Writer<'_> {
         self.0.extend_from_slice(bytes);
     }
 
+    /// A string that its limits keep below 4 GiB.
+    pub(super) fn long_string(&mut self, bytes: &[u8]) {
+        self.count(bytes.len());
+        self.0.extend_from_slice(bytes);
+    }
+
     /// A string that its limits keep below 64 KiB.
     pub(super) fn string(&mut self, bytes: &[u8]) {
         let Ok(len) = u16::try_from(bytes.len()) else {
@@ -201,6 +207,12 @@ impl<'a> Reader<'a> {
     pub(super) fn string(&mut self, len_max: usize) -> Read<&'a [u8]> {
         let len = self.u16()?;
         self.checked(len.into(), 2, len_max)
+    }
+
+    pub(super) fn long_string(&mut self, len_max: usize) -> Read<&'a [u8]> {
+        let len = self.u32()?;
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        self.checked(len, 4, len_max)
     }
 
     fn checked(&mut self, len: usize, len_bytes: usize, len_max: usize) -> Read<&'a [u8]> {

@@ -1,7 +1,9 @@
 //! What is not in a table, as bytes. It is small, and written whole when the sweep begins.
 
 use super::form::{Fault, Read, Reader, Writer};
+use crate::config::Shared;
 use crate::ids::{Boot, Fence, NodeId, Slot, ZoneId};
+use crate::limits::CONFIG_BYTES_MAX;
 use crate::machine::Machine;
 use crate::machine::state::{Grace, Work, Zone};
 use crate::machine::via::ViaWindow;
@@ -22,6 +24,7 @@ pub(super) fn put_all(to: &mut Writer<'_>, machine: &Machine) {
     to.u64(machine.log_bytes);
     to.u64(machine.fence_floor.get());
     put_grace(to, &machine.grace);
+    put_shared(to, &machine.shared);
     to.count(machine.zones.len());
     for (id, zone) in &machine.zones {
         to.u32(id.get());
@@ -56,7 +59,29 @@ pub(super) fn take_numbers(from: &mut Reader<'_>, machine: &mut Machine) -> Read
     machine.log_bytes = from.counter()?;
     machine.fence_floor = Fence::new(from.counter()?);
     machine.grace = take_grace(from)?;
+    machine.shared = take_shared(from)?;
     Ok(())
+}
+
+/// A machine of nobody, as one is for trying out, has none.
+fn put_shared(to: &mut Writer<'_>, shared: &Shared) {
+    if shared.members().is_empty() {
+        to.long_string(&[]);
+    } else {
+        to.long_string(&shared.encode());
+    }
+}
+
+fn take_shared(from: &mut Reader<'_>) -> Read<Shared> {
+    let bytes = from.long_string(CONFIG_BYTES_MAX)?;
+    if bytes.is_empty() {
+        return Ok(Shared::default());
+    }
+    let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    match Shared::parse(bytes) {
+        Ok(shared) => Ok(shared),
+        Err(_) => from.bad(bytes.len(), "a shared configuration", len),
+    }
 }
 
 fn take_grace(from: &mut Reader<'_>) -> Read<Grace> {

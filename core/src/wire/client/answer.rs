@@ -5,6 +5,7 @@ use super::registers::Bad;
 use super::request::{put_key, put_life, put_mode};
 use super::{StreamError, cut, put_execute, put_fixed, put_int, put_text};
 use crate::config::Config;
+use crate::config::Shared;
 use crate::ids::{NodeId, RequestId, SessionId};
 use crate::machine::answer::{Answer, Blocker, Grant, Refusal};
 use crate::node::input::Token;
@@ -38,7 +39,15 @@ pub(super) fn put_hello(out: &mut BytesMut, to: To, config: &Config) {
     for capability in [n::SET_LOCK_WAIT, n::OPEN_SESSION, n::QUERY, n::LIST] {
         put_int(out, n::CAPABILITY, capability.into());
     }
+    put_config_id(out, config.shared());
     put_execute(out, n::HELLO);
+}
+
+/// The server is there.
+pub(super) fn put_pong(out: &mut BytesMut, to: To, config: &Config) {
+    to.begin(out);
+    put_config_id(out, config.shared());
+    put_execute(out, n::PONG);
 }
 
 /// An answer that has nothing to say but its command.
@@ -93,6 +102,9 @@ pub(super) fn put_reply(
             slot,
         } => {
             let end = put_answer(out, execute, answer, *token);
+            if matches!(answer, Answer::KeptAlive { .. }) {
+                put_config_id(out, config.shared());
+            }
             put_int(out, n::LOG_INDEX, slot.get());
             end
         }
@@ -123,7 +135,14 @@ pub(super) fn put_reply(
             put_int(out, n::SERVER_ID, config.me().get());
             put_int(out, n::LOG_INDEX, applied.get());
             put_int(out, n::DIGEST, *digest);
+            put_config_id(out, config.shared());
             n::SERVERS
+        }
+        // Only HTTP asks for it.
+        Reply::Config { shared, slot } => {
+            put_config_id(out, shared);
+            put_int(out, n::LOG_INDEX, slot.get());
+            n::CONFIGURE
         }
         Reply::Failed(failure) => {
             put_code(out, codes::of_failure(failure), &failure.to_string());
@@ -145,14 +164,21 @@ pub(super) const fn is_last(reply: &Reply) -> bool {
             | Answer::SessionOpened { .. }
             | Answer::KeptAlive { .. }
             | Answer::SessionClosed { .. }
+            | Answer::Configured { .. }
             | Answer::Refused(_) => true,
         },
         Reply::Resumed
+        | Reply::Config { .. }
         | Reply::Lock { .. }
         | Reply::Locks { .. }
         | Reply::Servers { .. }
         | Reply::Failed(_) => true,
     }
+}
+
+/// The last change that the server knows: a client that knows an earlier one asks for the servers.
+pub(super) fn put_config_id(out: &mut BytesMut, shared: &Shared) {
+    put_int(out, n::CONFIG_ID, shared.mark().change.get());
 }
 
 const fn failed(execute: u16) -> u16 {
@@ -225,6 +251,11 @@ fn put_answer(out: &mut BytesMut, execute: u16, answer: &Answer, token: Option<T
             put_session(out, Some(*session));
             n::CLOSE_SESSION
         }
+        // Only HTTP asks for it.
+        Answer::Configured { mark } => {
+            put_int(out, n::CONFIG_ID, mark.change.get());
+            n::CONFIGURE
+        }
         Answer::Refused(refusal) => {
             put_refusal(out, refusal);
             failed(execute)
@@ -262,6 +293,8 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         | Refusal::Forgotten
         | Refusal::RequestIdReused
         | Refusal::Quota { .. }
+        | Refusal::ConfigMoved { .. }
+        | Refusal::ConfigUnfit { .. }
         | Refusal::Invalid { .. } => {}
     }
     put_code(out, codes::of_refusal(refusal), &refusal.to_string());

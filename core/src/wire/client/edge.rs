@@ -147,10 +147,14 @@ impl Edge {
                 | Answer::Renewed { .. }
                 | Answer::Cancelled { .. }
                 | Answer::KeptAlive { .. }
+                | Answer::Configured { .. }
                 | Answer::Refused(_) => {}
             },
-            Reply::Lock { .. } | Reply::Locks { .. } | Reply::Servers { .. } | Reply::Failed(_) => {
-            }
+            Reply::Config { .. }
+            | Reply::Lock { .. }
+            | Reply::Locks { .. }
+            | Reply::Servers { .. }
+            | Reply::Failed(_) => {}
         }
     }
 
@@ -212,7 +216,7 @@ impl Edge {
     ) {
         let to = self.to();
         match execute {
-            n::PING => answer::put_plain(out, to, n::PONG),
+            n::PING => answer::put_pong(out, to, config),
             n::RESET => {
                 self.registers().clear();
                 answer::put_plain(out, to, n::RESET);
@@ -280,6 +284,7 @@ impl Edge {
             | Ask::Release(_)
             | Ask::Renew { .. }
             | Ask::Cancel { .. }
+            | Ask::Admin(_)
             | Ask::Inspect { .. }
             | Ask::List { .. }
             | Ask::Servers => None,

@@ -94,8 +94,8 @@ commands! {
     TTL_MS = 0x3003 Register,
     /// How long to wait, in milliseconds.
     LOCK_WAIT_TIMEOUT_MS = 0x3004 Register,
-    /// The change id of the configuration.
-    CONFIG_ID = 0x3005 Reserved,
+    /// The last change of the shared configuration that the server knows.
+    CONFIG_ID = 0x3005 Register,
     /// The number of the request in its session, from 1.
     REQUEST_SEQ = 0x3006 Register,
     /// The client has the answers of all requests of its session up to this one.
@@ -187,6 +187,8 @@ commands! {
     ADD_KEY = 0x701d Reserved,
     /// Which locks are there?
     LIST = 0x701e Execute,
+    /// Change or read the shared configuration.
+    CONFIGURE = 0x701f Reserved,
     /// A grant ended without its holder asking.
     LOST = 0x7020 Reserved,
     /// Somebody waits for what the client holds.

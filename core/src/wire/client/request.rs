@@ -216,6 +216,7 @@ const fn session_of(client: &Client, ask: &Ask) -> Option<SessionId> {
         Ask::Acquire(_)
         | Ask::Cancel { .. }
         | Ask::OpenSession { .. }
+        | Ask::Admin(_)
         | Ask::Inspect { .. }
         | Ask::List { .. }
         | Ask::Servers => match client {
@@ -277,6 +278,8 @@ fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
             n::LIST
         }
         Ask::Servers => n::SERVERS,
+        // It has its number, and servers refuse it: operators ask over HTTP.
+        Ask::Admin(_) => n::CONFIGURE,
     }
 }
 

@@ -186,7 +186,10 @@ impl Model {
                     Answer::Refused(Refusal::SessionGone)
                 }
             }
-            Operation::Renew { .. } | Operation::KeepAlive { .. } => unreachable!(),
+            // `tests/config.rs` is about it.
+            Operation::Configure(_) | Operation::Renew { .. } | Operation::KeepAlive { .. } => {
+                unreachable!()
+            }
         };
         (answer.clone(), Seen::Said(answer))
     }

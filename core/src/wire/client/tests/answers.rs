@@ -179,6 +179,7 @@ fn heard_as(reply: Reply) -> Word {
             slot,
         },
         Reply::Resumed => Word::Resumed { session: SESSION },
+        Reply::Config { .. } => panic!("nobody asks for it here"),
         Reply::Lock { view, slot, stamp } => Word::Lock { view, slot, stamp },
         Reply::Locks { page, slot, stamp } => Word::Locks { page, slot, stamp },
         Reply::Servers {
