@@ -7,12 +7,12 @@ use crate::mapping::Mapping;
 use crate::segments::Segments;
 use crate::spare::Spare;
 use crate::superblock::SuperblockFile;
-use crate::trace::Trace;
+use crate::trace::{Trace, trace};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 use tenure_core::entry::Entry;
@@ -40,8 +40,8 @@ pub enum Space {
 pub struct Disk {
     pub(crate) dir: PathBuf,
     pub(crate) segments: Segments,
-    pub(crate) superblock_file: SuperblockFile,
-    /// Taken only while it is written.
+    pub(crate) superblock_file: Arc<SuperblockFile>,
+    /// Taken only while it is written: by a promise, or while a truncation has it.
     pub(crate) superblock: Option<Durable>,
     pub(crate) writer: Writer,
     pub(crate) active: Active,
@@ -80,19 +80,29 @@ pub(crate) struct Shared {
     failed: AtomicBool,
     /// A group was stored and is not synced yet.
     in_flight: AtomicBool,
+    /// The slot of the newest snapshot that is durable; zero if none is.
+    newest_snapshot: AtomicU64,
 }
 
 impl Shared {
-    fn fail<T>(&self, error: DiskError) -> Result<T, DiskError> {
+    pub(crate) fn fail<T>(&self, error: DiskError) -> Result<T, DiskError> {
         self.failed.store(true, Ordering::SeqCst);
         Err(error)
     }
 
-    fn check(&self) -> Result<(), DiskError> {
+    pub(crate) fn check(&self) -> Result<(), DiskError> {
         if self.failed.load(Ordering::SeqCst) {
             return Err(DiskError::Failed);
         }
         Ok(())
+    }
+
+    pub(crate) fn snapshot_is_durable(&self, slot: Slot) {
+        self.newest_snapshot.fetch_max(slot.get(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn newest_snapshot(&self) -> Slot {
+        Slot::new(self.newest_snapshot.load(Ordering::SeqCst))
     }
 }
 
@@ -207,11 +217,12 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// The disk failed, now or before.
+    /// The disk failed, now or before; or a truncation has the superblock, which is the caller's
+    /// mistake.
     pub fn promise(&mut self, ballot: Ballot) -> Result<(), DiskError> {
         self.shared.check()?;
         let Some(durable) = self.superblock.take() else {
-            return Err(DiskError::Failed);
+            return Err(DiskError::SuperblockAway);
         };
         match self.superblock_file.write(durable.promise(ballot)) {
             Ok(durable) => self.superblock = Some(durable),
@@ -266,11 +277,7 @@ impl Disk {
         self.writer.wants_trailing_seal()
     }
 
-    /// What the superblock says.
-    ///
-    /// # Panics
-    ///
-    /// Never: it is only away while [`Disk::promise`] runs, or after that failed.
+    /// What the superblock says; nothing while a truncation has it, or after a write of it failed.
     pub fn superblock(&self) -> Option<&Superblock> {
         self.superblock.as_ref().map(Durable::superblock)
     }
@@ -387,13 +394,6 @@ fn reader<'r>(
         readers.insert(number, file);
     }
     Ok(&readers[&number])
-}
-
-fn trace(to: &Option<SyncSender<Trace>>, what: impl FnOnce() -> Trace) {
-    if let Some(to) = to {
-        // A test that no longer listens does not stop the disk.
-        drop(to.send(what()));
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use tenure_core::ids::{ClusterId, NodeId};
 use tenure_core::wal::damage::Damage;
 use tenure_core::wal::recovery::SnapshotMissing;
+use tenure_core::wal::snapshot::SnapshotDamage;
 use tenure_core::wal::superblock::SuperblockError;
 use tenure_core::wal::writer::AppendError;
 
@@ -71,6 +72,22 @@ pub enum DiskError {
         /// Which snapshot must be there.
         missing: SnapshotMissing,
     },
+    /// A snapshot's file is not whole. It is left as it is; an older one may do.
+    #[error("{}: {damage}", path.display())]
+    SnapshotDamaged {
+        /// The file.
+        path: PathBuf,
+        /// Where, and what.
+        damage: SnapshotDamage,
+    },
+    /// A snapshot's file is whole, and nothing can be restored from it.
+    #[error("{} can't be restored: {reason}", path.display())]
+    SnapshotRefused {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// The log is damaged. It is left as it is.
     #[error("the log in {} is damaged at {damage}", dir.display())]
     Damaged {
@@ -97,6 +114,9 @@ pub enum DiskError {
     /// A group was sealed while the one before it was not synced: the caller is wrong.
     #[error("the group before is not synced yet")]
     NotSynced,
+    /// A promise was made while a truncation had the superblock: the caller is wrong.
+    #[error("the superblock is being changed already")]
+    SuperblockAway,
     /// A write or a sync failed before. Only a restart tells what the disk holds.
     #[error("the disk failed before; restart to find out what it holds")]
     Failed,
@@ -121,11 +141,47 @@ impl DiskError {
     }
 }
 
+impl DiskError {
+    /// Whether there is no room, so that what was written can be given up, and tried again later.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io { error, .. } => is_full(error),
+            Self::InUse { .. }
+            | Self::NotFormatted { .. }
+            | Self::AlreadyFormatted { .. }
+            | Self::SuperblockMissing { .. }
+            | Self::Superblock { .. }
+            | Self::OtherCluster { .. }
+            | Self::OtherNode { .. }
+            | Self::SnapshotMissing { .. }
+            | Self::SnapshotDamaged { .. }
+            | Self::SnapshotRefused { .. }
+            | Self::Damaged { .. }
+            | Self::Append(_)
+            | Self::NotSynced
+            | Self::SuperblockAway
+            | Self::Failed => false,
+        }
+    }
+}
+
+/// Whether the system said that there is no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
 impl From<DiskError> for io::Error {
     fn from(error: DiskError) -> Self {
         let kind = match &error {
             DiskError::Io { error, .. } | DiskError::Full { error, .. } => error.kind(),
-            DiskError::Damaged { .. } | DiskError::Superblock { .. } => io::ErrorKind::InvalidData,
+            DiskError::Damaged { .. }
+            | DiskError::SnapshotDamaged { .. }
+            | DiskError::SnapshotRefused { .. }
+            | DiskError::Superblock { .. } => io::ErrorKind::InvalidData,
             DiskError::SnapshotMissing { .. } => io::ErrorKind::NotFound,
             DiskError::InUse { .. } => io::ErrorKind::ResourceBusy,
             DiskError::NotFormatted { .. } | DiskError::SuperblockMissing { .. } => {
@@ -136,6 +192,7 @@ impl From<DiskError> for io::Error {
             | DiskError::OtherNode { .. }
             | DiskError::Append(_)
             | DiskError::NotSynced
+            | DiskError::SuperblockAway
             | DiskError::Failed => io::ErrorKind::Other,
         };
         Self::new(kind, error)

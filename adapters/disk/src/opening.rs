@@ -2,6 +2,8 @@
 
 use crate::disk::{Active, Disk, Shared, Space};
 use crate::error::DiskError;
+use crate::files::Files;
+use crate::keeper::Keeper;
 use crate::lock::Lock;
 use crate::segments::{Segments, sync_folder};
 use crate::spare::Spare;
@@ -11,11 +13,11 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
-use tenure_core::ids::{ClusterId, Incarnation, NodeId, SegmentNo, Slot};
+use tenure_core::ids::{ClusterId, Incarnation, NodeId, SegmentNo, SnapshotId};
 use tenure_core::replica::record::Recovered;
 use tenure_core::wal::damage::Damage;
 use tenure_core::wal::recovery::{Floor, Recovery, Tail};
@@ -91,7 +93,7 @@ impl Disk {
             .map_or(Ok(()), sync_folder)
     }
 
-    /// Opens a data directory: begins a new boot, recovers the log, makes its end safe.
+    /// Opens a data directory above its newest snapshot, of which nothing is kept: see [`Opening`].
     ///
     /// # Errors
     ///
@@ -102,42 +104,129 @@ impl Disk {
         owner: Owner,
         options: Options,
     ) -> Result<(Self, Recovered), DiskError> {
+        let mut opening = Opening::begin(dir, owner, options)?;
+        opening.read_snapshot(|_| Ok(()))?;
+        let (disk, _, recovered) = opening.finish()?;
+        Ok((disk, recovered))
+    }
+}
+
+/// A data directory whose boot has begun: first the newest snapshot is read, then the log above
+/// it. In between is the caller, who restores its state from the chunks.
+pub struct Opening {
+    dir: PathBuf,
+    lock: Lock,
+    options: Options,
+    segments: Segments,
+    file: SuperblockFile,
+    superblock: Durable,
+    shared: Arc<Shared>,
+    keeper: Keeper,
+    newest: Option<SnapshotId>,
+}
+
+impl Opening {
+    /// Takes the directory, and begins a new boot.
+    ///
+    /// # Errors
+    ///
+    /// It is in use, belongs to somebody else, has no superblock that can be believed, or the system
+    /// says no.
+    pub fn begin(dir: &Path, owner: Owner, options: Options) -> Result<Self, DiskError> {
         let segments = Segments::of(dir);
         check_formatted(dir, &segments)?;
         let lock = Lock::take(dir)?;
-        let superblock_file = SuperblockFile::open(&dir.join(SUPERBLOCK))?;
-        let superblock = open_superblock(dir, owner, &superblock_file)?;
-        let tail = recover(dir, &segments, superblock.superblock(), options.sizes)?;
-        let spare = settle(&segments, &tail, options.sizes)?;
+        let files = Files::new(options.trace.clone());
+        let file = SuperblockFile::open(&dir.join(SUPERBLOCK), files.clone())?;
+        let superblock = open_superblock(dir, owner, &file)?;
+        let shared = Arc::new(Shared::default());
+        let keeper = Keeper::open(dir, owner.cluster, files, Arc::clone(&shared))?;
+        let newest = keeper.named()?.first().copied();
+        Ok(Self {
+            dir: dir.to_owned(),
+            lock,
+            options,
+            segments,
+            file,
+            superblock,
+            shared,
+            keeper,
+            newest,
+        })
+    }
+
+    /// The newest snapshot that is there.
+    pub const fn newest(&self) -> Option<SnapshotId> {
+        self.newest
+    }
+
+    /// What the superblock says.
+    pub const fn superblock(&self) -> &Superblock {
+        self.superblock.superblock()
+    }
+
+    /// Reads the newest snapshot, and hands over each chunk. Gives how many there were; only then what
+    /// was handed over may be believed.
+    ///
+    /// # Errors
+    ///
+    /// It can't be read, is not whole, or a chunk was refused. The server must not start: what was
+    /// acknowledged since the snapshot before it may be in no other place.
+    pub fn read_snapshot(
+        &mut self,
+        mut take: impl FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<u32, DiskError> {
+        self.newest
+            .map_or(Ok(0), |id| self.keeper.read(id, &mut take))
+    }
+
+    /// Recovers the log above the snapshot that was read, and makes its end safe.
+    ///
+    /// # Errors
+    ///
+    /// The log begins above it, or is damaged; or the system says no.
+    pub fn finish(self) -> Result<(Disk, Keeper, Recovered), DiskError> {
+        let superblock = self.superblock.superblock();
+        let whole = self.newest.filter(|id| self.keeper.is_whole(*id));
+        let slot = |id: Option<SnapshotId>| id.map(|id| id.slot).unwrap_or_default();
+        let floor = Floor::of(superblock, slot(whole), slot(self.newest));
+        let floor = floor.map_err(|missing| DiskError::SnapshotMissing {
+            dir: self.dir.clone(),
+            missing,
+        })?;
+        let recovery = Recovery::new(superblock, self.options.sizes, floor);
+        let tail = recover(&self.dir, &self.segments, superblock, recovery)?;
+        let first = superblock.first_segment;
+        let spare = settle(&self.segments, &tail, first, self.options.sizes)?;
         let (recovered, writer) = tail.done();
         let number = writer.segment();
-        let active = Active::new(number, segments.open(number)?);
-        let active = active.map_err(DiskError::io("mapped", &segments.path(number)))?;
+        let active = Active::new(number, self.segments.open(number)?);
+        let active = active.map_err(DiskError::io("mapped", &self.segments.path(number)))?;
         let spare = match spare {
             Some(spare) => spare,
             None => {
                 let (number, bytes) = writer.next_segment();
-                Spare::begin(&segments, number, bytes)
+                Spare::begin(&self.segments, number, bytes)
             }
         };
-        let mut disk = Self {
-            dir: dir.to_owned(),
-            segments,
-            superblock_file,
-            superblock: Some(superblock),
+        let mut disk = Disk {
+            dir: self.dir,
+            segments: self.segments,
+            superblock_file: Arc::new(self.file),
+            superblock: Some(self.superblock),
             writer,
             active,
             spare,
             space: Space::Enough,
             spare_tried: Instant::now(),
             readers: BTreeMap::new(),
-            shared: Arc::new(Shared::default()),
-            trace: options.trace,
-            _lock: lock,
+            shared: self.shared,
+            trace: self.options.trace,
+            _lock: self.lock,
         };
         // What was recovered is no longer the last thing in the log.
         disk.seal()?.sync()?;
-        Ok((disk, recovered))
+        Ok((disk, self.keeper, recovered))
     }
 }
 
@@ -194,18 +283,12 @@ fn recover(
     dir: &Path,
     segments: &Segments,
     superblock: &Superblock,
-    sizes: Sizes,
+    mut recovery: Recovery,
 ) -> Result<Tail, DiskError> {
     let damaged = |damage: Damage| DiskError::Damaged {
         dir: dir.to_owned(),
         damage: Box::new(damage),
     };
-    let floor = Floor::of(superblock, Slot::new(0), Slot::new(0));
-    let floor = floor.map_err(|missing| DiskError::SnapshotMissing {
-        dir: dir.to_owned(),
-        missing,
-    })?;
-    let mut recovery = Recovery::new(superblock, sizes, floor);
     for number in segments.list()? {
         let next = recovery.next_segment();
         if number < superblock.first_segment {
@@ -220,8 +303,14 @@ fn recover(
     recovery.finish().map_err(damaged)
 }
 
-/// Makes the end of the log safe. Gives the segment after it, if there is a good one.
-fn settle(segments: &Segments, tail: &Tail, sizes: Sizes) -> Result<Option<Spare>, DiskError> {
+/// Makes the end of the log safe, and removes what is before its beginning: a truncation that was cut
+/// off. Gives the segment after it, if there is a good one.
+fn settle(
+    segments: &Segments,
+    tail: &Tail,
+    first: SegmentNo,
+    sizes: Sizes,
+) -> Result<Option<Spare>, DiskError> {
     if let Some(zero) = tail.zero {
         segments.zero(zero.segment, zero.offset, zero.len)?;
     }
@@ -230,7 +319,7 @@ fn settle(segments: &Segments, tail: &Tail, sizes: Sizes) -> Result<Option<Spare
     synced.map_err(DiskError::io("synced", &segments.path(tail.sync)))?;
     let mut spare = None;
     for number in segments.list()? {
-        if number < tail.spare {
+        if (first..tail.spare).contains(&number) {
             continue;
         }
         if number == tail.spare && segments.len(number)? == sizes.of(number) {

@@ -1,6 +1,6 @@
 //! The files of the log.
 
-use crate::error::DiskError;
+use crate::error::{DiskError, is_full};
 use rustix::fs::{Advice, fadvise};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -157,15 +157,14 @@ fn calm(file: &File) -> io::Result<()> {
 
 fn full(path: &Path, bytes: u64, error: io::Error) -> DiskError {
     let path = path.to_owned();
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            DiskError::Full { path, bytes, error }
-        }
-        _ => DiskError::Io {
+    if is_full(&error) {
+        DiskError::Full { path, bytes, error }
+    } else {
+        DiskError::Io {
             doing: "made",
             path,
             error,
-        },
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The superblock's file.
 
 use crate::error::DiskError;
+use crate::files::Files;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -14,6 +15,7 @@ use tenure_core::wal::superblock::{
 pub(crate) struct SuperblockFile {
     file: File,
     path: PathBuf,
+    files: Files,
 }
 
 impl SuperblockFile {
@@ -36,16 +38,18 @@ impl SuperblockFile {
         let made = Self {
             file,
             path: path.to_owned(),
+            files: Files::default(),
         };
         let durable = made.write(first)?;
         Ok((made, durable))
     }
 
-    pub(crate) fn open(path: &Path) -> Result<Self, DiskError> {
+    pub(crate) fn open(path: &Path, files: Files) -> Result<Self, DiskError> {
         let opened = OpenOptions::new().read(true).write(true).open(path);
         Ok(Self {
             file: opened.map_err(DiskError::io("opened", path))?,
             path: path.to_owned(),
+            files,
         })
     }
 
@@ -67,10 +71,9 @@ impl SuperblockFile {
     /// Writes a change: one copy after another, each synced before the next.
     pub(crate) fn write(&self, pending: Pending) -> Result<Durable, DiskError> {
         for write in pending.writes() {
-            let written = self.file.write_all_at(&write.bytes, write.offset);
-            written.map_err(DiskError::io("written", &self.path))?;
-            let synced = self.file.sync_data();
-            synced.map_err(DiskError::io("synced", &self.path))?;
+            let place = (&self.file, &*self.path);
+            self.files.write(place, write.offset, &write.bytes)?;
+            self.files.sync(place)?;
         }
         Ok(pending.done())
     }

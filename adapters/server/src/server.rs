@@ -218,10 +218,13 @@ fn data_error(error: DiskError) -> StartError {
         | DiskError::SuperblockMissing { .. }
         | DiskError::Superblock { .. }
         | DiskError::SnapshotMissing { .. }
+        | DiskError::SnapshotDamaged { .. }
+        | DiskError::SnapshotRefused { .. }
         | DiskError::Damaged { .. }
         | DiskError::Full { .. }
         | DiskError::Append(_)
         | DiskError::NotSynced
+        | DiskError::SuperblockAway
         | DiskError::Failed
         | DiskError::Io { .. } => StartError::Disk(error),
     }

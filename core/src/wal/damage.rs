@@ -123,11 +123,4 @@ pub enum Problem {
         /// The hint.
         upto: Slot,
     },
-    /// A snapshot was durable once and is not whole any more, and the log does not go on from the
-    /// one before it to there: what this server acknowledged of these slots is gone.
-    #[error("the snapshot of slot {snapshot} is not whole, and this slot is not in the log either")]
-    SnapshotLost {
-        /// The slot of the snapshot.
-        snapshot: Slot,
-    },
 }

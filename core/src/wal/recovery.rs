@@ -75,17 +75,14 @@ struct Dropped {
 /// The durable snapshot that the log is read above. Only [`Floor::of`] makes one, so no log is read
 /// whose beginning is gone and stands in no snapshot.
 #[derive(Clone, Copy, Debug)]
-pub struct Floor {
-    whole: Slot,
-    named: Slot,
-}
+pub struct Floor(Slot);
 
-/// The log was truncated, and no whole snapshot stands for what was removed. The server must not
-/// start.
+/// A snapshot was durable once, and is not there or not whole any more. The server must not start: the
+/// log was truncated, or counted, with that snapshot below it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "its log begins above slot {needed}, and the newest whole snapshot is of slot {found}: a \
-     snapshot of slot {needed} or a later one is missing"
+    "the log goes on from a snapshot of slot {needed} or a later one, and the newest whole snapshot is \
+     of slot {found}"
 )]
 pub struct SnapshotMissing {
     /// The slot of a snapshot that must be there, or of a later one.
@@ -96,16 +93,20 @@ pub struct SnapshotMissing {
 
 impl Floor {
     /// What the snapshots on the disk say: the newest one that is `whole` in every byte (zero: none
-    /// is), and the newest one that is `named`, whole or not. A name is given when all is durable,
-    /// so what it names was promised, and the log must reach it if the snapshot does not.
+    /// is), and the newest one that is `named`, whole or not.
+    ///
+    /// An older one will not do, even if the log goes on from it: a peer's snapshot may have jumped
+    /// over entries that were accepted here and never chosen, and a hint after it says of all slots
+    /// below that they are decided.
     pub fn of(superblock: &Superblock, whole: Slot, named: Slot) -> Result<Self, SnapshotMissing> {
-        if whole < superblock.snapshot {
+        let needed = superblock.snapshot.max(named);
+        if whole < needed {
             return Err(SnapshotMissing {
-                needed: superblock.snapshot,
+                needed,
                 found: whole,
             });
         }
-        Ok(Self { whole, named })
+        Ok(Self(whole))
     }
 }
 
@@ -114,8 +115,6 @@ impl Floor {
 pub struct Recovery {
     superblock: Superblock,
     sizes: Sizes,
-    /// The newest snapshot that was durable once.
-    named: Slot,
     next: SegmentNo,
     at: Option<Position>,
     dropped: Option<Dropped>,
@@ -133,11 +132,10 @@ impl Recovery {
             next: superblock.first_segment,
             superblock: superblock.clone(),
             sizes,
-            named: floor.named,
             at: None,
             dropped: None,
             empty: None,
-            winners: Winners::above(floor.whole),
+            winners: Winners::above(floor.0),
             index: SlotIndex::new(superblock.identity),
         }
     }
@@ -379,16 +377,6 @@ impl Recovery {
     pub fn finish(self) -> Result<Tail, Damage> {
         let superblock = self.superblock;
         let at = self.at.ok_or(missing(superblock.first_segment))?;
-        if let Some(slot) = self.winners.first_hole(self.named) {
-            return Err(Damage {
-                segment: at.segment,
-                offset: at.offset,
-                slot: Some(slot),
-                problem: Problem::SnapshotLost {
-                    snapshot: self.named,
-                },
-            });
-        }
         let (decided, accepted) = self.winners.finish()?;
         let boot = superblock.boot;
         Ok(Tail {

@@ -337,21 +337,25 @@ impl Reader {
         }
     }
 
-    /// How many bytes to hand to [`Self::take`] next; at most [`CHUNK_BYTES_MAX`]. Zero at the end.
+    /// Whether it was read to its end, and nothing comes after.
+    pub fn is_done(&self) -> bool {
+        matches!(self.state, State::End) && self.at == self.file_bytes
+    }
+
+    /// How many bytes to hand to [`Self::take`] next; at most [`CHUNK_BYTES_MAX`].
     pub fn wants(&self) -> Result<usize, SnapshotDamage> {
         let room = self.file_bytes.saturating_sub(self.at);
         let wanted = match self.state {
             State::Header => HEADER_BYTES,
             State::Head => PIECE_HEAD_BYTES,
             State::Payload(head) => usize_of(u64::from(head.len)),
-            State::End if room > 0 => {
+            State::End => {
                 return Err(self.damage(SnapshotProblem::Field {
                     what: "the length of the file",
                     expected: self.at,
                     found: self.file_bytes,
                 }));
             }
-            State::End => 0,
         };
         let most = room.min(u64_of(CHUNK_BYTES_MAX));
         if u64_of(wanted) > most {
@@ -381,7 +385,7 @@ impl Reader {
     /// Where the chunks are, once it wants nothing any more.
     pub fn finish(self) -> Contents {
         assert!(
-            matches!(self.state, State::End) && self.at == self.file_bytes,
+            self.is_done(),
             "a file is whole when it was read to its end"
         );
         Contents {

@@ -7,7 +7,7 @@
 //!  32 sequence                 u64 | 40 parent: hash of the one before          u64
 //!  48 cluster             16 bytes | 64 node    u64 | 72 incarnation            u64
 //!  80 boot                     u64 | 88 promised: epoch, round, node        3 x u64
-//! 112 first segment of the log u64 | 120 slot of the snapshot that stands for what was before it u64
+//! 112 first segment of the log u64 | 120 slot of the snapshot that stands for what was before u64
 //! 128 config, then zeros
 //! ```
 //! The hash that names a version is over bytes 24..4096, so that it is the same in every copy.
@@ -58,8 +58,8 @@ pub struct Superblock {
     pub promised: Ballot,
     /// The first segment that the log still has.
     pub first_segment: SegmentNo,
-    /// No record above this slot was in the segments before that: a durable snapshot stands for them
-    /// (rule 5). Zero while nothing was removed.
+    /// The slot of a snapshot that was durable when the log was truncated, and stands for what was
+    /// removed (rule 5): it, or a later one, must be there. Zero while there was none.
     pub snapshot: Slot,
     /// The configuration, opaque here. At most [`CONFIG_BYTES_MAX`] bytes.
     pub config: Bytes,
@@ -166,9 +166,8 @@ impl Durable {
         Pending::after(Vec::new(), next)
     }
 
-    /// Lets the log begin with `first_segment`. No record above slot `snapshot` was in what goes,
-    /// and a snapshot of that slot, or a later one, is durable here (rule 5). Segments are removed
-    /// only when this is done.
+    /// Lets the log begin with `first_segment`. The snapshot of slot `snapshot` is durable here, and
+    /// no record above it was in what goes (rule 5). Segments are removed only when this is done.
     pub fn truncate(self, first_segment: SegmentNo, snapshot: Slot) -> Pending {
         assert!(
             first_segment >= self.now.first_segment && snapshot >= self.now.snapshot,

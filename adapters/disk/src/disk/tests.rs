@@ -66,7 +66,9 @@ fn after_a_failed_promise_everything_is_refused() {
     let dir = TempDir::new().unwrap();
     let mut first = disk(dir.path());
     first.promise(ballot(3)).unwrap();
-    first.superblock_file.break_file(broken());
+    Arc::get_mut(&mut first.superblock_file)
+        .unwrap()
+        .break_file(broken());
     let failed = first.promise(ballot(4)).unwrap_err();
     assert!(
         matches!(&failed, DiskError::Io { doing: "synced", path, .. } if path.ends_with("superblock")),

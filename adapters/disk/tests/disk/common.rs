@@ -13,7 +13,7 @@ use tenure_core::ids::{Ballot, ClusterId, Epoch, NodeId, RecordNo, Round, Slot};
 use tenure_core::replica::record::{Record, Recovered};
 use tenure_core::time::Stamp;
 use tenure_core::wal::Sizes;
-use tenure_disk::{Disk, DiskError, Options, Owner};
+use tenure_disk::{Disk, DiskError, Opening, Options, Owner};
 
 pub(crate) const OWNER: Owner = Owner {
     cluster: ClusterId([7; 16]),
@@ -57,6 +57,10 @@ pub(crate) fn format(dir: &Path) {
 
 pub(crate) fn open(dir: &Path) -> Result<(Disk, Recovered), DiskError> {
     Disk::open(dir, OWNER, tiny())
+}
+
+pub(crate) fn begin(dir: &Path) -> Result<Opening, DiskError> {
+    Opening::begin(dir, OWNER, tiny())
 }
 
 /// A new data directory, open, that promised ballot 1.

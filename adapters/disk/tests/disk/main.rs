@@ -4,3 +4,5 @@ mod common;
 mod crash;
 mod directory;
 mod full;
+mod images;
+mod snapshots;

@@ -37,18 +37,6 @@ impl Winners {
         }
     }
 
-    /// The first slot up to `upto` that is neither decided nor held.
-    pub(super) fn first_hole(&self, upto: Slot) -> Option<Slot> {
-        let mut next = self.decided.next();
-        for slot in self.open.keys() {
-            if *slot != next {
-                break;
-            }
-            next = next.next();
-        }
-        (next <= upto).then_some(next)
-    }
-
     /// Counts a record. `place` is where it stands, for the day when it must be named.
     pub(super) fn see(&mut self, found: &Found<'_>, place: Damage) -> Result<(), Problem> {
         match found.head.kind {

@@ -26,15 +26,13 @@ fn id(slot: u64, hash: u64) -> SnapshotId {
 fn read(id: SnapshotId, file: &[u8]) -> Result<(Vec<Vec<u8>>, Contents), SnapshotDamage> {
     let mut reader = Reader::new(CLUSTER, id, file.len() as u64);
     let (mut chunks, mut at) = (Vec::new(), 0);
-    loop {
+    while !reader.is_done() {
         let wanted = reader.wants()?;
-        if wanted == 0 && at == file.len() {
-            return Ok((chunks, reader.finish()));
-        }
         let chunk = reader.take(&file[at..at + wanted])?;
         chunks.extend(chunk.map(Vec::from));
         at += wanted;
     }
+    Ok((chunks, reader.finish()))
 }
 
 #[test]
