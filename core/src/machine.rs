@@ -147,9 +147,19 @@ struct Place {
 }
 
 const PLACE_BITS: u32 = 12;
+/// Slots beyond this have no place; none gets so far.
+const SLOT_MAX: Slot = Slot::new(u64::MAX >> (PLACE_BITS + 1));
 const _: () = assert!(limits::ENTRY_COMMANDS_MAX <= 1 << PLACE_BITS);
 
 impl Place {
+    /// The first of the slot after this one: above all that were made so far.
+    const fn after(slot: Slot) -> Self {
+        Self {
+            slot: slot.next(),
+            number: 0,
+        }
+    }
+
     const fn ticket(self) -> TicketId {
         // Widening; `From` is not const.
         TicketId::new(self.packed())

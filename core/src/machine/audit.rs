@@ -1,6 +1,5 @@
 //! Every invariant of the state, checked in one walk. For the simulator and for tests.
 
-use super::Machine;
 use super::command::Life;
 use super::hold::compatible;
 use super::state::{
@@ -8,6 +7,7 @@ use super::state::{
     ticket_order,
 };
 use super::table::Ref;
+use super::{Machine, Place};
 use crate::ids::Fence;
 use crate::time::Stamp;
 use alloc::vec::Vec;
@@ -81,6 +81,7 @@ impl Machine {
             "a line stands before the lock that names it",
         )?;
         let (mut count, mut place, mut waits) = (0, None, false);
+        let mut offered = None;
         for ticket in self.tickets_of(line) {
             count += 1;
             must(
@@ -105,6 +106,11 @@ impl Machine {
                     lock.holders.is_none() || compatible(lock.mode, ticket.mode),
                     "what is offered is reserved",
                 )?;
+                must(
+                    offered.is_none_or(|other| compatible(other, ticket.mode)),
+                    "those who are offered a lock together share it",
+                )?;
+                offered = Some(ticket.mode);
             } else if !waits {
                 waits = true;
                 let front = line.front.map(|front| self.tickets.at(front).id);
@@ -145,6 +151,10 @@ impl Machine {
 
     fn audit_sessions(&self) -> Checked {
         for (at, session) in self.sessions.iter() {
+            must(
+                session.id < Place::after(self.applied).session(),
+                "a session was made by an applied slot",
+            )?;
             must(
                 session.ending.is_some() || self.is_found(at, session),
                 "a session is found by its number and by what it calls itself",
@@ -213,6 +223,10 @@ impl Machine {
                 "a ticket is found by its number",
             )?;
             must(ticket.place < line.place_next, "a place is given once")?;
+            must(
+                ticket.id < Place::after(self.applied).ticket(),
+                "a ticket was made by an applied slot",
+            )?;
             must(
                 ticket.life != Life::Session || ticket.session().is_some(),
                 "a session lock is asked for by its session",

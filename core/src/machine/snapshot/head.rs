@@ -4,9 +4,9 @@ use super::form::{Fault, Read, Reader, Writer};
 use crate::config::Shared;
 use crate::ids::{Boot, Fence, NodeId, Slot, ZoneId};
 use crate::limits::CONFIG_BYTES_MAX;
-use crate::machine::Machine;
 use crate::machine::state::{Grace, Work, Zone};
 use crate::machine::via::ViaWindow;
+use crate::machine::{Machine, SLOT_MAX};
 use crate::time::Stamp;
 
 /// The version of the content, its first two bytes. A change of anything here is a new one, and the
@@ -52,7 +52,10 @@ pub(super) fn take_numbers(from: &mut Reader<'_>, machine: &mut Machine) -> Read
     if found != VERSION {
         return Err(Fault::Version { found });
     }
-    machine.applied = Slot::new(from.counter()?);
+    machine.applied = Slot::new(from.u64()?);
+    if machine.applied > SLOT_MAX {
+        return from.bad(8, "a slot below 2^51", machine.applied.get());
+    }
     machine.stamp = from.stamp()?;
     machine.digest = from.u64()?;
     machine.unreadable = from.counter()?;

@@ -146,3 +146,290 @@ proptest! {
         goes_on(limits, &histories, &slices)?;
     }
 }
+
+/// A machine with a record of every kind, in every state that a record can have between entries.
+fn one_of_each() -> Machine {
+    let mut world = World::with_limits(Limits {
+        expiry_batch: 1,
+        snapshot_chunk_bytes: 100,
+        ..Limits::default()
+    });
+    let session = world.session(60_000, "host-7");
+    let mut seq = 0;
+    let mut mine = || {
+        seq += 1;
+        numbered(session, seq, 0)
+    };
+    // Held in every way, and remembered by key and by number.
+    let released = world.granted(key(1), lease("released"));
+    world.ask(mine(), release("released", released.fence));
+    world.granted(key(2), acquire("static", Exclusive, Life::Static, 0));
+    world.granted(mine(), acquire("session", Exclusive, Life::Session, 0));
+    world.granted(Client::None, acquire("shared", Shared, LEASE, 0));
+    world.granted(mine(), acquire("shared", Shared, Life::Session, 0));
+    // Lines: of a session, of a key, of nobody; one that was cancelled; a refusal that names holders.
+    world.queued(mine(), acquire("static", Shared, Life::Session, 60_000));
+    world.queued(key(3), acquire("static", Exclusive, LEASE, 60_000));
+    let (cancelled, _) = world.queued(key(4), acquire("static", Exclusive, LEASE, 60_000));
+    world.told(key(5), Operation::Cancel { ticket: cancelled });
+    world.queued(
+        Client::None,
+        acquire("static", Shared, Life::Static, 60_000),
+    );
+    world.ask(key(6), acquire("shared", Exclusive, LEASE, 0));
+    world.ask(mine(), lease("session"));
+    // Sessions that came and went by key.
+    let Answer::SessionOpened { session: brief, .. } = world.ask(
+        key(7),
+        Operation::OpenSession {
+            ttl_ms: 900,
+            identifier: Bytes::new(),
+        },
+    ) else {
+        panic!("a session opens")
+    };
+    world.ask(key(8), Operation::CloseSession { session: brief });
+    // An offer.
+    let held = world.granted(Client::None, lease("offered"));
+    world.queued(Client::None, acquire("offered", Exclusive, LEASE, 60_000));
+    world.told(Client::None, release("offered", held.fence));
+    // Another zone, another server, a leader's grace.
+    world.zone = 3;
+    world.granted(
+        Client::None,
+        acquire("a", Exclusive, Life::Lease { ttl_ms: 600_000 }, 0),
+    );
+    world.zone = 0;
+    world.start(Fence::default());
+    // A session that is over and has things left, and a line that can be served: work to do.
+    let dying = world.session(500, "");
+    let claims: Vec<_> = (1..4)
+        .map(|seq| {
+            let name = ["x", "y", "z"][seq as usize - 1];
+            (
+                numbered(dying, seq, 0),
+                acquire(name, Exclusive, Life::Session, 0),
+            )
+        })
+        .collect();
+    world.batch(&claims);
+    let crowd = world.granted(Client::None, lease("crowd")).fence;
+    for _ in 0..3 {
+        world.queued(Client::None, acquire("crowd", Shared, LEASE, 60_000));
+    }
+    world.pass(1000);
+    world.batch(&[(Client::None, release("crowd", crowd))]);
+    world.machine
+}
+
+#[test]
+fn the_bytes_are_the_golden_ones() {
+    let mut machine = one_of_each();
+    assert_eq!(machine.work.len(), 2, "there is work of both kinds");
+    let written = Written::of(&mut machine);
+    let golden = include_str!("../../../../tests/vectors/snapshot.txt");
+    let hex: std::string::String = written
+        .bytes()
+        .iter()
+        .map(|b| std::format!("{b:02x}"))
+        .collect();
+    let found = std::format!("one_of_each {} {hex}", written.id.unwrap());
+    let golden = golden.lines().find(|line| !line.starts_with('#'));
+    assert!(
+        Some(&*found) == golden,
+        "frozen bytes changed; now:\n{found}"
+    );
+}
+
+/// The name that these bytes would have, as far as they say.
+fn id_of(bytes: &[u8]) -> SnapshotId {
+    let slot = bytes.get(2..10).map(|slot| slot.try_into().unwrap());
+    SnapshotId {
+        slot: Slot::new(slot.map_or(0, u64::from_le_bytes)),
+        hash: crate::hash::hash64(bytes),
+    }
+}
+
+/// Bytes that are not what a machine wrote, under a name that fits them: they are refused, or they
+/// are what some machine would have written, which then goes on.
+fn refused_or_written(bytes: &[u8]) -> Option<RestoreError> {
+    let mut machine = match restored(id_of(bytes), bytes, Limits::default(), 9) {
+        Ok(machine) => machine,
+        Err(error) => return Some(error),
+    };
+    assert_eq!(Written::of(&mut machine).bytes(), bytes);
+    for hours in 1..4 {
+        let stamp = machine.stamp().plus(Duration::from_secs(3600 * hours));
+        let entry = Entry::new(EntryKind::Batch, stamp, &[]);
+        machine.apply(machine.applied().next(), &entry, &mut vec![]);
+        assert_eq!(machine.audit(), Ok(()));
+    }
+    None
+}
+
+#[test]
+fn every_bit_counts() {
+    let written = Written::of(&mut one_of_each());
+    let (id, bytes) = (written.id.unwrap(), written.bytes());
+    assert_eq!(id_of(&bytes), id);
+    assert_eq!(refused_or_written(&bytes), None);
+    let mut refused = 0;
+    for at in 0..bytes.len() {
+        for change in [1 << (at % 8), 0xff] {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= change;
+            let error = restored(id, &bytes, Limits::default(), 9);
+            assert!(error.is_err(), "byte {at}: the name is that of other bytes");
+            refused += usize::from(refused_or_written(&bytes).is_some());
+        }
+    }
+    assert!(
+        refused > bytes.len() / 2,
+        "{refused} were refused for themselves"
+    );
+}
+
+#[test]
+fn a_snapshot_that_ends_early_or_late_is_refused() {
+    let bytes = Written::of(&mut one_of_each()).bytes();
+    for len in 0..bytes.len() {
+        let error = refused_or_written(&bytes[..len]);
+        assert_eq!(error, Some(RestoreError::Ends { offset: len as u64 }));
+    }
+    let longer = [&bytes[..], &[0; 3]].concat();
+    let Some(RestoreError::Bad {
+        offset, expected, ..
+    }) = refused_or_written(&longer)
+    else {
+        panic!("bytes after the end are refused")
+    };
+    assert_eq!((offset, expected), (bytes.len() as u64, "the end"));
+}
+
+#[test]
+fn chunks_of_two_snapshots_are_refused() {
+    let mut machine = one_of_each();
+    let one = Written::of(&mut machine);
+    let entry = Entry::new(EntryKind::Noop, Stamp::ZERO, &[]);
+    machine.apply(machine.applied().next(), &entry, &mut vec![]);
+    let other = Written::of(&mut machine);
+    let both = one.chunks.len().min(other.chunks.len());
+    for at in 0..both {
+        let mut mixed = one.clone();
+        mixed.chunks[at] = other.chunks[at].clone();
+        let same = mixed == one;
+        assert_eq!(
+            mixed.restored(Limits::default(), 1).is_ok(),
+            same,
+            "chunk {at}"
+        );
+        mixed.chunks.swap(at, 0);
+        let same = mixed == one;
+        assert_eq!(
+            mixed.restored(Limits::default(), 1).is_ok(),
+            same,
+            "chunk {at}"
+        );
+    }
+}
+
+#[test]
+fn a_snapshot_of_another_version_or_slot_is_refused() {
+    let written = Written::of(&mut one_of_each());
+    let bytes = written.bytes();
+    let mut other = bytes.clone();
+    other[0] = 2;
+    assert_eq!(
+        refused_or_written(&other),
+        Some(RestoreError::Version {
+            found: 2,
+            expected: 1
+        })
+    );
+    let mut id = written.id.unwrap();
+    let found = id.slot;
+    id.slot = found.next();
+    assert_eq!(
+        restored(id, &bytes, Limits::default(), 1).err(),
+        Some(RestoreError::Slot {
+            found,
+            expected: found.next()
+        })
+    );
+}
+
+#[test]
+fn after_an_error_all_further_chunks_give_the_same() {
+    let mut restore = Restore::new(SnapshotId::default(), Limits::default(), Seed::new(1));
+    let error = restore.chunk(&[9, 9]).unwrap_err();
+    assert_eq!(restore.chunk(&[1, 0]), Err(error.clone()));
+    assert_eq!(restore.finish().err(), Some(error));
+}
+
+#[test]
+fn a_snapshot_is_due_after_so_many_bytes() {
+    let mut world = World::with_limits(Limits {
+        snapshot_bytes: 1000,
+        ..Limits::default()
+    });
+    let mut bytes = world.machine.log_bytes;
+    assert!(bytes > 0, "the first entry is counted");
+    let mut due = 0;
+    for step in 0..300 {
+        world.batch(&[(Client::None, acquire("a", Shared, LEASE, 0))][..step % 2]);
+        let before = bytes;
+        bytes = world.machine.log_bytes;
+        if let Some(slot) = world.machine.snapshot_due() {
+            assert_eq!(slot, world.machine.applied());
+            assert!(before > 900 && bytes == 0, "{before} then {bytes}");
+            due += 1;
+        } else {
+            assert!(before < bytes && bytes <= 1000);
+        }
+    }
+    assert!(due > 5, "{due}");
+    assert!(
+        !Written::of(&mut world.machine).chunks.is_empty(),
+        "also when none is due"
+    );
+}
+
+/// While a snapshot is open everything may change; what it says is what was.
+#[test]
+fn a_slice_is_bounded_and_the_image_stands_still() {
+    let limits = Limits {
+        snapshot_chunk_bytes: 4096,
+        ..Limits::default()
+    };
+    let mut world = World::with_limits(limits);
+    let names: Vec<_> = (0..1000).map(|n| std::format!("lock-{n}")).collect();
+    let claims: Vec<_> = names
+        .iter()
+        .map(|name| (Client::None, lease(name)))
+        .collect();
+    world.batch_unaudited(&claims);
+    let full = world.machine.digest_full();
+    world.machine.open_snapshot();
+    world.audits = false;
+    world.pass(60_000);
+    let mut written = Written::default();
+    let mut slices = 0;
+    while written.go_on(&mut world.machine, 10) {
+        slices += 1;
+        world.batch(&[(Client::None, lease(&names[slices % 1000]))]);
+    }
+    assert!(slices > 2000 / 128, "{slices} slices of at most two groups");
+    let restored = written.restored(limits, 5).unwrap();
+    assert_eq!(restored.digest_full(), full);
+    assert_eq!(restored.grants_len(), 1000);
+}
+
+#[test]
+fn one_snapshot_at_a_time() {
+    let mut machine = one_of_each();
+    machine.open_snapshot();
+    assert_eq!(machine.snapshot_open(), Some(machine.applied()));
+    let twice = std::panic::AssertUnwindSafe(|| machine.open_snapshot());
+    assert!(std::panic::catch_unwind(twice).is_err());
+    assert_eq!(one_of_each().snapshot_slice(1), None);
+}
