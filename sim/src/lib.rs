@@ -18,6 +18,7 @@
     reason = "a world that goes wrong should stop at once"
 )]
 
+pub mod book;
 pub mod check;
 pub mod clock;
 pub mod disk;
@@ -33,7 +34,9 @@ pub mod report;
 pub mod scenario;
 pub mod server;
 pub mod shrink;
+pub mod stage;
 pub mod trace;
+pub mod transcript;
 pub mod world;
 
 /// True time of a world, in nanoseconds since it began. Only judges and the nemesis look at it.

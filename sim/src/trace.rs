@@ -1,32 +1,21 @@
-//! One line for each thing that happens to a server, in fixed columns, and a hash over all of it.
+//! What a run prints while it happens, and a hash over all of it.
 
 use crate::Nanos;
-use std::fmt::Write as _;
+use crate::server::Server;
+use crate::transcript::{line, words};
 use tenure_core::hash::hash64_after;
+use tenure_core::node::output::Output;
 
-/// Whether lines are printed.
+/// What is printed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Print {
-    /// Only the hash is made.
+    /// Nothing: only the hash is made.
     #[default]
     No,
-    /// Each line goes to standard output.
-    Yes,
-}
-
-/// What one line shows of a server. `docs/SIMULATION.md` explains the columns.
-#[derive(Clone, Debug, Default)]
-pub struct Columns {
-    /// The server, from 1.
-    pub server: usize,
-    /// What it is: down, opens, follows, campaigns, leads.
-    pub role: &'static str,
-    /// The ballot that it follows or owns.
-    pub ballot: String,
-    /// The last slot that it accepted, decided, applied.
-    pub slots: [u64; 3],
-    /// Bytes, or none, of what waits for its disk.
-    pub storing: bool,
+    /// Everything that a server wants done, as the code writes it.
+    All,
+    /// What means something, in words that stay.
+    Words,
 }
 
 /// The trace of a run.
@@ -42,9 +31,9 @@ impl Trace {
         Self { print, hash: 0 }
     }
 
-    /// Whether lines are printed: making their text is not for free.
-    pub fn is_printed(&self) -> bool {
-        self.print == Print::Yes
+    /// What is printed.
+    pub const fn print(&self) -> Print {
+        self.print
     }
 
     /// Adds numbers that tell one event from another.
@@ -54,20 +43,22 @@ impl Trace {
         }
     }
 
-    /// Prints a line.
-    pub fn line(&self, now: Nanos, columns: &Columns, event: &str) {
-        let (seconds, micros) = (now / 1_000_000_000, now % 1_000_000_000 / 1_000);
-        let [accepted, decided, applied] = columns.slots;
-        let mut line = String::new();
-        let slots = format!("{accepted}/{decided}/{applied}");
-        let disk = if columns.storing { "sync" } else { "-" };
-        let written = write!(
-            line,
-            "{seconds:>4}.{micros:06}  {:>2}  {:<9} {:<10} {slots:<18} {disk:<4}  {event}",
-            columns.server, columns.role, columns.ballot
-        );
-        if written.is_ok() {
-            println!("{line}");
+    /// Something happened to a server.
+    pub fn event(&self, now: Nanos, server: &Server, event: &str) {
+        if self.print != Print::No {
+            println!("{}", line(now, server, event));
+        }
+    }
+
+    /// A server wants this done.
+    pub fn output(&self, now: Nanos, server: &Server, output: &Output) {
+        let text = match self.print {
+            Print::No => None,
+            Print::All => Some(format!("{output:?}")),
+            Print::Words => words(output),
+        };
+        if let Some(text) = text {
+            println!("{}", line(now, server, &text));
         }
     }
 

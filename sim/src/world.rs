@@ -19,7 +19,8 @@ use crate::net::Net;
 use crate::rand::Rand;
 use crate::scenario::{Fault, MS, Plan, SECOND};
 use crate::server::{Life, Server};
-use crate::trace::{Columns, Trace};
+use crate::trace::{Print, Trace};
+use crate::transcript::HEAD;
 use event::{Event, Queue};
 use graphs::Graphs;
 use std::collections::{BTreeMap, VecDeque};
@@ -149,8 +150,10 @@ impl World {
             world.judges.docket.clock_slack = 2 * ELECTION_TIMEOUT.as_nanos() as Nanos;
         }
         world.judges.history.lateness.is_judged = world.plan.lateness;
-        if world.trace.is_printed() {
-            println!("{:?}", world.plan); // every drawn option
+        match world.trace.print() {
+            Print::No => {}
+            Print::All => println!("{:?}", world.plan), // every drawn option
+            Print::Words => println!("{HEAD}"),
         }
         world.begin();
         world
@@ -491,9 +494,7 @@ impl World {
     fn trace(&mut self, index: usize, event: &str) {
         let hash = tenure_core::hash::hash64(event.as_bytes());
         self.trace.add(&[self.now, index as u64, hash]);
-        if self.trace.is_printed() {
-            self.trace.line(self.now, &self.columns(index), event);
-        }
+        self.trace.event(self.now, &self.servers[index], event);
     }
 
     /// Notes that a server had a round.
@@ -510,30 +511,8 @@ impl World {
             ];
             self.trace.add(&numbers);
         }
-        if self.trace.is_printed() {
-            let columns = self.columns(index);
-            for output in outputs {
-                self.trace.line(self.now, &columns, &format!("{output:?}"));
-            }
-        }
-    }
-
-    fn columns(&self, index: usize) -> Columns {
-        let server = &self.servers[index];
-        let Some(process) = server.process_ref() else {
-            return Columns {
-                server: index + 1,
-                role: if server.is_opening() { "opens" } else { "down" },
-                ..Columns::default()
-            };
-        };
-        let view = process.node.view();
-        Columns {
-            server: index + 1,
-            role: view.role,
-            ballot: format!("{}<{}", view.ballot, view.promised),
-            slots: [view.accepted.get(), view.decided.get(), view.applied.get()],
-            storing: process.is_storing(),
+        for output in outputs {
+            self.trace.output(self.now, &self.servers[index], output);
         }
     }
 }

@@ -11,10 +11,10 @@ use tenure_sim::shrink::shrink;
 use tenure_sim::trace::Print;
 
 const USAGE: &str = "\
-cargo sim [SEED]... [--scenario NAME] [--trace] [--json]
+cargo sim [SEED]... [--scenario NAME] [--trace | --transcript] [--json]
 cargo sim [--for 45s] [--seeds N] [--from SEED] [--scenario NAME] [--keep-going] [--all-marks] [--json]
 cargo sim SEED --shrink [--scenario NAME] [--for 120s]
-cargo sim --replay FILE [--trace | --shrink] [--json]
+cargo sim --replay FILE [--trace | --transcript | --shrink] [--json]
 cargo sim mutants [--only NAME] [--rotation COMMIT] [--for SECONDS] [--again]
 
 Without a seed: fresh ones for 60 s. Scenarios: ";
@@ -26,7 +26,7 @@ struct Options {
     time: Option<Duration>,
     from: Option<u64>,
     scenario: Option<Scenario>,
-    trace: bool,
+    print: Print,
     json: bool,
     keep_going: bool,
     all_marks: bool,
@@ -63,7 +63,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             "--for" => options.time = Some(seconds(&value()?)?),
             "--seeds" => options.count = Some(number(&value()?)?),
             "--from" => options.from = Some(number(&value()?)?),
-            "--trace" => options.trace = true,
+            "--trace" => options.print = Print::All,
+            "--transcript" => options.print = Print::Words,
             "--json" => options.json = true,
             "--all-marks" => options.all_marks = true,
             "--shrink" => options.shrink = true,
@@ -115,7 +116,7 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     let began = Instant::now();
     let mut totals = Totals::default();
     let commit = commit();
-    let print = if options.trace { Print::Yes } else { Print::No };
+    let print = options.print;
     for seed in &options.seeds {
         let scenario = options.scenario.unwrap_or(Scenario::Swarm);
         if let Some(failure) = totals.run(scenario, *seed, print) {
@@ -195,7 +196,7 @@ fn finish(options: &Options, totals: &Totals) -> ExitCode {
     let cpu = cpu_time();
     if options.json {
         println!("{}", totals.json(cpu));
-    } else if !options.trace {
+    } else if options.print == Print::No {
         println!(
             "{} seeds, {} requests answered, {} elections, {:.1} simulated s, {:.1} CPU s, trace {:016x}",
             totals.seeds,

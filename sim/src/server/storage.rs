@@ -58,6 +58,8 @@ pub struct Storage {
     backlog: VecDeque<(RecordNo, Record)>,
     flying: Option<Flying>,
     trailing_seal_at: Option<Timestamp>,
+    tail: RecordNo,
+    durable: RecordNo,
 }
 
 impl Storage {
@@ -70,12 +72,19 @@ impl Storage {
             backlog: VecDeque::new(),
             flying: None,
             trailing_seal_at: Some(Timestamp::ZERO),
+            tail: RecordNo::new(0),
+            durable: RecordNo::new(0),
         }
     }
 
     /// When it wants to write a trailing seal.
     pub fn wake_at(&self) -> Option<Timestamp> {
         self.trailing_seal_at.filter(|_| self.flying.is_none())
+    }
+
+    /// The last record of this start that it took, and the last that is durable.
+    pub const fn numbers(&self) -> (RecordNo, RecordNo) {
+        (self.tail, self.durable)
     }
 
     /// Whether a sync is under way.
@@ -90,6 +99,7 @@ impl Storage {
 
     /// Takes a record for the next group.
     pub fn append(&mut self, number: RecordNo, record: Record) {
+        self.tail = number;
         self.backlog.push_back((number, record));
     }
 
@@ -270,6 +280,7 @@ impl Server {
         if let Some(process) = self.process()
             && !flying.empty
         {
+            process.storage.durable = through;
             process.inbox.push_back(Input::Durable { through });
         }
     }

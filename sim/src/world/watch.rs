@@ -49,7 +49,8 @@ impl World {
 }
 
 impl Judges {
-    fn watch_output(&mut self, index: usize, boot: Boot, output: &Output) {
+    /// Shows the judges what a server wants done.
+    pub(crate) fn watch_output(&mut self, index: usize, boot: Boot, output: &Output) {
         match output {
             Output::Send { message, .. } => self.watch_message(index, boot, message),
             Output::Append {

@@ -1,0 +1,190 @@
+//! Multi-Paxos in schedules: each page is a script over real nodes (`crate::stage`), and what it shows
+//! stands in `tests/transcripts`. A page more is a function of a few lines and a row in `PAGES`.
+
+use crate::disk::Fate;
+use crate::stage::Stage;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// One page: its name, which is its file's, and its script.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Number and title.
+    pub name: &'static str,
+    servers: usize,
+    script: fn(&mut Stage),
+}
+
+impl Page {
+    /// What the script shows.
+    pub fn play(&self) -> String {
+        let mut stage = Stage::new(self.servers);
+        (self.script)(&mut stage);
+        stage.transcript()
+    }
+}
+
+/// All pages, in their order.
+pub const PAGES: &[Page] = &[
+    page("0001-lost-promise", 3, lost_promise),
+    page("0002-duelling-candidates", 3, duelling_candidates),
+    page("0003-hole-in-the-log", 3, hole_in_the_log),
+    page("0004-half-a-quorum-found", 5, half_a_quorum_found),
+    page("0005-half-a-quorum-missed", 5, half_a_quorum_missed),
+    page("0006-torn-tail", 3, torn_tail),
+    page("0007-late-write-fenced-off", 3, late_write),
+];
+
+const fn page(name: &'static str, servers: usize, script: fn(&mut Stage)) -> Page {
+    Page {
+        name,
+        servers,
+        script,
+    }
+}
+
+fn lost_promise(s: &mut Stage) {
+    s.elect();
+    s.say("Lost promise. A promise binds from the moment it is on disk, heard or not.");
+    s.say(
+        "Server 1 is out of hearing. Server 2 stands, and the word of 3 that promises it is lost.",
+    );
+    s.isolate(1);
+    s.lose(3, 2, "promise");
+    s.pass(210);
+    s.say("Server 3 dies and comes back; now it hears 1 and not 2. It keeps a promise that nobody knows of.");
+    s.crash(3, Fate::Lost);
+    s.mend();
+    s.isolate(2);
+    s.power_on(3);
+    s.acquire("ann", 1, 5_000, 0);
+    s.say("All hear each other. Whoever leads next has a higher ballot, and ann is answered.");
+    s.mend();
+    s.elect();
+    s.pass(300);
+}
+
+fn duelling_candidates(s: &mut Stage) {
+    s.elect();
+    s.say("Duelling candidates. Server 1 dies, and what 2 and 3 propose to each other is lost.");
+    s.crash(1, Fate::Kept);
+    s.lose(2, 3, "accept");
+    s.lose(3, 2, "accept");
+    s.pass(3_000);
+    s.say("One after the other was promised, and chose nothing. Then accepts pass again.");
+    s.mend();
+    s.elect();
+}
+
+fn hole_in_the_log(s: &mut Stage) {
+    s.elect();
+    s.say("Hole in the log. The accept of one slot is lost on its way to 3, the next one arrives.");
+    s.lose(1, 3, "accept");
+    s.acquire("ann", 1, 5_000, 0);
+    s.mend();
+    s.acquire("bob", 1, 5_000, 5_000);
+    s.say("Server 3 accepted nothing over the hole: it asked for what is missing, and got both.");
+    s.pass(200);
+}
+
+fn half_a_quorum(s: &mut Stage) {
+    for follower in 3..=5 {
+        s.lose(1, follower, "accept");
+    }
+    s.acquire("ann", 1, 5_000, 0);
+    s.crash(1, Fate::Kept);
+    s.mend();
+}
+
+fn half_a_quorum_found(s: &mut Stage) {
+    s.elect();
+    s.say("Half a quorum. Ann's command reaches 1 and 2 of five servers, and 1 dies.");
+    half_a_quorum(s);
+    s.say("The next leader hears of it from 2, cannot know that it is not chosen, and proposes it again.");
+    s.elect();
+}
+
+fn half_a_quorum_missed(s: &mut Stage) {
+    s.elect();
+    s.say("Half a quorum, missed. Ann's command reaches 1 and 2 of five servers, 1 dies, 2 is not heard.");
+    half_a_quorum(s);
+    s.isolate(2);
+    s.say("The next leader's quorum knows nothing of it. Its slot gets another value.");
+    s.elect();
+    s.say("Server 2 comes back, and accepts the later ballot's value over its own.");
+    s.mend();
+    s.pass(400);
+}
+
+fn torn_tail(s: &mut Stage) {
+    s.elect();
+    s.say("Torn tail. The power of 3 goes while a group of several sectors is on its way to its disk.");
+    s.lock("long/".to_owned() + &"name".repeat(250));
+    s.slow_disk(3);
+    s.acquire("ann", 1, 5_000, 0);
+    s.crash(3, Fate::Mixed);
+    s.say("It had acknowledged nothing of it, so the group may go. It gets the entry again.");
+    s.power_on(3);
+    s.pass(400);
+}
+
+fn late_write(s: &mut Stage) {
+    s.elect();
+    s.say(
+        "Late write, fenced off. Ann is granted the lock, writes, and sleeps; bob waits in line.",
+    );
+    s.acquire("ann", 1, 600, 0);
+    s.write("ann");
+    s.acquire("bob", 2, 600, 5_000);
+    s.say(
+        "Her lease ends in the log. Bob is offered the lock, his server confirms, and it is his.",
+    );
+    s.pass(1_000);
+    s.write("bob");
+    s.say("Ann wakes up in the middle of what she believed to be hers.");
+    s.write("ann");
+}
+
+/// What a comparison came to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// The file says what is played.
+    Same,
+    /// It does now.
+    Written,
+    /// It does not: the first line that differs.
+    Differs(String),
+}
+
+fn path(page: &Page) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/transcripts");
+    folder.join(format!("{}.txt", page.name))
+}
+
+/// Compares a page with its file.
+pub fn compare(page: &Page) -> Result<Verdict, String> {
+    let path = path(page);
+    let known =
+        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let played = page.play();
+    if known == played {
+        return Ok(Verdict::Same);
+    }
+    let mut lines = known.lines().zip(played.lines()).zip(1..);
+    let differs = lines.find(|((known, played), _)| known != played);
+    Ok(Verdict::Differs(differs.map_or_else(
+        || "one ends before the other".to_owned(),
+        |((known, played), number)| format!("line {number}\n  file    {known}\n  played  {played}"),
+    )))
+}
+
+/// Writes what is played to its file.
+pub fn accept(page: &Page) -> Result<Verdict, String> {
+    let (path, played) = (path(page), page.play());
+    if fs::read_to_string(&path).is_ok_and(|known| known == played) {
+        return Ok(Verdict::Same);
+    }
+    let written = fs::write(&path, played);
+    written.map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Verdict::Written)
+}
