@@ -137,6 +137,15 @@ impl Config {
         nodes.filter(|node| *node != self.me)
     }
 
+    /// Whether `node` stands where the leader should: `au.perth` holds `au.perth.dh4`. Nobody does
+    /// if any place is as good.
+    pub fn prefers(&self, node: NodeId) -> bool {
+        let wanted = &*self.shared.policy.leader_location;
+        let member = self.shared.member(node);
+        let rest = member.and_then(|member| member.location.strip_prefix(wanted));
+        !wanted.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+
     /// How many servers are a majority.
     pub fn quorum(&self) -> usize {
         self.members().len() / 2 + 1

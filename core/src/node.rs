@@ -233,7 +233,7 @@ impl Node {
             }
             Input::Link { peer, up } => self.replica.on_link(now, peer, up, effects),
             Input::Durable { through } => {
-                self.replica.on_durable(through);
+                self.replica.on_durable(now, through);
                 self.hold.durable(through, out);
             }
             Input::Promised { ballot } => {
@@ -248,6 +248,8 @@ impl Node {
             Input::ChunkLoaded { id, index, bytes } => {
                 self.chunk_loaded(id, index, bytes, effects);
             }
+            Input::HandOver { to } => self.replica.on_hand_over(now, to, effects),
+            Input::Stop => self.replica.on_stop(now, effects),
             Input::Request { tag, request } => self.request(tag, request, effects, out),
             Input::Gone { tag } => self.gone(tag, effects),
         }
@@ -310,6 +312,10 @@ impl Node {
                     self.new_leader(effects);
                 }
             }
+            Effect::HandingOver { to, why } => {
+                out.push(Output::Note(Note::HandingOver { to, why }));
+            }
+            Effect::KeepsLeading { to } => out.push(Output::Note(Note::KeepsLeading { to })),
             Effect::Reverted { peer, acked, upto } => {
                 out.push(Output::Note(Note::Reverted { peer, acked, upto }));
             }

@@ -17,6 +17,7 @@
 //! | `quorum` | the only place where votes become evidence |
 //! | `election` | when to suspect a leader, and who tries first |
 //! | `fitness` | who should lead |
+//! | `handover` | letting another one lead |
 //! | `rounds` | pings: failure detection, and confirmation of reads and of time |
 //! | `clock` | agreed time |
 //! | `log` | what was accepted and decided |
@@ -29,6 +30,7 @@ mod catchup;
 mod clock;
 mod election;
 pub mod fitness;
+pub mod handover;
 mod leader;
 mod log;
 pub mod message;
@@ -51,7 +53,8 @@ use bytes::Bytes;
 use candidate::{Polling, Preparing};
 use catchup::CatchUp;
 use election::Election;
-use fitness::Space;
+use fitness::{DiskPace, Fitness, Space};
+use handover::Why;
 use leader::Leading;
 use log::Log;
 use message::{Message, Proposal, Refused};
@@ -163,6 +166,18 @@ pub enum Effect {
         /// Whom.
         leader: Option<NodeId>,
     },
+    /// This leader hands over.
+    HandingOver {
+        /// To whom.
+        to: NodeId,
+        /// Why.
+        why: Why,
+    },
+    /// It does not: nobody is fit, or the one that was asked did not take over in time.
+    KeepsLeading {
+        /// Who was to lead, if one was named.
+        to: Option<NodeId>,
+    },
     /// A peer has less than it acknowledged before it restarted: its disk lost something, and it no
     /// longer counts (rule 7).
     Reverted {
@@ -194,6 +209,8 @@ struct Peer {
     heard_at: Option<Timestamp>,
     /// How far its log is decided.
     decided: Slot,
+    /// How fit it is to lead, as it said.
+    fitness: Fitness,
     /// Its clock at its last answer, and the highest of this server's rounds that it answered.
     clock_ns: u64,
 }
@@ -228,8 +245,11 @@ pub struct Replica {
     forwards: Vec<Proposal>,
     /// What a `LeaderStart` entry of this server carries; the machine understands it.
     start_note: Bytes,
-    /// The room on the own disk.
+    /// The room on the own disk, and how long it takes.
     space: Space,
+    disk: DiskPace,
+    /// It was asked to stop: it leads no more.
+    stops: bool,
     /// Whom the last `Following` effect named.
     told_leader: Option<NodeId>,
 }
@@ -265,6 +285,8 @@ impl Replica {
             forwards: Vec::new(),
             start_note,
             space: Space::default(),
+            disk: DiskPace::default(),
+            stops: false,
             told_leader: None,
             config,
         }
@@ -278,6 +300,7 @@ impl Replica {
             self.start_round(out);
         }
         self.tick_leader(out);
+        self.tick_hand_over(out);
         self.tick_election(out);
         self.tick_transfer(out);
         self.tick_catchup(out);
@@ -322,8 +345,8 @@ impl Replica {
     fn dispatch(&mut self, from: NodeId, message: Message, out: &mut Vec<Effect>) {
         match message {
             Message::Ping { round, beat, decided } => self.on_ping(from, round, beat, decided, out),
-            Message::Pong { round, promised, beat, decided, clock_ns } =>
-                self.on_pong(from, &Pong { round, promised, beat, decided, clock_ns }, out),
+            Message::Pong { round, promised, beat, decided, clock_ns, fitness } =>
+                self.on_pong(from, &Pong { round, promised, beat, decided, clock_ns, fitness }, out),
             Message::PreVote { ballot, decided } => self.on_pre_vote(from, ballot, decided, out),
             Message::PreVoteReply { ballot, granted, promised } =>
                 self.on_pre_vote_reply(from, ballot, granted, promised, out),
@@ -346,23 +369,22 @@ impl Replica {
             Message::ReadAt { nonce, slot, stamp } =>
                 out.push(Effect::ReadAt { nonce, slot, stamp }),
             Message::Forward { proposals } => self.on_forward(from, proposals, out),
+            Message::HandOver { to } => self.on_hand_over(self.now, to, out),
+            Message::TakeOver { ballot } => self.on_take_over(from, ballot, out),
             Message::Refuse { numbers, reason } => out.push(Effect::Refused { numbers, reason }),
         }
     }
 
-    /// The host looked at the room on its disk.
-    pub const fn on_space(&mut self, space: Space) {
-        self.space = space;
-    }
-
     /// Every record up to `through` is durable.
-    pub fn on_durable(&mut self, through: RecordNo) {
+    pub fn on_durable(&mut self, now: Timestamp, through: RecordNo) {
+        self.now = self.now.max(now);
         assert!(through >= self.durable, "what is durable stays durable");
         assert!(
             through <= self.records,
             "only what was appended can be durable"
         );
         self.durable = through;
+        self.disk.durable(through, self.now);
         if let Role::Leading(leading) = &mut self.role {
             leading.own_durable(through);
         }
@@ -375,6 +397,7 @@ impl Replica {
         self.flush_proposals(out);
         self.flush_reads(out);
         self.flush_replication(out);
+        self.flush_hand_over(out);
         self.flush_forwards(out);
     }
 
@@ -396,10 +419,13 @@ impl Replica {
         }
     }
 
-    /// Whom this server follows; itself, if it leads; nobody, if it looks for a leader.
+    /// Whom this server follows; itself, if it leads and a majority answers it; nobody, if it looks
+    /// for a leader.
     pub fn leader(&self) -> Option<NodeId> {
         match &self.role {
-            Role::Leading(leading) => Some(leading.ballot().node),
+            Role::Leading(leading) => leading
+                .has_quorum(self.now)
+                .then_some(leading.ballot().node),
             Role::Following => {
                 let beat = self.election.freshest();
                 let alive = beat.ballot != Ballot::ZERO && !self.election.suspects(self.now);
@@ -409,9 +435,15 @@ impl Replica {
         }
     }
 
-    /// Whether this server leads.
+    /// Whether this server leads; perhaps without a majority, which [`Self::leader`] tells.
     pub const fn leads(&self) -> bool {
         matches!(self.role, Role::Leading(_))
+    }
+
+    /// Whether this server leads and a majority answered lately: without one it takes neither
+    /// proposals nor reads, and goes on with what it has.
+    pub(crate) fn leads_a_quorum(&self) -> bool {
+        self.leads() && self.leader().is_some()
     }
 
     /// The ballot this server leads, prepares, or follows.
@@ -470,6 +502,7 @@ impl Replica {
 
     fn append(&mut self, record: Record, out: &mut Vec<Effect>) -> RecordNo {
         self.records = self.records.next();
+        self.disk.appended(self.records, self.now);
         out.push(Effect::Append {
             number: self.records,
             record,
@@ -497,10 +530,10 @@ impl Replica {
         if leader != self.told_leader {
             self.told_leader = leader;
             out.push(match &self.role {
-                Role::Leading(leading) => Effect::Leading {
+                Role::Leading(leading) if leader.is_some() => Effect::Leading {
                     ballot: leading.ballot(),
                 },
-                Role::Following | Role::Polling(_) | Role::Preparing(_) => {
+                Role::Leading(_) | Role::Following | Role::Polling(_) | Role::Preparing(_) => {
                     Effect::Following { leader }
                 }
             });

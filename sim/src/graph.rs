@@ -36,10 +36,14 @@ pub enum Graph {
     Swizzle,
     /// The leader's large frames vanish (F10b).
     BlackHole,
-    /// The leader's disk is a hundred times slower than the others'.
+    /// The leader's disk is a hundred times slower than the others', and slow for a client.
     SlowDisk,
     /// The leader's disk answers nothing any more.
     HungDisk,
+    /// The leader's disk is low on space.
+    LowSpace,
+    /// The operator asks for another leader.
+    Asked,
     /// The leader dies, and its connections break.
     Killed,
     /// The leader stands still.
@@ -65,6 +69,8 @@ impl Graph {
         Self::BlackHole,
         Self::SlowDisk,
         Self::HungDisk,
+        Self::LowSpace,
+        Self::Asked,
         Self::Killed,
         Self::Stopped,
         Self::CutOff,
@@ -92,6 +98,8 @@ impl Graph {
             | Self::BlackHole
             | Self::SlowDisk
             | Self::HungDisk
+            | Self::LowSpace
+            | Self::Asked
             | Self::Killed
             | Self::Stopped
             | Self::CutOff => 3,
@@ -101,9 +109,11 @@ impl Graph {
     /// How soon a leader serves, and stays from then on.
     pub const fn bound(self) -> Nanos {
         match self {
-            Self::Killed => 300 * MS,
-            Self::Stopped | Self::CutOff => SECOND,
-            Self::BlackHole | Self::HungDisk | Self::SlowDisk => 4 * SECOND,
+            Self::Killed | Self::Asked => 300 * MS,
+            Self::Stopped | Self::CutOff | Self::LowSpace => SECOND,
+            Self::HungDisk => SECOND,
+            Self::BlackHole => 4 * SECOND,
+            Self::SlowDisk => 8 * SECOND,
             Self::Whole
             | Self::Triangle
             | Self::QuorumLoss
@@ -116,6 +126,32 @@ impl Graph {
             | Self::OneWay
             | Self::Flapping
             | Self::Swizzle => 1_500 * MS,
+        }
+    }
+
+    /// Whether another server must lead afterwards.
+    pub const fn moves_the_leader(self) -> bool {
+        match self {
+            Self::BlackHole
+            | Self::SlowDisk
+            | Self::HungDisk
+            | Self::LowSpace
+            | Self::Asked
+            | Self::Killed
+            | Self::Stopped
+            | Self::CutOff => true,
+            Self::Whole
+            | Self::Triangle
+            | Self::QuorumLoss
+            | Self::Constrained
+            | Self::Chain
+            | Self::Howard
+            | Self::Random
+            | Self::Mute
+            | Self::Deaf
+            | Self::OneWay
+            | Self::Flapping
+            | Self::Swizzle => false,
         }
     }
 }

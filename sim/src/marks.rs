@@ -117,6 +117,8 @@ marks! {
     AnsweredBusy = Case "answered_busy",
     BadProofRefused = Case "bad_proof_refused",
     Election = Case "election",
+    HandingOver = Case "leader_hands_over",
+    KeepsLeading = Case "leader_was_not_relieved",
     TwoLeaders = Case "two_servers_think_they_lead",
     Reproposed = Case "value_proposed_again_by_a_later_leader",
     Loaded = Case "entries_loaded_from_the_log",

@@ -272,6 +272,8 @@ fn entry_bytes(message: &Message) -> usize {
         | Message::SnapshotGet { .. }
         | Message::ReadIndex { .. }
         | Message::ReadAt { .. }
+        | Message::HandOver { .. }
+        | Message::TakeOver { .. }
         | Message::Refuse { .. } => 0,
     }
 }

@@ -149,6 +149,10 @@ pub enum Trouble {
     SlowReader,
     /// Large frames of a server vanish.
     BlackHole,
+    /// An operator asks for another leader.
+    HandOver,
+    /// A server's disk gets low on space, or has enough again.
+    LowSpace,
     /// The one bad clock jumps ahead.
     ClockJump,
     /// The one bad clock steps back.
@@ -408,6 +412,8 @@ impl Plan {
             Trouble::Flap,
             Trouble::SlowReader,
             Trouble::BlackHole,
+            Trouble::HandOver,
+            Trouble::LowSpace,
             Trouble::ClockJump,
             Trouble::ClockBack,
             Trouble::ClockRate,

@@ -46,6 +46,8 @@ pub fn words(output: &Output) -> Option<String> {
         Output::Reply { reply, .. } => Some(format!("answers {}", replied(reply))),
         Output::Promise { ballot } => Some(format!("writes promise {ballot}")),
         Output::Note(Note::Leading { ballot }) => Some(format!("leads under {ballot}")),
+        Output::Note(Note::HandingOver { to, .. }) => Some(format!("hands over to {to}")),
+        Output::Note(Note::KeepsLeading { .. }) => Some("is not relieved".to_owned()),
         Output::Halt { reason } => Some(format!("halts: {reason}")),
         Output::Load { from, upto } => Some(format!("reads its log {from} to {upto}")),
         Output::Append { .. }

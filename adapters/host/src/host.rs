@@ -7,6 +7,7 @@ use crate::peers::Peers;
 use crate::syncer::{Begun, SyncMode, Syncer};
 use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
 use tenure_core::ids::{Ballot, NodeId, RecordNo};
 use tenure_core::limits::TRAILING_SEAL_AFTER;
 use tenure_core::node::Node;
@@ -20,6 +21,8 @@ use tenure_rt::{clock, select, yield_now};
 
 /// Messages of peers that one round takes.
 const PEER_BATCH: usize = 256;
+/// How long a leader that is asked to stop waits for another one to lead.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 /// Requests that one round takes.
 const CALLER_BATCH: usize = 1024;
 
@@ -101,6 +104,10 @@ pub struct Host<N, L: Log, P> {
     alarm: Alarm,
     status: watch::Sender<Status>,
     stopping: bool,
+    /// It was asked to stop, and waits until then for another server to lead.
+    leaving: Option<Timestamp>,
+    /// Nobody took over when somebody was to.
+    stays: bool,
     failed: Option<String>,
     from_peers: Vec<FromPeer>,
     from_callers: Vec<FromCaller>,
@@ -125,6 +132,8 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             alarm: Alarm::default(),
             status: watch::Sender::default(),
             stopping: false,
+            leaving: None,
+            stays: false,
             failed: None,
             from_peers: Vec::with_capacity(PEER_BATCH),
             from_callers: Vec::with_capacity(CALLER_BATCH),
@@ -146,6 +155,9 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         self.inputs.push(Input::Tick);
         while !self.stopping {
             self.round()?;
+            if self.may_go() {
+                break;
+            }
             // Lets every connection that is ready hand in what it has: the more of them share a
             // round, the fewer writes and syncs there are.
             yield_now().await;
@@ -305,7 +317,12 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                     });
                 }
                 FromPeer::Link(peer, up) => self.inputs.push(Input::Link { peer, up }),
-                FromPeer::Stop => self.stopping = true,
+                FromPeer::Stop => {
+                    // A leader hands over first, if somebody takes over soon.
+                    self.inputs.push(Input::Stop);
+                    self.leaving = Some(clock::now().plus(LEAVE_PATIENCE));
+                    self.stays = false;
+                }
                 FromPeer::Fail(reason) => {
                     self.stopping = true;
                     self.failed = Some(reason);
@@ -356,10 +373,9 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
     /// Waits for a peer, a caller, the disk or the time, and keeps what came first.
     async fn wait(&mut self) {
         let trailing = self.trailing_seal_at.filter(|_| self.syncer.is_idle());
-        let wake_at = match (self.node.wake_at(), trailing) {
-            (Some(one), Some(other)) => one.min(other),
-            (one, other) => one.or(other).unwrap_or(Timestamp::MAX),
-        };
+        let wakes = [self.node.wake_at(), trailing, self.leaving];
+        let wake_at = wakes.into_iter().flatten().min();
+        let wake_at = wake_at.unwrap_or(Timestamp::MAX);
         let Self { syncer, inbox, .. } = self;
         select! { biased;
             () = syncer.ended() => {}
@@ -373,13 +389,30 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         }
     }
 
-    fn note(&self, note: &Note) {
+    /// Whether it was asked to stop, and needs not wait any longer.
+    fn may_go(&self) -> bool {
+        let leads = self.status.borrow().leading.is_some();
+        self.leaving
+            .is_some_and(|until| !leads || self.stays || clock::now() >= until)
+    }
+
+    fn note(&mut self, note: &Note) {
         let status = match note {
             Note::Reverted { peer, acked, upto } => {
                 tracing::error!(
                     %peer, %acked, %upto,
                     "a peer lost what its disk had acknowledged; it does not count: replace it"
                 );
+                return;
+            }
+            Note::HandingOver { to, why } => {
+                tracing::info!(%to, ?why, "this leader hands over");
+                return;
+            }
+            Note::KeepsLeading { to } => {
+                let to = to.map(NodeId::get);
+                tracing::warn!(to, "this leader stays: nobody fit took over");
+                self.stays = true;
                 return;
             }
             Note::Leading { ballot } => {

@@ -102,6 +102,8 @@ impl Steps for Script {
             | Input::Loaded { .. }
             | Input::Space { .. }
             | Input::ChunkStored { .. }
+            | Input::HandOver { .. }
+            | Input::Stop
             | Input::SnapshotDurable { .. }
             | Input::SnapshotFailed { .. }
             | Input::ChunkLoaded { .. } => {}

@@ -91,6 +91,14 @@ pub enum Input {
         /// Its payload; none if the snapshot is gone or has no such chunk.
         bytes: Option<Bytes>,
     },
+    /// Another server shall lead: its operator wants it. Who does not lead passes the wish on.
+    HandOver {
+        /// Who; the fittest if none is named.
+        to: Option<NodeId>,
+    },
+    /// This server is about to stop: it leads no more, and hands over if it does. `view().role` says
+    /// when that is done; without another server that is fit it never is.
+    Stop,
     /// A caller wants something.
     Request {
         /// Who, and which of its requests.

@@ -5,6 +5,7 @@ use crate::config::Shared;
 use crate::ids::{Ballot, NodeId, RecordNo, Slot, SnapshotId, Tag};
 use crate::machine::answer::Answer;
 use crate::query::{LockView, Page};
+pub use crate::replica::handover::Why;
 use crate::replica::message::Message;
 use crate::replica::record::Record;
 use crate::time::Stamp;
@@ -123,6 +124,18 @@ pub enum Note {
     Following {
         /// Whom; nobody if none is known.
         leader: Option<NodeId>,
+    },
+    /// This leader hands over.
+    HandingOver {
+        /// To whom.
+        to: NodeId,
+        /// Why.
+        why: Why,
+    },
+    /// It does not: nobody is fit, or the one that was asked did not take over in time.
+    KeepsLeading {
+        /// Who was to lead, if one was named.
+        to: Option<NodeId>,
     },
     /// A peer has less than it acknowledged before it restarted: its disk lost something. It is
     /// not counted until another leader is elected; replace it.

@@ -2,7 +2,7 @@
 //! the test takes them away.
 
 use super::*;
-use crate::config::Member;
+use crate::config::{Change, Member, Policy, Shared};
 use crate::entry::Entry;
 use crate::ids::{RecordNo, Tag, ZoneId};
 use crate::machine::answer::Answer;
@@ -17,6 +17,7 @@ use alloc::string::String;
 use bytes::Bytes;
 
 mod elections;
+mod handover;
 mod laws;
 mod requests;
 
@@ -125,10 +126,20 @@ struct World {
     tags: u64,
     /// A server whose disk syncs nothing any more.
     hung: Option<u64>,
+    /// Where the leader should stand, and a server's place.
+    preferred: Option<(&'static str, u64, &'static str)>,
 }
 
 impl World {
     fn new(size: u64) -> Self {
+        Self::made(size, None)
+    }
+
+    fn preferring(leader_at: &'static str, node: u64, place: &'static str) -> Self {
+        Self::made(3, Some((leader_at, node, place)))
+    }
+
+    fn made(size: u64, preferred: Option<(&'static str, u64, &'static str)>) -> Self {
         let mut world = Self {
             now: Timestamp::from_nanos(1_000_000),
             nodes: BTreeMap::new(),
@@ -141,6 +152,7 @@ impl World {
             halts: Vec::new(),
             tags: 0,
             hung: None,
+            preferred,
         };
         for node in 1..=size {
             world.start(node);
@@ -149,9 +161,7 @@ impl World {
     }
 
     fn start(&mut self, node: u64) {
-        let members = (1..=self.size).map(member).collect();
-        let config =
-            Config::new(crate::ids::ClusterId([9; 16]), NodeId::new(node), members).unwrap();
+        let config = self.config(node);
         let recovered = self.disks.get_mut(&node).unwrap().recovered();
         let secrets = Secrets { token_key: [7; 32] };
         let floor = Fence::new(1 << 20);
@@ -165,6 +175,19 @@ impl World {
             self.now,
         );
         self.nodes.insert(node, node_new);
+    }
+
+    fn config(&self, node: u64) -> Config {
+        let mut members: Vec<Member> = (1..=self.size).map(member).collect();
+        let mut policy = Policy::default();
+        if let Some((leader_at, node, place)) = self.preferred {
+            policy.leader_location = leader_at.into();
+            members[node as usize - 1].location = place.into();
+        }
+        let shared = Shared::genesis(crate::ids::ClusterId([9; 16]), members).unwrap();
+        let (seen, change) = (shared.mark().change, Change::Policy(policy));
+        let shared = shared.apply(Slot::new(1), Stamp::ZERO, "", seen, &change);
+        Config::of(NodeId::new(node), shared.unwrap()).unwrap()
     }
 
     fn step(&mut self, node: u64, input: Input) {

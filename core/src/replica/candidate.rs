@@ -85,7 +85,7 @@ impl Replica {
         let granted = ballot.node == from
             && ballot.epoch == self.config.epoch()
             && ballot > self.acceptor.promised()
-            && !self.leads()
+            && !self.leads_a_quorum()
             && self.election.suspects(self.now)
             && is_close;
         let promised = self.acceptor.promised();
@@ -125,7 +125,7 @@ impl Replica {
 
     /// Becomes a candidate. Its own promise is durable before the first word (no round is ever
     /// used twice, even across a crash).
-    fn stand(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn stand(&mut self, out: &mut Vec<Effect>) {
         let highest = Ballot {
             epoch: self.config.epoch(),
             ..self.acceptor.seen()

@@ -168,13 +168,18 @@ impl Replica {
         }
     }
 
-    /// Only who hears a quorum tries: others would disturb for nothing.
+    /// Only who hears a quorum tries: others would disturb for nothing. Nor does who could not lead.
     fn may_try(&self) -> bool {
+        self.hears_quorum() && !self.stops && !self.disk.hangs(self.now)
+    }
+
+    /// Whether a majority answers, this server among it.
+    pub(super) fn hears_quorum(&self) -> bool {
         let heard = self.peers.values().filter(|peer| self.hears(peer)).count();
         heard + 1 >= self.config.quorum()
     }
 
-    fn hears(&self, peer: &Peer) -> bool {
+    pub(super) fn hears(&self, peer: &Peer) -> bool {
         peer.heard_at.is_some_and(|at| self.now.since(at) < SILENCE)
     }
 
@@ -194,13 +199,24 @@ impl Replica {
         silent_at.max(self.election.patient_until).plus(wait)
     }
 
-    /// How many of the servers that answer should lead rather than this one: those whose log is
-    /// longer, and of equals those with a lower number.
+    /// How many of the servers that answer should lead rather than this one: of those that hear a
+    /// majority too, the fit ones; of these those whose log is longer; of equals those in the
+    /// preferred place, and then those with a lower number (rule 27).
     fn rank(&self) -> u32 {
-        let me = (self.log.decided(), Reverse(self.config.me()));
+        let place = |fit, decided, node| {
+            let preferred = self.config.prefers(node);
+            (fit, decided, preferred, Reverse(node))
+        };
+        // At the first start nobody has had the time to hear a majority.
+        let is_new = self.election.is_new;
+        let is_fit = is_new || self.fitness().is_fit();
+        let me = place(is_fit, self.log.decided(), self.config.me());
         let gone = self.election.freshest.ballot.node;
         let better = |(node, peer): &(&NodeId, &Peer)| {
-            **node != gone && self.hears(peer) && (peer.decided, Reverse(**node)) > me
+            let fit = is_new || peer.fitness.is_fit();
+            let can_try = is_new || peer.fitness.hears_quorum;
+            let is_there = **node != gone && self.hears(peer) && can_try;
+            is_there && place(fit, peer.decided, **node) > me
         };
         u32::try_from(self.peers.iter().filter(better).count()).unwrap_or(u32::MAX)
     }

@@ -4,6 +4,7 @@ mod forward;
 mod replication;
 
 use super::clock::AgreedClock;
+use super::handover::{HandOver, SETTLE};
 use super::log::Log;
 use super::message::{Beat, Proposal};
 use super::quorum::{PromiseQuorum, reached};
@@ -38,7 +39,7 @@ struct Own {
 pub(super) struct Leading {
     ballot: Ballot,
     base: Slot,
-    since: Timestamp,
+    pub(super) since: Timestamp,
     /// The slot of this ballot's `LeaderStart`: reads wait for it.
     start: Slot,
     /// The next slot to propose.
@@ -54,6 +55,10 @@ pub(super) struct Leading {
     /// The node wants an entry even if there is no command: agreed time is due.
     wants_entry: bool,
     clock: AgreedClock,
+    /// Whom it hands over to.
+    pub(super) hand_over: Option<HandOver>,
+    /// When it looks again whether another one would lead better.
+    pub(super) hand_over_after: Timestamp,
     beats: u64,
     first_round: u64,
     confirmed_round: u64,
@@ -84,6 +89,8 @@ impl Leading {
             queue: VecDeque::new(),
             wants_entry: false,
             clock,
+            hand_over: None,
+            hand_over_after: since.plus(SETTLE),
             beats: 0,
             first_round: round + 1,
             confirmed_round: 0,
@@ -178,9 +185,12 @@ impl Leading {
     }
 
     /// Whether another slot may be proposed: one group at a time on the own disk, so that what
-    /// arrives during a sync becomes one entry (natural batching), and within the window.
-    fn may_propose(&self) -> bool {
+    /// arrives during a sync becomes one entry (natural batching), and within the window. Not without
+    /// a majority, nor while another one takes over.
+    fn may_propose(&self, now: Timestamp) -> bool {
         self.own.is_empty()
+            && self.hand_over.is_none()
+            && self.has_quorum(now)
             && self.proposed.len() < OPEN_SLOTS_MAX
             && self.proposed_bytes < OPEN_BYTES_MAX
     }
@@ -318,7 +328,7 @@ impl Replica {
     pub(super) fn flush_proposals(&mut self, out: &mut Vec<Effect>) {
         while let Role::Leading(leading) = &mut self.role {
             let has_work = leading.wants_entry || !leading.queue.is_empty();
-            if !has_work || !leading.may_propose() {
+            if !has_work || !leading.may_propose(self.now) {
                 return;
             }
             let mut builder = EntryBuilder::default();

@@ -3,8 +3,9 @@
 //! Every statement here stays true for ever once said: whoever says it has first made durable what
 //! it speaks of. `docs/CONSENSUS.md` has the table of who says what when.
 
+use super::fitness::Fitness;
 use crate::entry::Entry;
-use crate::ids::{Ballot, Slot, SnapshotId};
+use crate::ids::{Ballot, NodeId, Slot, SnapshotId};
 use crate::time::Stamp;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -75,6 +76,8 @@ pub enum Message {
         decided: Slot,
         /// The sender's clock when it read the ping; only differences mean something (rule 20).
         clock_ns: u64,
+        /// How fit the sender is to lead.
+        fitness: Fitness,
     },
     /// Would you promise this ballot? Changes nothing.
     PreVote {
@@ -205,5 +208,15 @@ pub enum Message {
         numbers: Vec<u64>,
         /// Why.
         reason: Refused,
+    },
+    /// Another server shall lead: a wish on its way to the leader.
+    HandOver {
+        /// Who; the fittest if none is named.
+        to: Option<NodeId>,
+    },
+    /// Stand at once: you have everything, and I lead no more once you do.
+    TakeOver {
+        /// The ballot of the leader that says so.
+        ballot: Ballot,
     },
 }

@@ -48,7 +48,7 @@ impl Replica {
     /// A read begins. [`Effect::ReadAt`] says when it may be answered; if that does not come, ask
     /// again with another nonce.
     pub fn read(&mut self, nonce: u64, out: &mut Vec<Effect>) {
-        if self.leads() {
+        if self.leads_a_quorum() {
             self.reads.add(Asked {
                 by: self.config.me(),
                 nonce,
@@ -64,7 +64,7 @@ impl Replica {
     }
 
     pub(super) fn on_read_index(&mut self, from: NodeId, nonce: u64) {
-        if self.leads() {
+        if self.leads_a_quorum() {
             self.reads.add(Asked { by: from, nonce });
         }
     }

@@ -1,6 +1,7 @@
 //! Pings and their answers: one mechanism for failure detection, for the confirmation of reads,
 //! and for agreed time.
 
+use super::fitness::Fitness;
 use super::message::{Beat, Message};
 use super::quorum::reached;
 use super::{Effect, Replica, Role, Until};
@@ -23,6 +24,7 @@ pub(super) struct Pong {
     pub(super) beat: Beat,
     pub(super) decided: Slot,
     pub(super) clock_ns: u64,
+    pub(super) fitness: Fitness,
 }
 
 #[derive(Debug)]
@@ -116,6 +118,7 @@ impl Replica {
             beat: self.election.freshest(),
             decided: self.log.decided(),
             clock_ns: self.now.as_nanos(),
+            fitness: self.fitness(),
         };
         out.push(Effect::Send {
             to: from,
@@ -141,6 +144,7 @@ impl Replica {
         };
         peer.heard_at = Some(now);
         peer.decided = peer.decided.max(pong.decided);
+        peer.fitness = pong.fitness;
         let Some((ballot, first_round)) = leads_at else {
             return;
         };
@@ -174,6 +178,7 @@ impl Replica {
         if let Some(sent) = self.rounds.sent_at(confirmed) {
             leading.confirm(confirmed, sent, self.now, &clocks);
             self.release_reads(confirmed, out);
+            self.tell_leader(out);
         }
     }
 }

@@ -191,6 +191,8 @@ impl World {
             }
             Output::Note(Note::Leading { .. }) => self.marks.hit(Mark::Election),
             Output::Note(Note::Following { .. }) => {}
+            Output::Note(Note::HandingOver { .. }) => self.marks.hit(Mark::HandingOver),
+            Output::Note(Note::KeepsLeading { .. }) => self.marks.hit(Mark::KeepsLeading),
             Output::Note(Note::Reverted { .. }) => {
                 let detail = format!("server {} says so of a peer", index + 1);
                 self.judges.docket.broken("no disk goes back", detail);

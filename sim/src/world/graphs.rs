@@ -8,7 +8,9 @@ use crate::graph::Graph;
 use crate::marks::Mark;
 use crate::rand::Rand;
 use crate::scenario::{MS, SECOND};
+use crate::server::node_id;
 use tenure_core::ids::{Ballot, Slot};
+use tenure_core::node::input::{Input, Space};
 
 /// How long everything is whole between two graphs.
 const WHOLE: Nanos = 2 * SECOND;
@@ -49,6 +51,8 @@ pub(super) struct Graphs {
     number: u64,
     /// The server that the graph is about.
     subject: usize,
+    /// Who led when it was set.
+    leader: usize,
     elections: u64,
     chosen: Slot,
     reign: Option<Reign>,
@@ -62,6 +66,7 @@ impl Graphs {
             graph: Graph::Whole,
             number: 0,
             subject: 0,
+            leader: 0,
             elections: 0,
             chosen: Slot::new(0),
             reign: None,
@@ -97,6 +102,8 @@ impl World {
         self.mend();
         for index in 0..self.servers.len() {
             self.servers[index].mend_disk();
+            let space = Space::Enough;
+            self.order(index, Input::Space { space });
             self.queue
                 .push(self.now + MS, Event::PowerOn { server: index });
         }
@@ -117,6 +124,7 @@ impl World {
         let leader = leader.unwrap_or_else(|| self.graphs.rand.index(self.servers.len()));
         self.graphs.elections = self.marks.count(Mark::Election);
         self.graphs.chosen = self.judges.votes.contiguous();
+        self.graphs.leader = leader;
         self.apply_graph(graph, leader);
         self.marks.hit(Mark::Graph);
         self.trace(leader, &format!("graph {graph:?}"));
@@ -174,16 +182,39 @@ impl World {
                 self.plan_graph(MS, Step::Flap);
             }
             Graph::Swizzle => self.swizzle(&order),
+            Graph::BlackHole
+            | Graph::SlowDisk
+            | Graph::HungDisk
+            | Graph::LowSpace
+            | Graph::Asked
+            | Graph::Killed
+            | Graph::Stopped
+            | Graph::CutOff => self.trouble_leader(graph, leader, other),
+        }
+    }
+
+    fn trouble_leader(&mut self, graph: Graph, leader: usize, other: usize) {
+        let servers = self.servers.len();
+        match graph {
             Graph::BlackHole => {
                 let bytes_max = self.graphs.rand.log_uniform(20, 60) as usize;
                 for peer in 0..servers {
                     self.net.black_hole(leader, peer, Some(bytes_max));
                 }
             }
-            Graph::SlowDisk => self.servers[leader].slow_disk(100),
+            Graph::SlowDisk => {
+                let times = 50 * MS / self.plan.host.sync_mean;
+                self.servers[leader].slow_disk(times.max(100));
+            }
             Graph::HungDisk => {
                 let until = self.now + graph.bound() + STAYS;
                 self.servers[leader].hang_disk(until);
+            }
+            Graph::LowSpace => self.order(leader, Input::Space { space: Space::Low }),
+            Graph::Asked => {
+                let asked = self.graphs.rand.index(servers);
+                let to = self.graphs.rand.chance(500_000).then(|| node_id(other));
+                self.order(asked, Input::HandOver { to });
             }
             Graph::Killed => {
                 self.crash(leader, Mark::Crash);
@@ -193,6 +224,18 @@ impl World {
             }
             Graph::Stopped => self.pause(leader, graph.bound() + STAYS),
             Graph::CutOff => self.keep_links(|a, b| a != leader && b != leader),
+            Graph::Whole
+            | Graph::Triangle
+            | Graph::QuorumLoss
+            | Graph::Constrained
+            | Graph::Chain
+            | Graph::Howard
+            | Graph::Random
+            | Graph::Mute
+            | Graph::Deaf
+            | Graph::OneWay
+            | Graph::Flapping
+            | Graph::Swizzle => {}
         }
     }
 
@@ -271,7 +314,8 @@ impl World {
         let chosen = self.judges.votes.contiguous();
         let under = self.judges.votes.chosen(chosen).map(|chosen| chosen.ballot);
         let ruler = self.ruler().filter(|(index, ballot)| {
-            self.is_hub(*index) && Some(*ballot) == under && chosen > self.graphs.chosen
+            let moved = !graph.moves_the_leader() || *index != self.graphs.leader;
+            moved && self.is_hub(*index) && Some(*ballot) == under && chosen > self.graphs.chosen
         });
         let taken = elections - self.graphs.elections;
         let docket = &mut self.judges.docket;

@@ -5,6 +5,8 @@ use super::{Phase, World};
 use crate::clock::DRIFT_PPM_MAX;
 use crate::marks::Mark;
 use crate::scenario::{MS, SECOND, Trouble};
+use crate::server::node_id;
+use tenure_core::node::input::{Input, Space};
 
 impl World {
     /// The next item of the list of faults is due at its time.
@@ -97,6 +99,18 @@ impl World {
                 let bytes_max = self.nemesis.log_uniform(20, 2_000) as usize;
                 self.all(|world, other| world.net.black_hole(any, other, Some(bytes_max)));
             }
+            Trouble::HandOver => {
+                let to = self
+                    .nemesis
+                    .chance(500_000)
+                    .then(|| node_id(self.any_server()));
+                self.order(any, Input::HandOver { to });
+            }
+            Trouble::LowSpace => {
+                let low = self.nemesis.chance(500_000);
+                let space = if low { Space::Low } else { Space::Enough };
+                self.order(any, Input::Space { space });
+            }
             Trouble::ClockJump | Trouble::ClockBack | Trouble::ClockRate => self.bend(trouble),
         }
         self.trace(any, trouble_name(trouble));
@@ -120,6 +134,13 @@ impl World {
         if from != to {
             self.marks.hit(Mark::OneWay);
             self.net.cut(from, to, true);
+        }
+    }
+
+    /// Tells a server something, if it serves.
+    pub(super) fn order(&mut self, index: usize, input: Input) {
+        if self.servers[index].process_ref().is_some() {
+            self.tell(index, input);
         }
     }
 
@@ -296,6 +317,8 @@ const fn trouble_name(trouble: Trouble) -> &'static str {
         Trouble::Flap => "links flap",
         Trouble::SlowReader => "slow reader",
         Trouble::BlackHole => "black hole",
+        Trouble::HandOver => "hand over",
+        Trouble::LowSpace => "space changes",
         Trouble::ClockJump => "clock jumps",
         Trouble::ClockBack => "clock steps back",
         Trouble::ClockRate => "clock runs wild",

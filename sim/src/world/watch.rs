@@ -147,6 +147,8 @@ impl Judges {
             | Message::ReadIndex { .. }
             | Message::ReadAt { .. }
             | Message::Forward { .. }
+            | Message::HandOver { .. }
+            | Message::TakeOver { .. }
             | Message::Refuse { .. } => {}
         }
     }

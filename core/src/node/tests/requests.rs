@@ -476,6 +476,7 @@ fn a_voter_that_promised_more_confirms_no_read() {
             beat: Beat::default(),
             decided: Slot::new(0),
             clock_ns: 0,
+            fitness: crate::replica::fitness::Fitness::default(),
         };
         let (from, boot) = (NodeId::new(2), Boot::new(1));
         world.step(

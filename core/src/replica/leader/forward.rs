@@ -12,11 +12,10 @@ impl Replica {
     /// Asks for `proposals` of this server to be decided.
     pub fn propose(&mut self, proposals: Vec<Proposal>, out: &mut Vec<Effect>) {
         let me = self.config.me();
-        match &mut self.role {
-            Role::Leading(_) => self.enqueue(me, proposals, out),
-            Role::Following | Role::Polling(_) | Role::Preparing(_) => {
-                self.forwards.extend(proposals);
-            }
+        if self.leads_a_quorum() {
+            self.enqueue(me, proposals, out);
+        } else {
+            self.forwards.extend(proposals);
         }
     }
 
@@ -26,7 +25,7 @@ impl Replica {
         proposals: Vec<Proposal>,
         out: &mut Vec<Effect>,
     ) {
-        if self.leads() {
+        if self.leads_a_quorum() {
             self.enqueue(from, proposals, out);
         } else {
             let numbers = proposals.iter().map(|proposal| proposal.number).collect();

@@ -36,6 +36,13 @@ pub(super) struct Progress {
 }
 
 impl Leading {
+    /// How many slots `peer` has not acknowledged; nothing of one that does not count.
+    pub(in crate::replica) fn lag(&self, peer: NodeId) -> Option<u64> {
+        let progress = self.progress.get(&peer)?;
+        let last = self.next.before().get();
+        (!progress.reverted).then(|| last.saturating_sub(progress.acked.get()))
+    }
+
     fn peer_restarted(&mut self, peer: NodeId) {
         if let Some(progress) = self.progress.get_mut(&peer) {
             progress.acked_before = progress.acked_before.max(progress.acked);

@@ -3,8 +3,10 @@
 
 use super::FrameError;
 use crate::entry::Entry;
-use crate::ids::{Ballot, Slot, SnapshotId};
+use crate::ids::{Ballot, NodeId, Slot, SnapshotId};
 use crate::limits::PROPOSALS_MAX;
+use crate::replica::fitness::Fitness;
+use crate::replica::fitness::Space;
 use crate::replica::message::Beat;
 use crate::replica::message::Message;
 use crate::replica::message::Proposal;
@@ -24,6 +26,15 @@ const PARTS_MAX: usize = PROPOSALS_MAX;
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(super) struct BeatForm(Ballot, u64, Stamp);
 
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) enum SpaceForm {
+    Enough,
+    Low,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct FitnessForm(bool, SpaceForm, bool, u32);
+
 /// The length of a part.
 type Len = u32;
 
@@ -31,7 +42,7 @@ type Len = u32;
 #[derive(Serialize, Deserialize)]
 pub(super) enum Head {
     Ping(u64, BeatForm, Slot),
-    Pong(u64, Ballot, BeatForm, Slot, u64),
+    Pong(u64, Ballot, BeatForm, Slot, u64, FitnessForm),
     PreVote(Ballot, Slot),
     PreVoteReply(Ballot, bool, Ballot),
     Prepare(Ballot),
@@ -48,6 +59,8 @@ pub(super) enum Head {
     SnapshotOffer(SnapshotId, u32),
     SnapshotGet(SnapshotId, u32),
     SnapshotChunk(SnapshotId, u32, Len),
+    HandOver(Option<NodeId>),
+    TakeOver(Ballot),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,7 +77,9 @@ impl Head {
         use Message as M;
         match message {
             M::Ping { round, beat, decided } => Self::Ping(*round, beat_form(beat), *decided),
-            M::Pong { round, promised, beat, decided, clock_ns } => Self::Pong(*round, *promised, beat_form(beat), *decided, *clock_ns),
+            M::Pong { round, promised, beat, decided, clock_ns, fitness } => {
+                Self::Pong(*round, *promised, beat_form(beat), *decided, *clock_ns, fitness_form(*fitness))
+            }
             M::PreVote { ballot, decided } => Self::PreVote(*ballot, *decided),
             M::PreVoteReply { ballot, granted, promised } => Self::PreVoteReply(*ballot, *granted, *promised),
             M::Prepare { ballot } => Self::Prepare(*ballot),
@@ -86,6 +101,8 @@ impl Head {
                 Self::Forward(List::of(proposals.iter().map(proposal)))
             }
             M::SnapshotOffer { id, chunks } => Self::SnapshotOffer(*id, *chunks),
+            M::HandOver { to } => Self::HandOver(*to),
+            M::TakeOver { ballot } => Self::TakeOver(*ballot),
             M::SnapshotGet { id, index } => Self::SnapshotGet(*id, *index),
             M::SnapshotChunk { id, index, bytes } => Self::SnapshotChunk(*id, *index, push(parts, bytes)),
             M::Refuse { numbers, reason } => {
@@ -103,7 +120,9 @@ impl Head {
         use Message as M;
         Ok(match self {
             Self::Ping(round, beat, decided) => M::Ping { round, beat: beat_of(beat), decided },
-            Self::Pong(round, promised, beat, decided, clock_ns) => M::Pong { round, promised, beat: beat_of(beat), decided, clock_ns },
+            Self::Pong(round, promised, beat, decided, clock_ns, fitness) => {
+                M::Pong { round, promised, beat: beat_of(beat), decided, clock_ns, fitness: fitness_of(fitness) }
+            }
             Self::PreVote(ballot, decided) => M::PreVote { ballot, decided },
             Self::PreVoteReply(ballot, granted, promised) => M::PreVoteReply { ballot, granted, promised },
             Self::Prepare(ballot) => M::Prepare { ballot },
@@ -121,6 +140,8 @@ impl Head {
             Self::ReadAt(nonce, slot, stamp) => M::ReadAt { nonce, slot, stamp },
             Self::Forward(list) => M::Forward { proposals: parts.proposals(list)? },
             Self::SnapshotOffer(id, chunks) => M::SnapshotOffer { id, chunks },
+            Self::HandOver(to) => M::HandOver { to },
+            Self::TakeOver(ballot) => M::TakeOver { ballot },
             Self::SnapshotGet(id, index) => M::SnapshotGet { id, index },
             Self::SnapshotChunk(id, index, len) => M::SnapshotChunk { id, index, bytes: parts.take(len)? },
             Self::Refuse(reason, list) => M::Refuse {
@@ -208,6 +229,28 @@ fn entry_list(entries: &[Entry], parts: &mut Vec<Bytes>) -> List<Len> {
 
 const fn beat_form(beat: &Beat) -> BeatForm {
     BeatForm(beat.ballot, beat.beat, beat.stamp)
+}
+
+const fn fitness_form(fitness: Fitness) -> FitnessForm {
+    let space = match fitness.space {
+        Space::Enough => SpaceForm::Enough,
+        Space::Low => SpaceForm::Low,
+    };
+    FitnessForm(fitness.hears_quorum, space, fitness.stops, fitness.disk_us)
+}
+
+const fn fitness_of(form: FitnessForm) -> Fitness {
+    let FitnessForm(hears_quorum, space, stops, disk_us) = form;
+    let space = match space {
+        SpaceForm::Enough => Space::Enough,
+        SpaceForm::Low => Space::Low,
+    };
+    Fitness {
+        hears_quorum,
+        space,
+        stops,
+        disk_us,
+    }
 }
 
 const fn beat_of(form: BeatForm) -> Beat {

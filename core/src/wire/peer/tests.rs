@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::entry::{Entry, EntryKind};
-use crate::ids::{Ballot, Round, Slot, SnapshotId};
+use crate::ids::{Ballot, NodeId, Round, Slot, SnapshotId};
 use crate::limits::PROPOSALS_MAX;
+use crate::replica::fitness::Fitness;
+use crate::replica::fitness::Space;
 use crate::replica::message::Beat;
 use crate::replica::message::Proposal;
 use crate::replica::message::Refused;
@@ -51,6 +53,15 @@ fn snapshot() -> SnapshotId {
     }
 }
 
+const fn fitness() -> Fitness {
+    Fitness {
+        hears_quorum: true,
+        space: Space::Low,
+        stops: false,
+        disk_us: 300,
+    }
+}
+
 fn entry(text: &'static [u8]) -> Entry {
     let commands = [Bytes::from_static(text)];
     Entry::new(EntryKind::Batch, Stamp::from_nanos(9), &commands)
@@ -71,7 +82,7 @@ fn samples() -> Vec<(&'static str, Message)> {
     let stamp = Stamp::from_nanos(77);
     vec![
         ("ping", Message::Ping { round: 1, beat: beat(), decided: slot(7) }),
-        ("pong", Message::Pong { round: 1, promised: ballot(6), beat: beat(), decided: slot(7), clock_ns: 12_345 }),
+        ("pong", Message::Pong { round: 1, promised: ballot(6), beat: beat(), decided: slot(7), clock_ns: 12_345, fitness: fitness() }),
         ("pre_vote", Message::PreVote { ballot: ballot(6), decided: slot(7) }),
         ("pre_vote_reply", Message::PreVoteReply { ballot: ballot(6), granted: false, promised: ballot(7) }),
         ("prepare", Message::Prepare { ballot: ballot(6) }),
@@ -90,6 +101,9 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("snapshot_get", Message::SnapshotGet { id: snapshot(), index: 2 }),
         ("snapshot_chunk", Message::SnapshotChunk { id: snapshot(), index: 2, bytes: Bytes::from_static(b"locks") }),
         ("refuse_not_leader", Message::Refuse { numbers: vec![3], reason: Refused::NotLeader }),
+        ("hand_over", Message::HandOver { to: Some(NodeId::new(3)) }),
+        ("hand_over_to_any", Message::HandOver { to: None }),
+        ("take_over", Message::TakeOver { ballot: ballot(6) }),
     ]
 }
 

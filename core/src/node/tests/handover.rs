@@ -1,0 +1,174 @@
+//! A leader hands over to who leads better, and without a majority it takes nothing on.
+
+use super::*;
+use crate::node::input::Space;
+use crate::node::output::Why;
+
+fn led(seconds: u32) -> World {
+    let mut world = World::new(3);
+    world.run(MS * 1000 * seconds);
+    assert_eq!(world.leader(), 1);
+    world
+}
+
+fn reasons(world: &World) -> Vec<Why> {
+    let why = |(_, note): &(u64, Note)| match note {
+        Note::HandingOver { why, .. } => Some(*why),
+        _ => None,
+    };
+    world.notes.iter().filter_map(why).collect()
+}
+
+#[test]
+fn an_operator_asks_any_server_for_another_leader() {
+    for asked in 1..=3 {
+        let mut world = led(1);
+        let to = Some(NodeId::new(3));
+        world.step(asked, Input::HandOver { to });
+        world.run(MS * 20);
+        assert_eq!(world.leader(), 3, "asked at {asked}");
+        world.run(MS * 5000);
+        assert_eq!(world.leader(), 3, "and it stays");
+    }
+}
+
+#[test]
+fn what_arrives_during_a_hand_over_is_answered() {
+    let mut world = led(1);
+    let before = world.ask(1, Client::None, acquire("a", 0));
+    world.step(1, Input::HandOver { to: None });
+    let during = world.ask(2, Client::None, acquire("b", 0));
+    world.run(MS * 100);
+    assert_ne!(world.leader(), 1);
+    assert!(matches!(world.answer(before), Answer::Granted(_)));
+    assert!(matches!(world.answer(during), Answer::Granted(_)));
+}
+
+#[test]
+fn nobody_takes_over_who_cannot_be_heard() {
+    let mut world = led(1);
+    world.isolate(3);
+    world.run(MS * 500);
+    let to = Some(NodeId::new(3));
+    world.step(1, Input::HandOver { to });
+    world.run(MS * 500);
+    assert_eq!(world.leader(), 1);
+    assert_eq!(world.notes.last(), Some(&(1, Note::KeepsLeading { to })));
+}
+
+#[test]
+fn a_leader_whose_heir_falls_silent_goes_on() {
+    let mut world = led(1);
+    world.isolate(3);
+    let to = Some(NodeId::new(3));
+    world.step(1, Input::HandOver { to });
+    let tag = world.ask(1, Client::None, acquire("a", 0));
+    world.run(MS * 600);
+    assert_eq!(world.leader(), 1);
+    assert!(world.notes.contains(&(1, Note::KeepsLeading { to })));
+    assert!(matches!(world.answer(tag), Answer::Granted(_)));
+}
+
+#[test]
+fn a_word_of_an_earlier_leader_makes_nobody_stand() {
+    let mut world = led(1);
+    let ballot = world.nodes[&1].view().ballot;
+    world.step(1, Input::HandOver { to: None });
+    world.run(MS * 1000);
+    let leader = world.leader();
+    let other = 5 - leader;
+    let message = Message::TakeOver { ballot };
+    let (from, boot) = (NodeId::new(1), Boot::new(1));
+    let late = Input::Peer {
+        from,
+        boot,
+        message,
+    };
+    world.step(other, late);
+    world.run(MS * 1000);
+    assert_eq!(world.leader(), leader);
+}
+
+#[test]
+fn a_leader_that_is_low_on_space_hands_over_and_is_not_elected() {
+    let mut world = led(2);
+    let space = Space::Low;
+    world.step(1, Input::Space { space });
+    world.run(MS * 100);
+    assert_eq!(reasons(&world), [Why::Space]);
+    let leader = world.leader();
+    assert_ne!(leader, 1);
+    world.isolate(leader);
+    world.run(MS * 1000);
+    assert_eq!(world.leader(), 5 - leader);
+}
+
+#[test]
+fn a_leader_whose_disk_hangs_hands_over_before_it_stalls() {
+    let mut world = led(2);
+    world.hung = Some(1);
+    world.ask(2, Client::None, acquire("a", 0));
+    world.run(MS * 400);
+    assert_eq!(reasons(&world), [Why::Disk]);
+    assert_ne!(world.leader(), 1);
+}
+
+#[test]
+fn a_server_that_stops_hands_over_and_leads_no_more() {
+    let mut world = led(1);
+    world.step(1, Input::Stop);
+    world.run(MS * 50);
+    assert_eq!(reasons(&world), [Why::Stops]);
+    let leader = world.leader();
+    assert_ne!(leader, 1);
+    let to = Some(NodeId::new(1));
+    world.step(leader, Input::HandOver { to });
+    world.run(MS * 500);
+    assert_eq!(world.leader(), leader);
+}
+
+#[test]
+fn a_lonely_server_that_stops_says_that_nobody_takes_over() {
+    let mut world = World::new(1);
+    world.run(MS * 10);
+    world.step(1, Input::Stop);
+    assert_eq!(
+        world.notes.last(),
+        Some(&(1, Note::KeepsLeading { to: None }))
+    );
+}
+
+#[test]
+fn the_preferred_place_gets_the_leader_once_all_is_settled() {
+    let mut world = World::preferring("au.perth", 3, "au.perth.dh4");
+    world.isolate(3);
+    world.run(MS * 2000);
+    assert_eq!(world.leaders(), [1]);
+    world.cut.clear();
+    world.run(MS * 2000);
+    assert_eq!(world.leader(), 1, "not at once");
+    world.run(MS * 6000);
+    assert_eq!(world.leader(), 3);
+    assert_eq!(reasons(&world), [Why::Location]);
+}
+
+#[test]
+fn a_leader_without_a_majority_takes_nothing_on_at_once() {
+    let mut world = led(1);
+    world.isolate(1);
+    world.run(MS * 380);
+    let view = world.nodes[&1].view();
+    assert_eq!(
+        (view.role, view.leader),
+        ("leader", None),
+        "it still replicates"
+    );
+    let before = view.accepted;
+    let tag = world.ask(1, Client::None, acquire("a", 0));
+    world.run(MS * 20);
+    assert_eq!(world.nodes[&1].view().accepted, before);
+    assert_eq!(world.reply(tag), None);
+    world.cut.clear();
+    world.run(MS * 1000);
+    assert!(matches!(world.answer(tag), Answer::Granted(_)));
+}
