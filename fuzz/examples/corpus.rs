@@ -24,6 +24,8 @@ fn main() -> io::Result<()> {
     streams("requests", "client_requests.txt")?;
     streams("answers", "client_answers.txt")?;
     command()?;
+    choices("snapshot", 1, 12, 400)?;
+    contents()?;
     choices("superblock", 2, 16, 40)?;
     choices("wal", 5, 9, 220)
 }
@@ -178,6 +180,26 @@ fn command() -> io::Result<()> {
     for (name, kind, commands) in entries {
         let entry = Entry::new(kind, stamp, commands);
         write("command", name, entry.bytes())?;
+    }
+    Ok(())
+}
+
+/// The golden snapshot, and lies about how much there is.
+fn contents() -> io::Result<()> {
+    let text = fs::read_to_string(root().join("tests/vectors/snapshot.txt"))?;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let mut words = line.split(' ');
+        let (Some(name), Some(_id), Some(hex)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
+        let golden = [&[1], &*unhex(hex)].concat();
+        write("snapshot", name, &golden)?;
+        // Counts of everything, and a mask of a whole group, wherever one may stand.
+        for at in (60..golden.len() - 8).step_by(97) {
+            let mut many = golden.clone();
+            many[at..at + 4].fill(0xff);
+            write("snapshot", &format!("{name}_many_at_{at}"), &many)?;
+        }
     }
     Ok(())
 }

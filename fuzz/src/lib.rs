@@ -11,6 +11,7 @@
 //! | [`requests`] | a client's connection | however it is cut, the same requests; all can be resaid |
 //! | [`answers`]  | a server's connection | however it is cut, the same words; all can be resaid   |
 //! | [`command`]  | a log entry           | canonical                                              |
+//! | [`snapshot`] | a machine's snapshot  | refused, or written again the same by a machine that goes on |
 //! | [`wal`]      | segments of the log   | recovery gives a prefix of what was written, or says no |
 //! | [`superblock`] | its four copies     | a promise that was durable is never forgotten          |
 //!
@@ -21,12 +22,14 @@ mod command;
 mod draw;
 mod memory;
 mod peer;
+mod snapshot;
 mod superblock;
 mod wal;
 
 pub use client::{answers, requests};
 pub use command::command;
 pub use peer::peer;
+pub use snapshot::snapshot;
 pub use superblock::superblock;
 pub use wal::wal;
 
@@ -40,7 +43,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target {
         name: "answers",
         run: answers,
@@ -56,6 +59,10 @@ pub const TARGETS: [Target; 6] = [
     Target {
         name: "requests",
         run: requests,
+    },
+    Target {
+        name: "snapshot",
+        run: snapshot,
     },
     Target {
         name: "superblock",

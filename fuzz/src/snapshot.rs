@@ -1,0 +1,211 @@
+//! Snapshots of the lock machine.
+
+use crate::draw::Draw;
+use crate::memory;
+use bytes::Bytes;
+use std::time::Duration;
+use tenure_core::entry::{Entry, EntryKind};
+use tenure_core::hash::hash64;
+use tenure_core::ids::{
+    Boot, Fence, NodeId, RequestId, RequestSeq, Seed, SessionId, Slot, SnapshotId, TicketId, ZoneId,
+};
+use tenure_core::machine::answer::{Answer, Event};
+use tenure_core::machine::codec;
+use tenure_core::machine::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
+use tenure_core::machine::key::Key;
+use tenure_core::machine::snapshot::{Restore, RestoreError, Slice};
+use tenure_core::machine::{Limits, Machine};
+use tenure_core::time::Stamp;
+
+const STEPS_MAX: usize = 60;
+/// Bytes of memory for one of a snapshot: a record alone in its group of 64 slots takes them all.
+const TIMES: u64 = 256;
+
+/// The first byte says whether the others are a history or the content of a snapshot.
+pub fn snapshot(bytes: &[u8]) {
+    let mut draw = Draw::new(bytes);
+    if draw.byte().is_multiple_of(2) {
+        history(&mut draw);
+    } else {
+        content(draw.rest());
+    }
+}
+
+/// Any content, under a name that fits it: it is refused, or it is what a machine would write, and
+/// that machine goes on.
+fn content(bytes: &[u8]) {
+    let slot = bytes.get(2..).and_then(<[u8]>::first_chunk);
+    let id = SnapshotId {
+        slot: Slot::new(slot.map_or(0, |slot| u64::from_le_bytes(*slot))),
+        hash: hash64(bytes),
+    };
+    let Ok(mut machine) = restored(id, bytes, 100) else {
+        return;
+    };
+    assert_eq!(machine.audit(), Ok(()), "what is believed is sound");
+    assert_eq!(written(&mut machine).1, bytes, "one state has one form");
+    for hours in [0, 1, 30] {
+        let stamp = machine.stamp().plus(Duration::from_secs(3600 * hours));
+        let entry = Entry::new(EntryKind::Batch, stamp, &[]);
+        machine.apply(machine.applied().next(), &entry, &mut Vec::new());
+        assert_eq!(machine.audit(), Ok(()), "it goes on");
+    }
+}
+
+/// A snapshot is written while a drawn history goes on, then read back, as it is and with a byte
+/// changed.
+fn history(draw: &mut Draw<'_>) {
+    let mut log = Log::default();
+    for _ in 0..draw.below(STEPS_MAX) {
+        log.step(draw);
+    }
+    let full = log.machine.digest_full();
+    log.machine.open_snapshot();
+    let (mut bytes, mut id) = (Vec::new(), None);
+    while id.is_none() {
+        match log.machine.snapshot_slice(1 + draw.below(64)) {
+            Some(Slice::Chunk { bytes: chunk, .. }) => bytes.extend_from_slice(&chunk),
+            Some(Slice::Done { id: done, .. }) => id = Some(done),
+            Some(Slice::More) => log.step(draw),
+            None => panic!("a snapshot is open until it is done"),
+        }
+    }
+    let id = id.expect("the loop ended");
+    let machine = restored(id, &bytes, 1 + draw.below(300)).expect("what was written is read");
+    assert_eq!(machine.digest_full(), full, "it is what it was");
+    let at = draw.below(bytes.len().min(1 << 16));
+    let change = draw.byte();
+    bytes[at] ^= change;
+    let again = restored(id, &bytes, 1000);
+    assert_eq!(again.is_ok(), change == 0, "a name is that of its bytes");
+    content(&bytes);
+}
+
+fn restored(id: SnapshotId, bytes: &[u8], piece: usize) -> Result<Machine, RestoreError> {
+    let mut restore = Restore::new(id, Limits::default(), Seed::new(3));
+    memory::within(bytes.len(), TIMES, || {
+        bytes
+            .chunks(piece)
+            .try_for_each(|chunk| restore.chunk(chunk))?;
+        restore.finish()
+    })
+}
+
+fn written(machine: &mut Machine) -> (SnapshotId, Vec<u8>) {
+    machine.open_snapshot();
+    let mut bytes = Vec::new();
+    loop {
+        match machine.snapshot_slice(usize::MAX) {
+            Some(Slice::Chunk { bytes: chunk, .. }) => bytes.extend_from_slice(&chunk),
+            Some(Slice::Done { id, .. }) => return (id, bytes),
+            Some(Slice::More) => {}
+            None => panic!("a snapshot is open until it is done"),
+        }
+    }
+}
+
+/// A machine with a log of its own, and what the log has named so far.
+#[derive(Debug, Default)]
+struct Log {
+    machine: Machine,
+    ms: u64,
+    seq: u64,
+    fences: Vec<Fence>,
+    sessions: Vec<SessionId>,
+    tickets: Vec<TicketId>,
+}
+
+impl Log {
+    /// One entry with one drawn command.
+    fn step(&mut self, draw: &mut Draw<'_>) {
+        self.ms += [0, 0, 1, 400, 1000, 6000, 61_000][draw.below(7)];
+        let stamp = Stamp::ZERO.plus(Duration::from_millis(self.ms));
+        self.seq += 1;
+        let client = match draw.below(3) {
+            0 => Client::None,
+            1 => Client::Key(RequestId::new(u128::from(draw.byte() % 8))),
+            _ => self.numbered(draw),
+        };
+        let command = Command {
+            zone: ZoneId::new(u32::from(draw.byte() == 1)),
+            principal: Bytes::from_static(b"ann"),
+            client,
+            via: Via {
+                node: NodeId::new(1 + u64::from(draw.byte() % 3)),
+                boot: Boot::new(1),
+                seq: self.seq,
+            },
+            operation: self.operation(draw, client),
+        };
+        let entry = Entry::new(EntryKind::Batch, stamp, &[codec::encode(&command)]);
+        let mut events = Vec::new();
+        self.machine
+            .apply(self.machine.applied().next(), &entry, &mut events);
+        events.iter().for_each(|event| self.learn(event));
+    }
+
+    fn numbered(&self, draw: &mut Draw<'_>) -> Client {
+        let seq = u64::from(draw.byte() % 12);
+        let Some(id) = pick(&self.sessions, draw) else {
+            return Client::None;
+        };
+        Client::Session {
+            id,
+            seq: RequestSeq::new(1 + seq),
+            done_through: RequestSeq::new(seq.saturating_sub(6)),
+        }
+    }
+
+    fn operation(&self, draw: &mut Draw<'_>, client: Client) -> Operation {
+        let key = Key::from_path(["a", "b", "c"][draw.below(3)]).expect("it is a path");
+        let ttl_ms = [500, 1000, 60_000][draw.below(3)];
+        match draw.below(10) {
+            0..=4 => Operation::Acquire(Acquire {
+                key,
+                mode: [Mode::Exclusive, Mode::Shared][draw.below(2)],
+                life: match (draw.below(3), client) {
+                    (0, _) => Life::Static,
+                    (1, Client::Session { .. }) => Life::Session,
+                    _ => Life::Lease { ttl_ms },
+                },
+                wait_ms: [0, 600, 70_000][draw.below(3)],
+                holder: Bytes::from_static([b"".as_slice(), b"h"][draw.below(2)]),
+            }),
+            5 => Operation::Release {
+                key,
+                fence: pick(&self.fences, draw).unwrap_or_default(),
+            },
+            6 => Operation::Confirm {
+                ticket: pick(&self.tickets, draw).unwrap_or_default(),
+            },
+            7 => Operation::Cancel {
+                ticket: pick(&self.tickets, draw).unwrap_or_default(),
+            },
+            8 => Operation::OpenSession {
+                ttl_ms,
+                identifier: Bytes::from_static([b"".as_slice(), b"i", b"j"][draw.below(3)]),
+            },
+            _ => Operation::CloseSession {
+                session: pick(&self.sessions, draw).unwrap_or_default(),
+            },
+        }
+    }
+
+    fn learn(&mut self, event: &Event) {
+        let (Event::Answered { answer, .. } | Event::Ended { answer, .. }) = event else {
+            return;
+        };
+        match answer {
+            Answer::Granted(grant) => self.fences.push(grant.fence),
+            Answer::Queued { ticket, .. } => self.tickets.push(*ticket),
+            Answer::SessionOpened { session, .. } => self.sessions.push(*session),
+            _ => {}
+        }
+    }
+}
+
+/// One of the last ones.
+fn pick<T: Copy>(from: &[T], draw: &mut Draw<'_>) -> Option<T> {
+    let back = draw.below(from.len().clamp(1, 8));
+    from.iter().rev().nth(back).copied()
+}
