@@ -92,14 +92,14 @@ fn a_full_disk_refuses_new_work_and_loses_none() {
         }
         assert!(granted.len() < 20_000, "the disk is never full");
     };
-    refused(&word, codes::BUSY);
+    refused(&word, codes::DISK_FULL);
     assert!(granted.len() > 100, "{} locks", granted.len());
 
     // It answers, and is as it was.
     let full = members.state(1, PATIENCE);
     assert!(full.is_some(), "it answers no more: {}", members.output());
     let word = ask(granted.len() as u64);
-    refused(&word, codes::BUSY);
+    refused(&word, codes::DISK_FULL);
     assert_eq!(members.state(1, PATIENCE), full, "the state changed");
 
     // With room again, and after a restart, what was acknowledged is there: the last, and

@@ -52,7 +52,7 @@ pub struct Disk {
     pub(crate) shared: Arc<Shared>,
     pub(crate) trace: Option<SyncSender<Trace>>,
     /// The last thing that goes.
-    pub(crate) _lock: Lock,
+    pub(crate) _lock: Arc<Lock>,
 }
 
 /// The segment that groups are stored into.

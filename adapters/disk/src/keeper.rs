@@ -7,6 +7,7 @@
 use crate::disk::Shared;
 use crate::error::DiskError;
 use crate::files::Files;
+use crate::lock::Lock;
 use crate::truncation::Truncation;
 use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
@@ -48,6 +49,8 @@ pub struct Keeper {
     /// Those that were written, or read to their end, by this process.
     whole: BTreeMap<SnapshotId, Contents>,
     damaged: BTreeSet<SnapshotId>,
+    /// Nobody else has the directory while this writes to it.
+    _lock: Arc<Lock>,
 }
 
 /// The snapshot under construction.
@@ -67,6 +70,7 @@ impl Keeper {
         cluster: ClusterId,
         files: Files,
         shared: Arc<Shared>,
+        lock: Arc<Lock>,
     ) -> Result<Self, DiskError> {
         let keeper = Self {
             cluster,
@@ -78,6 +82,7 @@ impl Keeper {
             given_up: None,
             whole: BTreeMap::new(),
             damaged: BTreeSet::new(),
+            _lock: lock,
         };
         for folder in [&keeper.folder, &keeper.unfinished] {
             fs::create_dir_all(folder).map_err(DiskError::io("made", folder))?;
@@ -241,7 +246,7 @@ impl Keeper {
         self.whole.contains_key(&id)
     }
 
-    fn path(&self, id: SnapshotId) -> PathBuf {
+    pub(crate) fn path(&self, id: SnapshotId) -> PathBuf {
         self.folder.join(format!("{id}.snap"))
     }
 

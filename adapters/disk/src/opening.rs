@@ -115,7 +115,7 @@ impl Disk {
 /// it. In between is the caller, who restores its state from the chunks.
 pub struct Opening {
     dir: PathBuf,
-    lock: Lock,
+    lock: Arc<Lock>,
     options: Options,
     segments: Segments,
     file: SuperblockFile,
@@ -135,12 +135,18 @@ impl Opening {
     pub fn begin(dir: &Path, owner: Owner, options: Options) -> Result<Self, DiskError> {
         let segments = Segments::of(dir);
         check_formatted(dir, &segments)?;
-        let lock = Lock::take(dir)?;
+        let lock = Arc::new(Lock::take(dir)?);
         let files = Files::new(options.trace.clone());
         let file = SuperblockFile::open(&dir.join(SUPERBLOCK), files.clone())?;
         let superblock = open_superblock(dir, owner, &file)?;
         let shared = Arc::new(Shared::default());
-        let keeper = Keeper::open(dir, owner.cluster, files, Arc::clone(&shared))?;
+        let keeper = Keeper::open(
+            dir,
+            owner.cluster,
+            files,
+            Arc::clone(&shared),
+            Arc::clone(&lock),
+        )?;
         let newest = keeper.named()?.first().copied();
         Ok(Self {
             dir: dir.to_owned(),
@@ -178,6 +184,14 @@ impl Opening {
     ) -> Result<u32, DiskError> {
         self.newest
             .map_or(Ok(0), |id| self.keeper.read(id, &mut take))
+    }
+
+    /// The error that says that nothing can be restored from the newest snapshot, and why.
+    pub fn refuse(&self, reason: String) -> DiskError {
+        let path = self
+            .newest
+            .map_or_else(|| self.dir.clone(), |id| self.keeper.path(id));
+        DiskError::SnapshotRefused { path, reason }
     }
 
     /// Recovers the log above the snapshot that was read, and makes its end safe.

@@ -2,22 +2,26 @@
 
 use crate::callers::Callers;
 use crate::door::{FromCaller, FromPeer, Inbox};
-use crate::log::{Appended, Log};
+use crate::log::{Appended, Keeper, Log};
 use crate::peers::Peers;
+use crate::snapshots::{Event, Job, Snapshots};
 use crate::syncer::{Begun, SyncMode, Syncer};
+use keeping::is_new_work;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
-use tenure_core::ids::{Ballot, NodeId, RecordNo};
+use tenure_core::ids::{Ballot, NodeId, RecordNo, Slot, SnapshotId};
 use tenure_core::limits::TRAILING_SEAL_AFTER;
 use tenure_core::node::Node;
-use tenure_core::node::input::Input;
+use tenure_core::node::input::{Input, Space};
 use tenure_core::node::output::{Failure, Halt, Note, Output, Reply};
 use tenure_core::replica::record::Record;
 use tenure_core::time::Timestamp;
 use tenure_rt::clock::Alarm;
 use tenure_rt::sync::watch;
 use tenure_rt::{clock, select, yield_now};
+
+mod keeping;
 
 /// Messages of peers that one round takes.
 const PEER_BATCH: usize = 256;
@@ -81,10 +85,14 @@ pub struct Options {
     pub sync: SyncMode,
 }
 
+type TruncationOf<L> = <<L as Log>::Keeper as Keeper>::Truncation;
+
 /// Owns the node.
 pub struct Host<N, L: Log, P> {
     me: NodeId,
     node: N,
+    /// Before the log: its thread ends before the data directory is let go.
+    snapshots: Snapshots<TruncationOf<L>>,
     log: L,
     peers: P,
     inbox: Inbox,
@@ -100,6 +108,16 @@ pub struct Host<N, L: Log, P> {
     appended: Option<RecordNo>,
     /// When the last group gets its trailing seal (rule 12).
     trailing_seal_at: Option<Timestamp>,
+    /// The last promise that the node asked for, while a truncation has the superblock.
+    promise: Option<Ballot>,
+    /// Whether a truncation has it.
+    truncating: bool,
+    /// What is to be truncated after that.
+    truncate: Option<(Slot, SnapshotId)>,
+    /// What ended on the thread that keeps snapshots, when that was waited for.
+    event: Option<Event<TruncationOf<L>>>,
+    /// What the node was told of the room on the disk.
+    space: Space,
     /// For the earlier of that and what the node asks for.
     alarm: Alarm,
     status: watch::Sender<Status>,
@@ -119,6 +137,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         Self {
             me: options.me,
             node,
+            snapshots: Snapshots::none(),
             log,
             peers,
             inbox,
@@ -129,6 +148,11 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             to_append: VecDeque::new(),
             appended: None,
             trailing_seal_at: None,
+            promise: None,
+            truncating: false,
+            truncate: None,
+            event: None,
+            space: Space::Enough,
             alarm: Alarm::default(),
             status: watch::Sender::default(),
             stopping: false,
@@ -151,6 +175,8 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
     ///
     /// The server must not go on.
     pub async fn run(mut self) -> Result<(), HostError> {
+        let keeper = self.log.keeper();
+        self.snapshots.start(keeper).map_err(disk("kept"))?;
         // The node may have words from its boot.
         self.inputs.push(Input::Tick);
         while !self.stopping {
@@ -184,23 +210,20 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
 
     fn do_outputs(&mut self) -> Result<(), HostError> {
         let mut outputs = std::mem::take(&mut self.outputs);
-        let mut promised = None;
         let mut loads = Vec::new();
         for output in outputs.drain(..) {
             match output {
                 Output::Send { to, message } => self.peers.send(to, &message),
                 Output::Reply { tag, reply } => self.callers.deliver(tag, reply),
                 Output::Append { number, record } => self.to_append.push_back((number, record)),
-                Output::Promise { ballot } => promised = Some(ballot),
+                Output::Promise { ballot } => self.promise = Some(ballot),
                 Output::Load { from, upto } => loads.push((from, upto)),
-                // The log keeps no snapshots: it stays as long as it is, which is always right.
-                Output::SnapshotChunk { .. } | Output::Truncate { .. } => {}
-                Output::SnapshotDone { id, .. } => self.inputs.push(Input::SnapshotFailed { id }),
-                Output::LoadChunk { id, index } => self.inputs.push(Input::ChunkLoaded {
-                    id,
-                    index,
-                    bytes: None,
-                }),
+                Output::SnapshotChunk { slot, index, bytes } => {
+                    self.store_chunk(slot, index, bytes);
+                }
+                Output::SnapshotDone { id, chunks } => self.end_snapshot(id, chunks),
+                Output::Truncate { upto, snapshot } => self.truncate = Some((upto, snapshot)),
+                Output::LoadChunk { id, index } => self.load_chunk(id, index),
                 Output::Note(note) => self.note(&note),
                 Output::Halt { reason } => return Err(reason.into()),
             }
@@ -209,15 +232,32 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         // Words first: the peers' disks work while this one does.
         self.peers.flush();
         self.callers.flush();
-        if let Some(ballot) = promised {
-            self.log.promise(ballot).map_err(disk("promised to"))?;
-            self.inputs.push(Input::Promised { ballot });
-        }
+        self.change_superblock()?;
         for (first, upto) in loads {
             let entries = self.log.load(first, upto).map_err(disk("read"))?;
             self.inputs.push(Input::Loaded { first, entries });
         }
         self.sync_appended()
+    }
+
+    /// Promises, or begins to truncate: one after another (rule 4).
+    fn change_superblock(&mut self) -> Result<(), HostError> {
+        if self.truncating {
+            return Ok(());
+        }
+        if let Some(ballot) = self.promise.take() {
+            self.log.promise(ballot).map_err(disk("promised to"))?;
+            self.inputs.push(Input::Promised { ballot });
+        }
+        if let Some((upto, snapshot)) = self.truncate.take() {
+            let begun = self.log.begin_truncate(upto, snapshot);
+            if let Some(truncation) = begun.map_err(disk("truncated"))? {
+                // If its thread is gone, that is the last event, and the server stops.
+                self.snapshots.begin(Job::Truncate(truncation));
+                self.truncating = true;
+            }
+        }
+        Ok(())
     }
 
     /// Syncs what was appended, unless a sync is on its way: then its end begins the next, and all
@@ -278,6 +318,8 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
     /// Takes everything that is ready, without waiting.
     fn take_ready(&mut self) -> Result<(), HostError> {
         self.take_synced()?;
+        self.take_snapshots()?;
+        self.take_space();
         self.take_told();
         self.callers.flush();
         self.take_due()
@@ -329,7 +371,6 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 }
             }
         }
-        let has_room = self.from_callers.is_empty() || self.log.has_room();
         for told in self.from_callers.drain(..) {
             match told {
                 FromCaller::Open(conn, replies) => self.callers.open(conn, replies),
@@ -337,10 +378,10 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                     if !self.callers.asked(tag) {
                         continue;
                     }
-                    if has_room || request.ask.is_read() {
+                    if self.space == Space::Enough || !is_new_work(&request.ask) {
                         self.inputs.push(Input::Request { tag, request });
                     } else {
-                        let reply = Reply::Failed(Failure::Busy);
+                        let reply = Reply::Failed(Failure::DiskFull);
                         self.callers.deliver(tag, reply);
                     }
                 }
@@ -376,9 +417,15 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         let wakes = [self.node.wake_at(), trailing, self.leaving];
         let wake_at = wakes.into_iter().flatten().min();
         let wake_at = wake_at.unwrap_or(Timestamp::MAX);
-        let Self { syncer, inbox, .. } = self;
+        let Self {
+            syncer,
+            snapshots,
+            inbox,
+            ..
+        } = self;
         select! { biased;
             () = syncer.ended() => {}
+            event = snapshots.ended() => self.event = Some(event),
             told = inbox.peers.recv() => match told {
                 Some(told) => self.from_peers.push(told),
                 // Every door is gone: nobody can want anything any more.

@@ -9,7 +9,8 @@
 //!  peers, callers ──> Door (bounded) ──> Host ──> Node::step
 //!                                         ├──> Peers    one write to each peer a round
 //!                                         ├──> Replies  one write to each connection a round
-//!                                         └──> Log      append, seal, sync ──> Durable ──> Node::step
+//!                                         ├──> Log      append, seal, sync ──> Durable ──> Node::step
+//!                                         └──> Keeper   snapshots, truncation, on their own thread
 //! ```
 
 mod callers;
@@ -17,11 +18,12 @@ pub mod door;
 pub mod host;
 pub mod log;
 pub mod peers;
+mod snapshots;
 mod syncer;
 
 pub use door::{Conn, Door, Full, Replies, Stopped};
 pub use host::{Host, HostError, Options, Status, Steps};
-pub use log::{Appended, Group, Log};
+pub use log::{Appended, Group, Keeper, Kept, Log, NoKeeper};
 pub use peers::Peers;
 pub use syncer::SyncMode;
 

@@ -1,9 +1,11 @@
 //! What the host needs of a write-ahead log.
 
+use bytes::Bytes;
 use std::io;
 use std::time::Duration;
 use tenure_core::entry::Entry;
-use tenure_core::ids::{Ballot, RecordNo, Slot};
+use tenure_core::ids::{Ballot, RecordNo, Slot, SnapshotId};
+use tenure_core::node::input::Space;
 use tenure_core::replica::record::Record;
 
 /// A write-ahead log with its superblock.
@@ -14,6 +16,8 @@ use tenure_core::replica::record::Record;
 pub trait Log: Send + 'static {
     /// What [`Log::seal`] closed, and is to be synced.
     type Group: Group;
+    /// What keeps the snapshots: [`NoKeeper`] if nothing does.
+    type Keeper: Keeper;
 
     /// Adds a record to the open group. `number` is one more than the last. `Appended::GroupFull`
     /// if it was not added, because the group must be sealed and synced first; an empty group has
@@ -25,9 +29,35 @@ pub trait Log: Send + 'static {
     fn append(&mut self, number: RecordNo, record: &Record) -> io::Result<Appended>;
 
     /// Whether new work can be taken. While not, callers are refused, and what room is left is for
-    /// the work that has begun.
-    fn has_room(&mut self) -> bool {
-        true
+    /// the work that has begun. Asked again and again.
+    fn space(&mut self) -> Space {
+        Space::Enough
+    }
+
+    /// What keeps the snapshots; asked for once. It goes to a thread of its own.
+    fn keeper(&mut self) -> Option<Self::Keeper> {
+        None
+    }
+
+    /// Begins to forget what the log holds up to slot `upto`, for which `snapshot` stands, which is
+    /// durable: what comes back is done by the keeper, and then handed to [`Log::end_truncate`]. Until
+    /// then no promise is asked for. Nothing if there is nothing to forget.
+    ///
+    /// # Errors
+    ///
+    /// The disk is broken.
+    fn begin_truncate(
+        &mut self,
+        upto: Slot,
+        snapshot: SnapshotId,
+    ) -> io::Result<Option<<Self::Keeper as Keeper>::Truncation>> {
+        let _ = (upto, snapshot);
+        Ok(None)
+    }
+
+    /// Takes note that the keeper has done it.
+    fn end_truncate(&mut self, truncation: <Self::Keeper as Keeper>::Truncation) {
+        drop(truncation);
     }
 
     /// Closes the open group, also one without records: that is the trailing seal of rule 12. What
@@ -52,6 +82,75 @@ pub trait Log: Send + 'static {
     ///
     /// The disk is broken, or the log is damaged here.
     fn load(&mut self, from: Slot, upto: Slot) -> io::Result<Vec<Entry>>;
+}
+
+/// Keeps snapshots, and removes from the log what they stand for. It may take its time.
+///
+/// An error stops the server, but for that of [`Keeper::load`].
+pub trait Keeper: Send + 'static {
+    /// A part of the log that is to go.
+    type Truncation: Send + 'static;
+
+    /// Adds a chunk to the snapshot under construction; the first one begins it, and drops another.
+    ///
+    /// # Errors
+    ///
+    /// The disk is broken. (A full one is said by [`Keeper::done`].)
+    fn chunk(&mut self, slot: Slot, index: u32, bytes: &Bytes) -> io::Result<()>;
+
+    /// Makes the snapshot under construction durable, with its name.
+    ///
+    /// # Errors
+    ///
+    /// The disk is broken.
+    fn done(&mut self, id: SnapshotId, chunks: u32) -> io::Result<Kept>;
+
+    /// A chunk of a durable snapshot; none if that is gone, or has no such chunk.
+    ///
+    /// # Errors
+    ///
+    /// It can't be read. The server goes on.
+    fn load(&mut self, id: SnapshotId, index: u32) -> io::Result<Option<Bytes>>;
+
+    /// Removes a part of the log. It survives a crash when this returns, and not before.
+    ///
+    /// # Errors
+    ///
+    /// The disk is broken.
+    fn truncate(&mut self, truncation: &mut Self::Truncation) -> io::Result<()>;
+}
+
+/// What became of a snapshot.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Kept {
+    /// It survives a crash.
+    Durable,
+    /// It was not kept: why.
+    GivenUp(String),
+}
+
+/// Of a log without snapshots: there is none.
+#[derive(Clone, Copy, Debug)]
+pub enum NoKeeper {}
+
+impl Keeper for NoKeeper {
+    type Truncation = Self;
+
+    fn chunk(&mut self, _: Slot, _: u32, _: &Bytes) -> io::Result<()> {
+        match *self {}
+    }
+
+    fn done(&mut self, _: SnapshotId, _: u32) -> io::Result<Kept> {
+        match *self {}
+    }
+
+    fn load(&mut self, _: SnapshotId, _: u32) -> io::Result<Option<Bytes>> {
+        match *self {}
+    }
+
+    fn truncate(&mut self, _: &mut Self) -> io::Result<()> {
+        match *self {}
+    }
 }
 
 /// What [`Log::append`] did.

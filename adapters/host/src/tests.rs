@@ -1,7 +1,10 @@
 //! The loop against a scripted node, a scripted disk and real time.
 
+mod keeping;
+
 use crate::{
-    Appended, Conn, Door, Group, Host, HostError, Log, Options, Peers, Replies, Steps, SyncMode,
+    Appended, Conn, Door, Group, Host, HostError, Log, NoKeeper, Options, Peers, Replies, Steps,
+    SyncMode,
 };
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +14,7 @@ use std::time::Duration;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, NodeId, RecordNo, SessionId, Slot, ZoneId};
 use tenure_core::machine::command::Client;
-use tenure_core::node::input::{Ask, Input, Request};
+use tenure_core::node::input::{Ask, Input, Request, Space};
 use tenure_core::node::output::{Failure, Halt, Output, Reply};
 use tenure_core::replica::message::Message;
 use tenure_core::replica::record::Record;
@@ -97,10 +100,10 @@ impl Steps for Script {
                 out.push(Output::Promise { ballot });
             }
             Input::Flush => self.events.add("flush"),
+            Input::Space { space } => self.events.add(format!("space {space:?}")),
             Input::Tick
             | Input::Peer { .. }
             | Input::Loaded { .. }
-            | Input::Space { .. }
             | Input::ChunkStored { .. }
             | Input::HandOver { .. }
             | Input::Stop
@@ -132,6 +135,7 @@ struct Written {
 
 impl Log for Disk {
     type Group = Written;
+    type Keeper = NoKeeper;
 
     fn append(&mut self, number: RecordNo, _: &Record) -> io::Result<Appended> {
         if self.open == self.open_max {
@@ -142,8 +146,12 @@ impl Log for Disk {
         Ok(Appended::Yes)
     }
 
-    fn has_room(&mut self) -> bool {
-        self.has_room.load(Ordering::Relaxed)
+    fn space(&mut self) -> Space {
+        if self.has_room.load(Ordering::Relaxed) {
+            Space::Enough
+        } else {
+            Space::Low
+        }
     }
 
     fn seal(&mut self) -> io::Result<Written> {
@@ -192,8 +200,11 @@ impl Peers for Words {
 struct Ears(Events);
 
 impl Replies for Ears {
-    fn deliver(&mut self, request: u64, _: Reply) {
-        self.0.add(format!("reply {request}"));
+    fn deliver(&mut self, request: u64, reply: Reply) {
+        match reply {
+            Reply::Failed(Failure::DiskFull) => self.0.add(format!("reply {request} DiskFull")),
+            _ => self.0.add(format!("reply {request}")),
+        }
     }
 
     fn flush(&mut self) {
@@ -230,6 +241,7 @@ fn start(sync: SyncMode, gated: bool, halts: bool) -> Rig {
     let me = NodeId::new(1);
     let words = Words(events.clone());
     let host = Host::new(node, log, words, inbox, Options { me, sync });
+
     Rig {
         events,
         door,
@@ -252,6 +264,17 @@ fn request() -> Request {
         ask: Ask::KeepAlive {
             session: SessionId::new(1),
         },
+    }
+}
+
+/// What asks for more than was granted before.
+fn new_work() -> Request {
+    Request {
+        ask: Ask::OpenSession {
+            ttl_ms: 1000,
+            identifier: Vec::new().into(),
+        },
+        ..request()
     }
 }
 
@@ -352,16 +375,21 @@ fn a_disk_without_room_takes_no_new_work() {
         let rig = start(SyncMode::Inline, false, false);
         let conn = caller(&rig).await;
         rig.has_room.store(false, Ordering::Relaxed);
-        conn.request(1, request()).expect("there is room");
-        rig.events.wait_for("reply 1", 1).await;
+        conn.request(1, new_work()).expect("there is room");
+        rig.events.wait_for("reply 1 DiskFull", 1).await;
         assert_eq!(rig.events.count("append 1"), 0);
         conn.request(2, read()).expect("there is room");
         rig.events.wait_for("reply 2", 1).await;
         assert_eq!(rig.events.count("append 1"), 1, "a read is let through");
-        rig.has_room.store(true, Ordering::Relaxed);
         conn.request(3, request()).expect("there is room");
         rig.events.wait_for("reply 3", 1).await;
-        assert_eq!(rig.events.count("append 2"), 1);
+        assert_eq!(rig.events.count("append 2"), 1, "and what was begun");
+        assert_eq!(rig.events.count("space Low"), 1, "the node is told once");
+        rig.has_room.store(true, Ordering::Relaxed);
+        conn.request(4, new_work()).expect("there is room");
+        rig.events.wait_for("reply 4", 1).await;
+        assert_eq!(rig.events.count("append 3"), 1);
+        assert_eq!(rig.events.count("space Enough"), 1);
     });
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         codes::NO_SUCH_TICKET | codes::UNKNOWN_ZONE | codes::NOT_FOUND => StatusCode::NOT_FOUND,
         codes::SESSION_GONE => StatusCode::GONE,
         codes::SESSION_BUSY | codes::QUOTA | codes::BUSY => StatusCode::TOO_MANY_REQUESTS,
-        codes::NO_QUORUM => StatusCode::SERVICE_UNAVAILABLE,
+        codes::NO_QUORUM | codes::DISK_FULL => StatusCode::SERVICE_UNAVAILABLE,
         codes::BAD_PROOF | codes::UNPROVED_SESSION => StatusCode::FORBIDDEN,
         codes::FENCE_MISMATCH => StatusCode::PRECONDITION_FAILED,
         codes::METHOD_NOT_ALLOWED => StatusCode::METHOD_NOT_ALLOWED,

@@ -1,5 +1,6 @@
 //! From a configuration to a running server.
 
+mod boot;
 pub mod key;
 mod log;
 mod server;

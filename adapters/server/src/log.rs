@@ -1,44 +1,104 @@
 //! The host's log, in files: the disk knows nothing of the host, nor the host of files.
 
+use bytes::Bytes;
 use std::io;
 use tenure_core::entry::Entry;
-use tenure_core::ids::{Ballot, RecordNo, Slot};
+use tenure_core::ids::{Ballot, RecordNo, Slot, SnapshotId};
+use tenure_core::node::input::Space;
 use tenure_core::replica::record::Record;
 use tenure_core::wal::writer::AppendError;
-use tenure_disk::{Disk, DiskError, Sealed, Space};
-use tenure_host::{Appended, Group, Log};
+use tenure_disk::{Disk, DiskError, Sealed, Truncation};
+use tenure_host::{Appended, Group, Keeper, Kept, Log};
 
-/// The log in a data directory.
-pub(crate) struct FileLog(pub(crate) Disk);
+/// The log in a data directory, and what keeps its snapshots, until the host takes that.
+pub(crate) struct FileLog {
+    disk: Disk,
+    keeper: Option<FileKeeper>,
+}
+
+impl FileLog {
+    pub(crate) const fn new(disk: Disk, keeper: tenure_disk::Keeper) -> Self {
+        Self {
+            disk,
+            keeper: Some(FileKeeper(keeper)),
+        }
+    }
+}
+
+/// The snapshots in a data directory.
+pub(crate) struct FileKeeper(tenure_disk::Keeper);
 
 /// A group that was stored.
 pub(crate) struct FileGroup(Sealed);
 
 impl Log for FileLog {
     type Group = FileGroup;
+    type Keeper = FileKeeper;
 
     fn append(&mut self, number: RecordNo, record: &Record) -> io::Result<Appended> {
-        match self.0.append(number, record) {
+        match self.disk.append(number, record) {
             Ok(()) => Ok(Appended::Yes),
             Err(DiskError::Append(AppendError::Full)) => Ok(Appended::GroupFull),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn has_room(&mut self) -> bool {
-        self.0.space() == Space::Enough
+    fn space(&mut self) -> Space {
+        match self.disk.space() {
+            tenure_disk::Space::Enough => Space::Enough,
+            tenure_disk::Space::Low => Space::Low,
+        }
+    }
+
+    fn keeper(&mut self) -> Option<FileKeeper> {
+        self.keeper.take()
+    }
+
+    fn begin_truncate(
+        &mut self,
+        upto: Slot,
+        snapshot: SnapshotId,
+    ) -> io::Result<Option<Truncation>> {
+        Ok(self.disk.begin_truncate(upto, snapshot)?)
+    }
+
+    fn end_truncate(&mut self, truncation: Truncation) {
+        self.disk.end_truncate(truncation);
     }
 
     fn seal(&mut self) -> io::Result<FileGroup> {
-        Ok(FileGroup(self.0.seal()?))
+        Ok(FileGroup(self.disk.seal()?))
     }
 
     fn promise(&mut self, ballot: Ballot) -> io::Result<()> {
-        Ok(self.0.promise(ballot)?)
+        Ok(self.disk.promise(ballot)?)
     }
 
     fn load(&mut self, from: Slot, upto: Slot) -> io::Result<Vec<Entry>> {
-        Ok(self.0.load(from, upto)?)
+        Ok(self.disk.load(from, upto)?)
+    }
+}
+
+impl Keeper for FileKeeper {
+    type Truncation = Truncation;
+
+    fn chunk(&mut self, slot: Slot, index: u32, bytes: &Bytes) -> io::Result<()> {
+        Ok(self.0.chunk(slot, index, bytes)?)
+    }
+
+    fn done(&mut self, id: SnapshotId, chunks: u32) -> io::Result<Kept> {
+        Ok(match self.0.done(id, chunks)? {
+            tenure_disk::Kept::Durable => Kept::Durable,
+            tenure_disk::Kept::GivenUp(why) => Kept::GivenUp(why),
+        })
+    }
+
+    fn load(&mut self, id: SnapshotId, index: u32) -> io::Result<Option<Bytes>> {
+        Ok(self.0.load(id, index)?)
+    }
+
+    fn truncate(&mut self, truncation: &mut Truncation) -> io::Result<()> {
+        Ok(self.0.truncate(truncation)?)
     }
 }
 

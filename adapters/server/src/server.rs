@@ -1,5 +1,6 @@
 //! A running server: everything put together.
 
+use crate::boot::{self, Opened};
 use crate::key::{self, KeyError};
 use crate::log::FileLog;
 use crate::settings::Settings;
@@ -11,9 +12,8 @@ use std::sync::Arc;
 use tenure_core::config::{Config, FormError, Shared};
 use tenure_core::ids::{Fence, Seed};
 use tenure_core::node::{Node, Secrets};
-use tenure_core::replica::record::Recovered;
 use tenure_core::wire::peer::Doorman;
-use tenure_disk::{Counting, Disk, DiskError, Owner};
+use tenure_disk::{Counting, Disk, DiskError};
 use tenure_host::{Door, Host, HostError, Options, Status, SyncMode};
 use tenure_rt::net::{Listener, resolve};
 use tenure_rt::sync::watch;
@@ -78,7 +78,15 @@ impl Server {
         let for_peers = listen("peers", &member.peer).await?;
         let for_clients = listen("native clients", &member.client).await?;
         let for_web = listen_with("HTTP", &member.http, Web::listen).await?;
-        let (disk, recovered) = open(settings)?;
+        let seed = getrandom::u64().map_err(|error| StartError::System(error.into()))?;
+        let seed = Seed::new(seed);
+        let opened = boot::open(settings, seed)?;
+        let Opened {
+            disk,
+            keeper,
+            recovered,
+            restored,
+        } = opened;
         let token_key = key::load(&settings.token_key)?;
 
         let (door, inbox) = Door::new();
@@ -99,9 +107,9 @@ impl Server {
         let node = Node::boot(
             config.clone(),
             recovered,
-            None,
+            restored,
             &Secrets { token_key },
-            Seed::new(getrandom::u64().map_err(|error| StartError::System(error.into()))?),
+            seed,
             Fence::new(clock::since_1970().as_secs() << 20),
             clock::now(),
         );
@@ -110,7 +118,7 @@ impl Server {
             sync: SyncMode::Adaptive,
         };
         let counting = disk.counting();
-        let host = Host::new(node, FileLog(disk), mesh, inbox, options);
+        let host = Host::new(node, FileLog::new(disk, keeper), mesh, inbox, options);
         Ok(Self {
             host,
             door,
@@ -167,20 +175,6 @@ async fn listen_with<T, F: Future<Output = io::Result<T>>>(
     })
 }
 
-fn open(settings: &Settings) -> Result<(Disk, Recovered), StartError> {
-    let owner = Owner {
-        cluster: settings.config.cluster(),
-        node: settings.config.me(),
-    };
-    let dir = &settings.data;
-    if !Disk::is_formatted(dir) {
-        let options = tenure_disk::Options::default();
-        let genesis = settings.config.shared().encode();
-        Disk::format(dir, owner, genesis, &options).map_err(data_error)?;
-    }
-    Disk::open(dir, owner, tenure_disk::Options::default()).map_err(data_error)
-}
-
 /// What the cluster began with, as the data directory remembers it: it outranks the file, which may
 /// have been edited since (rule 36).
 fn begun(disk: &Disk, settings: &Settings) -> Result<Config, StartError> {
@@ -205,27 +199,4 @@ fn begun(disk: &Disk, settings: &Settings) -> Result<Config, StartError> {
         error: error.into(),
     })?;
     Ok(config)
-}
-
-fn data_error(error: DiskError) -> StartError {
-    match error {
-        DiskError::InUse { .. } => StartError::DataInUse(error),
-        DiskError::OtherCluster { .. } | DiskError::OtherNode { .. } => {
-            StartError::WrongData(error)
-        }
-        DiskError::NotFormatted { .. }
-        | DiskError::AlreadyFormatted { .. }
-        | DiskError::SuperblockMissing { .. }
-        | DiskError::Superblock { .. }
-        | DiskError::SnapshotMissing { .. }
-        | DiskError::SnapshotDamaged { .. }
-        | DiskError::SnapshotRefused { .. }
-        | DiskError::Damaged { .. }
-        | DiskError::Full { .. }
-        | DiskError::Append(_)
-        | DiskError::NotSynced
-        | DiskError::SuperblockAway
-        | DiskError::Failed
-        | DiskError::Io { .. } => StartError::Disk(error),
-    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, RecordNo, Slot};
 use tenure_core::replica::record::Record;
-use tenure_host::{Appended, Group, Log};
+use tenure_host::{Appended, Group, Log, NoKeeper};
 use tenure_rt::net::{Listener, Stream};
 use tenure_rt::{block_on, clock};
 
@@ -26,6 +26,7 @@ impl Group for Nothing {
 
 impl Log for NoLog {
     type Group = Nothing;
+    type Keeper = NoKeeper;
     fn append(&mut self, _: RecordNo, _: &Record) -> io::Result<Appended> {
         Ok(Appended::Yes)
     }

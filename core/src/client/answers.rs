@@ -222,6 +222,7 @@ impl Client {
 /// Refusals that another try, or another server, may not meet: the client tries by itself.
 const fn is_for_now(code: u16) -> bool {
     code == codes::BUSY.number
+        || code == codes::DISK_FULL.number
         || code == codes::NO_QUORUM.number
         || code == codes::OUTCOME_UNKNOWN.number
         || code == codes::SESSION_BUSY.number

@@ -210,6 +210,10 @@ pub enum Failure {
     /// A queue is full; nothing was changed.
     #[error("the server is busy; nothing was changed")]
     Busy,
+    /// The disk of this server is full: new work is refused, and what was granted goes on. Nothing was
+    /// changed.
+    #[error("the disk of this server is full; nothing was changed")]
+    DiskFull,
     /// No leader or no quorum in time; nothing was changed.
     #[error("no quorum serves; nothing was changed")]
     NoQuorum,

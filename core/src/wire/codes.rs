@@ -120,6 +120,8 @@ codes! {
     BAD_PROOF = 204 "bad-proof" lasting NotApplied,
     /// Out of bounds, found by the server.
     INVALID = 205 "invalid" lasting NotApplied,
+    /// The disk of the server is full. Another one may have room.
+    DISK_FULL = 206 "disk-full" retryable NotApplied,
 
     /// An execute command that this server does not know.
     INVALID_COMMAND = 301 "invalid-command" lasting NotApplied,
@@ -176,6 +178,7 @@ pub const fn of_refusal(refusal: &Refusal) -> Code {
 pub const fn of_failure(failure: &Failure) -> Code {
     match failure {
         Failure::Busy => BUSY,
+        Failure::DiskFull => DISK_FULL,
         Failure::NoQuorum => NO_QUORUM,
         Failure::Unknown => OUTCOME_UNKNOWN,
         Failure::BadProof => BAD_PROOF,

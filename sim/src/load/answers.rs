@@ -271,7 +271,7 @@ impl Client {
                 docket.broken("a right request is taken", detail);
                 return;
             }
-            Failure::Busy => scene.marks.hit(Mark::AnsweredBusy),
+            Failure::Busy | Failure::DiskFull => scene.marks.hit(Mark::AnsweredBusy),
             Failure::NoQuorum => scene.marks.hit(Mark::AnsweredNoQuorum),
             Failure::Unknown => scene.marks.hit(Mark::AnsweredUnknown),
         }

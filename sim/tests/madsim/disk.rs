@@ -17,7 +17,7 @@ use tenure_core::wal::recovery::{Floor, Recovery, Verdict};
 use tenure_core::wal::superblock::{self, COPIES, COPY_BYTES, COPY_STRIDE, Durable, Pending};
 use tenure_core::wal::writer::{AppendError, Writer};
 use tenure_core::wal::{ATOM_BYTES, Identity, Sizes};
-use tenure_host::{Appended, Group, Log};
+use tenure_host::{Appended, Group, Log, NoKeeper};
 
 /// Small, so that a run fills several segments.
 const SIZES: Sizes = Sizes::new(64 << 10, 128 << 10);
@@ -279,6 +279,7 @@ fn recover(image: &mut Image, durable: &Durable) -> (Recovered, Writer, Verdict)
 
 impl Log for SimLog {
     type Group = Stored;
+    type Keeper = NoKeeper;
 
     fn append(&mut self, number: RecordNo, record: &Record) -> io::Result<Appended> {
         match self.writer.append(number, record) {

@@ -241,6 +241,7 @@ fn where_the_log_says_nothing_the_outcome_is_told_as_it_is() {
     test(async {
         let failures = [
             (Failure::Busy, 429, "busy", "not_applied", true),
+            (Failure::DiskFull, 503, "disk-full", "not_applied", true),
             (Failure::NoQuorum, 503, "no-quorum", "not_applied", true),
             (Failure::Unknown, 500, "outcome-unknown", "unknown", false),
         ];

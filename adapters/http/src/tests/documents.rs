@@ -208,6 +208,7 @@ fn every_refusal_and_failure_has_the_status_that_the_manual_says() {
     }
     let failures = [
         Failure::Busy,
+        Failure::DiskFull,
         Failure::NoQuorum,
         Failure::Unknown,
         Failure::BadProof,

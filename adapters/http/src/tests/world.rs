@@ -18,7 +18,7 @@ use tenure_core::node::{Node, Secrets};
 use tenure_core::replica::message::Message;
 use tenure_core::replica::record::{Record, Recovered};
 use tenure_core::time::Timestamp;
-use tenure_host::{Appended, Door, Group, Host, Log, Options, Peers, Steps, SyncMode};
+use tenure_host::{Appended, Door, Group, Host, Log, NoKeeper, Options, Peers, Steps, SyncMode};
 use tenure_rt::{block_on, clock, spawn};
 use tower::ServiceExt;
 
@@ -30,6 +30,7 @@ struct Nothing;
 
 impl Log for Memory {
     type Group = Nothing;
+    type Keeper = NoKeeper;
 
     fn append(&mut self, _: RecordNo, record: &Record) -> io::Result<Appended> {
         match record.clone() {

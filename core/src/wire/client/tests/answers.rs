@@ -122,6 +122,7 @@ fn refusals() -> Vec<(&'static str, &'static str, Reply)> {
         ("quota", "open_session", no(Refusal::Quota { what: Table::Sessions })),
         ("invalid_in_log", "renew", no(Refusal::Invalid { what: "the ttl is too short" })),
         ("busy", "query", Reply::Failed(Failure::Busy)),
+        ("disk_full", "set_lock", Reply::Failed(Failure::DiskFull)),
         ("no_quorum", "set_lock", Reply::Failed(Failure::NoQuorum)),
         ("unknown", "set_lock", Reply::Failed(Failure::Unknown)),
         ("bad_proof", "unlock", Reply::Failed(Failure::BadProof)),

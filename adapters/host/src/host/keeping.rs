@@ -1,0 +1,100 @@
+//! The loop's dealings with the disk beside the log: snapshots, truncation, room.
+
+use super::{Host, HostError, Steps, disk};
+use crate::log::{Kept, Log};
+use crate::peers::Peers;
+use crate::snapshots::{Event, Job};
+use bytes::Bytes;
+use tenure_core::ids::{Slot, SnapshotId};
+use tenure_core::node::input::{Ask, Input, Space};
+
+impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
+    /// Hands a chunk on. One that can't be is dropped, and with it its snapshot: the end will tell.
+    pub(super) fn store_chunk(&mut self, slot: Slot, index: u32, bytes: Bytes) {
+        if !self.snapshots.begin(Job::Chunk(slot, index, bytes)) {
+            self.inputs.push(Input::ChunkStored { slot, index });
+        }
+    }
+
+    pub(super) fn end_snapshot(&mut self, id: SnapshotId, chunks: u32) {
+        if !self.snapshots.begin(Job::Done(id, chunks)) {
+            self.inputs.push(Input::SnapshotFailed { id });
+        }
+    }
+
+    pub(super) fn load_chunk(&mut self, id: SnapshotId, index: u32) {
+        if !self.snapshots.begin(Job::Load(id, index)) {
+            let bytes = None;
+            self.inputs.push(Input::ChunkLoaded { id, index, bytes });
+        }
+    }
+
+    /// Takes what ended on the thread that keeps snapshots.
+    pub(super) fn take_snapshots(&mut self) -> Result<(), HostError> {
+        while let Some(event) = self.event.take().or_else(|| self.snapshots.take_event()) {
+            match event {
+                Event::Stored(slot, index) => {
+                    self.inputs.push(Input::ChunkStored { slot, index });
+                }
+                Event::Kept(id, Kept::Durable) => {
+                    tracing::info!(%id, "a snapshot is durable");
+                    self.inputs.push(Input::SnapshotDurable { id });
+                }
+                Event::Kept(id, Kept::GivenUp(why)) => {
+                    tracing::warn!(%id, %why, "a snapshot was given up; the next one is tried");
+                    self.inputs.push(Input::SnapshotFailed { id });
+                }
+                Event::Loaded(id, index, loaded) => {
+                    let bytes = loaded.unwrap_or_else(|error| {
+                        tracing::error!(%id, index, %error, "a snapshot can't be read for a peer");
+                        None
+                    });
+                    self.inputs.push(Input::ChunkLoaded { id, index, bytes });
+                }
+                Event::Truncated(truncation) => {
+                    self.log.end_truncate(truncation);
+                    self.truncating = false;
+                    self.change_superblock()?;
+                }
+                Event::Failed(doing, error) => return Err(disk(doing)(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the room on the disk, and tells the node what changed.
+    pub(super) fn take_space(&mut self) {
+        let space = self.log.space();
+        if space == self.space {
+            return;
+        }
+        self.space = space;
+        match space {
+            Space::Enough => tracing::info!("there is room on the disk again"),
+            Space::Low => tracing::error!(
+                "the disk is full: new work is refused, and what was granted goes on while the \
+                 emergency segment lasts; make room"
+            ),
+        }
+        self.inputs.push(Input::Space { space });
+    }
+}
+
+/// Whether it asks for more than what was granted before: that is refused while the disk is low. The
+/// room that is left is for what was begun: its renewals and its end.
+pub(super) const fn is_new_work(ask: &Ask) -> bool {
+    match ask {
+        Ask::Acquire(_) | Ask::OpenSession { .. } => true,
+        // The operator may want to take this server out.
+        Ask::Admin(_)
+        | Ask::Release(_)
+        | Ask::Renew { .. }
+        | Ask::Cancel { .. }
+        | Ask::Resume { .. }
+        | Ask::KeepAlive { .. }
+        | Ask::CloseSession { .. }
+        | Ask::Inspect { .. }
+        | Ask::List { .. }
+        | Ask::Servers => false,
+    }
+}
