@@ -25,8 +25,10 @@ pub use proof::Secrets;
 
 use crate::config::Config;
 use crate::ids::{Ballot, Boot, Fence, NodeId, Seed, Slot};
+use crate::machine;
 use crate::machine::Machine;
 use crate::machine::codec;
+pub use crate::replica::Window;
 use crate::replica::record::Recovered;
 use crate::replica::{Effect, Replica};
 use crate::time::{Stamp, Timestamp};
@@ -40,7 +42,7 @@ use output::{Halt, Note, Output};
 use pending::Pending;
 use proof::Proofs;
 use reads::Reads;
-use snapshots::{Restored, Snapshots};
+use snapshots::{Part, Restored, Snapshots};
 
 /// While anything has a deadline, an entry carries a stamp at least this often (rule 19): what a
 /// change of leader can lose of agreed time is bounded by it.
@@ -61,7 +63,21 @@ pub struct Node {
     snapshots: Snapshots,
     proofs: Proofs,
     effects: Vec<Effect>,
+    limits: Limits,
+    /// Of the machine's hash indexes.
+    seed: Seed,
     halted: bool,
+}
+
+/// What a server bounds by numbers that the simulator makes tiny.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Of the machine. All servers of a cluster have the same, or they would disagree.
+    pub machine: machine::Limits,
+    /// Of decided entries in memory.
+    pub window: Window,
+    /// Of what peers get that catch up.
+    pub budget: Budget,
 }
 
 /// What a server knows at this moment: true once, perhaps not now.
@@ -132,21 +148,38 @@ impl Node {
             snapshots = Snapshots::new(Some(id));
             machine = found;
         }
+        let decided = replica.decided();
         Self {
             replica,
             machine,
             hold,
             pending: Pending::new(config.me(), boot),
             reads: Reads::new(boot),
-            loads: Loads::new(Budget::default(), now),
+            loads: Loads::new(Budget::default(), decided, now),
             snapshots,
             proofs: Proofs::new(secrets),
             effects: Vec::new(),
+            limits: Limits::default(),
+            seed,
             halted: false,
             config,
             boot,
             now,
         }
+    }
+
+    /// With other limits than those of `limits.rs`, before its first step. Its snapshot, if it has
+    /// one, was restored with them.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        if self.replica.snapshot().is_none() {
+            let genesis = self.config.shared().clone();
+            self.machine = Machine::configured(limits.machine, self.seed).in_cluster(genesis);
+        }
+        self.replica.bound_window(limits.window);
+        self.loads = Loads::new(limits.budget, self.replica.decided(), self.now);
+        self.limits = limits;
+        self
     }
 
     /// Takes one input at `now` and appends what is to be done to `out`. Cannot fail, and never
@@ -168,7 +201,8 @@ impl Node {
         let replica = self.replica.wake_at();
         let pending = self.pending.wake_at().unwrap_or(Timestamp::MAX);
         let reads = self.reads.wake_at().unwrap_or(Timestamp::MAX);
-        let disk = self.loads.wake_at().unwrap_or(Timestamp::MAX);
+        let disk = [self.loads.wake_at(), self.snapshots.wake_at()];
+        let disk = disk.into_iter().flatten().min().unwrap_or(Timestamp::MAX);
         let wake = replica.min(pending).min(reads).min(disk);
         let wake = wake.min(self.expiry_wake_at());
         (!self.halted).then_some(wake)
@@ -242,9 +276,9 @@ impl Node {
             }
             Input::Loaded { first, entries } => self.loaded(first, entries, effects, out),
             Input::Space { space } => self.replica.on_space(space),
-            Input::ChunkStored { .. }
-            | Input::SnapshotDurable { .. }
-            | Input::SnapshotFailed { .. } => {}
+            Input::ChunkStored { slot, index } => self.chunk_stored(slot, index, effects),
+            Input::SnapshotDurable { id } => self.snapshot_durable(id, effects, out),
+            Input::SnapshotFailed { id } => self.snapshot_failed(id, out),
             Input::ChunkLoaded { id, index, bytes } => {
                 self.chunk_loaded(id, index, bytes, effects);
             }
@@ -267,6 +301,7 @@ impl Node {
         self.flush_reads(effects);
         self.replica.on_flush(self.now, effects);
         self.settle(effects, out);
+        self.sweep(out);
     }
 
     /// Does what the replica asked for, and applies what was decided, until nothing is left.
@@ -293,9 +328,23 @@ impl Node {
             Effect::Promise { ballot } => out.push(Output::Promise { ballot }),
             Effect::Load { peer, from } => self.loads.want_entries(peer, from),
             Effect::LoadChunk { peer, id, index } => self.loads.want_chunk(peer, id, index),
-            // No machine can be restored from a snapshot yet.
-            Effect::Receive { id, .. } => self.replica.reject_snapshot(id),
-            Effect::Abandon { .. } => {}
+            Effect::Receive {
+                from,
+                id,
+                index,
+                chunks,
+                bytes,
+            } => {
+                let part = Part {
+                    from,
+                    id,
+                    index,
+                    chunks,
+                    bytes,
+                };
+                self.receive(part, out);
+            }
+            Effect::Abandon { id } => self.abandon(id),
             Effect::Refused { numbers, reason } => self.refused(&numbers, reason, out),
             Effect::Unsent { numbers } => self.pending.unsent(&numbers),
             Effect::ReadAt { nonce, slot, stamp } => {

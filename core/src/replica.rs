@@ -40,6 +40,8 @@ pub mod record;
 mod rounds;
 mod transfer;
 
+pub use log::Window;
+
 use crate::config::Config;
 use crate::entry::Entry;
 use crate::ids::{Ballot, Boot, NodeId, RecordNo, Seed, Slot, SnapshotId};
@@ -478,6 +480,11 @@ impl Replica {
     /// The last slot that something was accepted for.
     pub fn accepted(&self) -> Slot {
         self.log.last()
+    }
+
+    /// Keeps another number of decided entries in memory.
+    pub const fn bound_window(&mut self, bounds: Window) {
+        self.log.bound_window(bounds);
     }
 
     /// The decided entry of `slot`, if it is still in memory.

@@ -11,6 +11,7 @@ pub mod once;
 pub mod order;
 pub mod promises;
 pub mod reads;
+pub mod snapshots;
 pub mod votes;
 
 use crate::Nanos;

@@ -2,6 +2,10 @@
 //! is only in a cache. A crash keeps or loses each unsynced sector by itself, which is what tears a
 //! group; one sector of 512 bytes is never half written (rule 12).
 
+mod folder;
+
+pub use folder::{Folder, FolderSync};
+
 use crate::marks::{Mark, Marks};
 use crate::rand::Rand;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +13,8 @@ use tenure_core::wal::ATOM_BYTES;
 
 /// The superblock's file. Segments have their own numbers, from 1.
 pub const SUPERBLOCK: u64 = 0;
+/// Files of snapshots have numbers from here on.
+const UNNAMED: u64 = 1 << 40;
 
 /// One file.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +22,8 @@ struct File {
     cache: Vec<u8>,
     durable: Vec<u8>,
     dirty: BTreeSet<usize>,
+    /// It has no name any more, and a crash may bring that back.
+    removed: bool,
 }
 
 impl File {
@@ -43,10 +51,24 @@ pub enum Fate {
     Mixed,
 }
 
+impl Fate {
+    /// Whether one change that was not synced is there after a crash.
+    fn keeps(self, rand: &mut Rand) -> bool {
+        match self {
+            Self::Lost => false,
+            Self::Kept => true,
+            Self::Mixed => rand.chance(500_000),
+        }
+    }
+}
+
 /// One server's disk.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     files: BTreeMap<u64, File>,
+    unnamed: u64,
+    /// The names of snapshots.
+    pub snapshots: Folder,
 }
 
 impl Disk {
@@ -56,17 +78,46 @@ impl Disk {
             cache: vec![0; len],
             durable: vec![0; len],
             dirty: BTreeSet::new(),
+            removed: false,
         });
+    }
+
+    /// Makes an empty file without a name; gives its number. A crash before it has one loses it.
+    pub fn create_unnamed(&mut self) -> u64 {
+        self.unnamed += 1;
+        let file = UNNAMED + self.unnamed;
+        self.create(file, 0);
+        file
+    }
+
+    /// Stores into the cache, behind what is there.
+    pub fn append(&mut self, file: u64, bytes: &[u8]) {
+        let Some(held) = self.files.get_mut(&file) else {
+            panic!("a host writes only to files that it made");
+        };
+        let offset = held.cache.len();
+        held.cache.resize(offset + bytes.len(), 0);
+        held.durable.resize(offset + bytes.len(), 0);
+        self.write(file, offset, bytes);
+    }
+
+    /// Takes a file's name away. Until the next crash nobody sees it; then it may be there again.
+    pub fn remove(&mut self, file: u64) {
+        if let Some(file) = self.files.get_mut(&file) {
+            file.removed = true;
+        }
     }
 
     /// The numbers of all files.
     pub fn files(&self) -> impl Iterator<Item = u64> + '_ {
-        self.files.keys().copied()
+        let there = self.files.iter().filter(|(_, file)| !file.removed);
+        there.map(|(number, _)| *number)
     }
 
     /// What a process reads.
     pub fn read(&self, file: u64) -> &[u8] {
-        self.files.get(&file).map_or(&[], |file| &file.cache)
+        let held = self.files.get(&file).filter(|file| !file.removed);
+        held.map_or(&[], |file| &file.cache)
     }
 
     /// What is stored for good.
@@ -125,14 +176,21 @@ impl Disk {
 
     /// The power goes. What was not synced has `fate`.
     pub fn crash(&mut self, fate: Fate, rand: &mut Rand, marks: &mut Marks) {
+        self.snapshots.crash(fate, rand, marks);
+        let folder = &self.snapshots;
+        self.files.retain(|number, file| {
+            let was_removed = core::mem::take(&mut file.removed);
+            if *number >= UNNAMED {
+                return folder.knows(*number);
+            }
+            let gone = was_removed && fate.keeps(rand);
+            marks.sometimes(was_removed && !gone, Mark::Undeleted);
+            !gone
+        });
         for file in self.files.values_mut() {
             let (mut kept, mut lost) = (0, 0);
             for sector in std::mem::take(&mut file.dirty) {
-                let keep = match fate {
-                    Fate::Lost => false,
-                    Fate::Kept => true,
-                    Fate::Mixed => rand.chance(500_000),
-                };
+                let keep = fate.keeps(rand);
                 let range = file.sector(sector);
                 if keep {
                     kept += 1;
@@ -169,6 +227,38 @@ mod tests {
         disk.crash(Fate::Lost, &mut Rand::stream(1, "t"), &mut Marks::default());
         assert!(disk.holds(1, 0, &[7; ATOM_BYTES]));
         assert!(disk.holds(1, ATOM_BYTES, &[0; ATOM_BYTES]));
+    }
+
+    #[test]
+    fn a_name_lives_by_itself_until_the_folder_is_synced() {
+        let id = tenure_core::ids::SnapshotId::default();
+        let (mut rand, mut marks) = (Rand::stream(1, "t"), Marks::default());
+        let mut disk = Disk::default();
+        let file = disk.create_unnamed();
+        disk.append(file, &[7; 3]);
+        disk.snapshots.name(id, file);
+        disk.crash(Fate::Lost, &mut rand, &mut marks);
+        assert!(disk.snapshots.names().is_empty() && disk.read(file).is_empty());
+
+        let file = disk.create_unnamed();
+        disk.append(file, &[7; 3]);
+        let sync = disk.begin_sync(file, 0, usize::MAX);
+        disk.end_sync(&sync);
+        disk.snapshots.name(id, file);
+        let sync = disk.snapshots.begin_sync();
+        disk.snapshots.end_sync(&sync);
+        disk.crash(Fate::Lost, &mut rand, &mut marks);
+        assert_eq!(disk.snapshots.image(id), Some(file));
+        assert_eq!(disk.read(file), [7; 3]);
+    }
+
+    #[test]
+    fn what_was_removed_may_be_there_after_a_crash() {
+        let mut disk = written();
+        disk.remove(1);
+        assert!(disk.read(1).is_empty());
+        disk.crash(Fate::Lost, &mut Rand::stream(1, "t"), &mut Marks::default());
+        assert!(!disk.read(1).is_empty());
     }
 
     #[test]

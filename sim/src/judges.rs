@@ -7,6 +7,8 @@ use crate::check::promises::Promises;
 use crate::check::votes::Votes;
 use crate::marks::Marks;
 use crate::server::genesis;
+use tenure_core::ids::SnapshotId;
+use tenure_core::machine::{Limits, Machine};
 
 /// All judges together, and what they found.
 #[derive(Debug)]
@@ -25,14 +27,20 @@ pub struct Judges {
 
 impl Judges {
     /// Judges of a world with so many servers, before anything happened.
-    pub fn new(servers: usize) -> Self {
+    pub fn new(servers: usize, limits: Limits) -> Self {
         Self {
             docket: Docket::default(),
             votes: Votes::new(servers),
             promises: (0..servers).map(|_| Promises::default()).collect(),
-            history: History::new(genesis(servers)),
+            history: History::new(genesis(servers), limits),
             beliefs: Beliefs::default(),
         }
+    }
+
+    /// A server goes on from a snapshot.
+    pub fn on_installed(&mut self, server: usize, id: SnapshotId, machine: &Machine) {
+        let snapshots = &self.history.snapshots;
+        snapshots.on_installed(server, id, machine, &mut self.docket);
     }
 
     /// Reads what is chosen since the last time.

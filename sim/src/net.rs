@@ -38,6 +38,8 @@ pub struct NetKnobs {
     pub under_way_max: usize,
     /// One way is up to so many times as long as another.
     pub asymmetry: u64,
+    /// A chunk of a snapshot has another byte at its end than was sent, and nobody on the way knows.
+    pub corrupt_ppm: u64,
     /// Frames go through the real codec of the wire.
     pub codec: bool,
     /// Of those, one arrives spoiled.
@@ -174,8 +176,23 @@ impl Net {
             arrivals.push((at, frame.clone()));
         }
         let at = self.arrival(now, index, marks);
+        let frame = self.corrupted(frame, marks);
         arrivals.push((at, frame));
         arrivals
+    }
+
+    /// A byte of a chunk is another one when it arrives.
+    fn corrupted(&mut self, mut frame: Frame, marks: &mut Marks) -> Frame {
+        if let Message::SnapshotChunk { bytes, .. } = &mut frame.message
+            && self.rand.chance(self.knobs.corrupt_ppm)
+        {
+            marks.hit(Mark::ChunkCorrupted);
+            let mut changed = bytes.to_vec();
+            let at = self.rand.index(changed.len());
+            changed[at] ^= 1 << self.rand.below(8);
+            *bytes = changed.into();
+        }
+        frame
     }
 
     fn is_lost(&mut self, now: Nanos, index: usize, frame: &Frame, marks: &mut Marks) -> bool {

@@ -1,6 +1,7 @@
 //! What a seed draws: how many servers, which faults, how strong, which load.
 
 mod lists;
+mod snapshots;
 
 use crate::Nanos;
 use crate::load::LoadKnobs;
@@ -9,6 +10,7 @@ use crate::rand::Rand;
 use serde::{Deserialize, Serialize};
 
 pub use lists::{Fault, Wishes};
+pub use snapshots::SnapshotKnobs;
 
 /// A millisecond.
 pub const MS: Nanos = 1_000_000;
@@ -44,6 +46,8 @@ pub enum Scenario {
     Echoes,
     /// No two servers hear each other for longer than a request waits.
     Outage,
+    /// One server after another is down for long while the others truncate their logs.
+    ColdFollower,
     /// One stable graph after another, each of which must get a leader in time, and keep it
     /// (K31, K32).
     Graphs,
@@ -67,6 +71,7 @@ impl Scenario {
         ("black-holes", Self::BlackHoles),
         ("echoes", Self::Echoes),
         ("outage", Self::Outage),
+        ("cold-follower", Self::ColdFollower),
         ("graphs", Self::Graphs),
         ("sleepers", Self::Sleepers),
     ];
@@ -103,6 +108,8 @@ pub struct HostKnobs {
     pub shuffle: bool,
     /// Bytes of a segment of the log.
     pub segment_bytes: u64,
+    /// Snapshots, and what laggards get.
+    pub snapshots: SnapshotKnobs,
 }
 
 /// What the nemesis may do, and how often.
@@ -231,6 +238,7 @@ impl Plan {
                     (Trouble::Mend, 2),
                 ];
                 plan.trouble(700 * MS, &troubles);
+                plan.forgetful();
                 plan.host.shuffle = true;
                 plan.net.drop_ppm = 20_000;
             }
@@ -245,6 +253,7 @@ impl Plan {
                 plan.safety = 40 * SECOND;
                 plan.trouble(6 * SECOND, &[(Trouble::CutAll, 2), (Trouble::Mend, 1)]);
             }
+            Scenario::ColdFollower => plan.cold_follower(&mut rand),
             Scenario::Graphs => plan.stable_graphs(&mut rand),
             Scenario::BlackHoles => {
                 plan.trouble(SECOND, &[(Trouble::BlackHole, 3), (Trouble::Mend, 1)]);
@@ -295,6 +304,7 @@ impl Plan {
                 inputs_max: 64,
                 shuffle: false,
                 segment_bytes: 4096 * rand.range(16, 64),
+                snapshots: SnapshotKnobs::draw(rand),
             },
             nemesis: NemesisKnobs {
                 every: None,
@@ -358,6 +368,7 @@ impl Plan {
         self.net.spoil_ppm = some(1_000, 100_000);
         self.net.under_way_max = some(2, 256) as usize;
         self.net.asymmetry = some(2, 30);
+        self.net.corrupt_ppm = some(1_000, 50_000);
         self.net.delay_mean = rand.log_uniform(20_000, 20 * MS);
     }
 

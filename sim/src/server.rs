@@ -2,6 +2,7 @@
 //! real host does: take all inputs that are ready, step the node, do its outputs.
 
 mod boot;
+mod snapshots;
 mod storage;
 
 use crate::Nanos;
@@ -10,11 +11,12 @@ use crate::disk::Disk;
 use crate::rand::Rand;
 use crate::scenario::HostKnobs;
 use bytes::Bytes;
+use snapshots::{Kept, Snapshots};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use storage::Storage;
 use tenure_core::config::{Config, Member, Shared};
-use tenure_core::ids::{Boot, ClusterId, Fence, NodeId, Seed};
+use tenure_core::ids::{Boot, ClusterId, Fence, NodeId, Seed, SnapshotId};
 use tenure_core::node::input::Input;
 use tenure_core::node::output::Output;
 use tenure_core::node::{Node, Secrets};
@@ -75,6 +77,10 @@ pub struct Process {
     pub node: Node,
     /// The real log on the simulated disk.
     pub storage: Storage,
+    /// Its snapshots on the simulated disk.
+    pub snapshots: Snapshots,
+    /// Which snapshot it was sent a chunk of last, and by whom.
+    pub fetched_from: Option<(SnapshotId, usize)>,
     /// What it will be told.
     pub inbox: VecDeque<Input>,
     /// When it looks at its inbox next.
@@ -87,6 +93,14 @@ impl Process {
     /// Whether something of it is on its way to the disk.
     pub const fn is_storing(&self) -> bool {
         self.storage.is_syncing() || self.storage.is_promising()
+    }
+}
+
+/// The process of a server that serves, apart from its disk.
+fn process_of(life: &mut Life) -> Option<&mut Process> {
+    match life {
+        Life::Up(process) => Some(process),
+        Life::Down | Life::Opening(_) => None,
     }
 }
 
@@ -155,10 +169,7 @@ impl Server {
 
     /// Its process, if it serves.
     pub fn process(&mut self) -> Option<&mut Process> {
-        match &mut self.life {
-            Life::Up(process) => Some(process),
-            Life::Down | Life::Opening(_) => None,
-        }
+        process_of(&mut self.life)
     }
 
     /// Its process, if it serves.
@@ -206,7 +217,8 @@ impl Server {
         delay.saturating_mul(self.sync_factor).max(hangs)
     }
 
-    fn serve(&mut self, now: Nanos, recovered: Recovered, storage: Storage) {
+    fn serve(&mut self, now: Nanos, recovered: Recovered, storage: Storage, kept: Kept) {
+        let (snapshots, restored) = kept;
         let boot = recovered.boot;
         let secrets = Secrets {
             token_key: self.token_key,
@@ -217,16 +229,19 @@ impl Server {
         let node = Node::boot(
             config,
             recovered,
-            None,
+            restored,
             &secrets,
             seed,
             Fence::new(1 << 20),
             local,
         );
+        let node = node.with_limits(self.knobs.snapshots.limits());
         self.life = Life::Up(Box::new(Process {
             boot,
             node,
             storage,
+            snapshots,
+            fetched_from: None,
             inbox: VecDeque::new(),
             run_at: None,
             busy_until: now,

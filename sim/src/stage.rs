@@ -61,6 +61,8 @@ fn knobs() -> HostKnobs {
     knobs.round_mean = 1;
     knobs.inputs_max = 1_000;
     knobs.segment_bytes = 1 << 20;
+    knobs.snapshots.bytes = 1 << 30;
+    knobs.snapshots.window_slots = 4096;
     knobs
 }
 
@@ -85,7 +87,7 @@ impl Stage {
             fences: BTreeMap::new(),
             clients: Vec::new(),
             store: Fence::default(),
-            judges: Judges::new(servers),
+            judges: Judges::new(servers, knobs.snapshots.limits().machine),
             marks: Marks::default(),
             text: String::new(),
         };

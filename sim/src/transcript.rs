@@ -50,10 +50,16 @@ pub fn words(output: &Output) -> Option<String> {
         Output::Note(Note::KeepsLeading { .. }) => Some("is not relieved".to_owned()),
         Output::Halt { reason } => Some(format!("halts: {reason}")),
         Output::Load { from, upto } => Some(format!("reads its log {from} to {upto}")),
+        Output::Note(Note::Fetching { id, from }) => {
+            Some(format!("fetches snapshot {id} from {from}"))
+        }
+        Output::Note(Note::Installed { id }) => Some(format!("goes on from snapshot {id}")),
+        Output::Note(Note::BadSnapshot { id, .. }) => Some(format!("refuses snapshot {id}")),
+        Output::Note(Note::SnapshotFailed { id }) => Some(format!("keeps no snapshot {id}")),
+        Output::Truncate { upto, .. } => Some(format!("truncates its log to {upto}")),
         Output::Append { .. }
         | Output::SnapshotChunk { .. }
         | Output::SnapshotDone { .. }
-        | Output::Truncate { .. }
         | Output::LoadChunk { .. }
         | Output::Note(Note::Following { .. } | Note::Reverted { .. }) => None,
     }

@@ -6,6 +6,7 @@ mod event;
 mod graphs;
 mod liveness;
 mod nemesis;
+mod snapshots;
 mod watch;
 
 use crate::Nanos;
@@ -132,7 +133,7 @@ impl World {
             servers,
             net: Net::new(seed, plan.servers, plan.net.clone()),
             clients,
-            judges: Judges::new(plan.servers),
+            judges: Judges::new(plan.servers, plan.host.snapshots.limits().machine),
             marks: Marks::default(),
             trace,
             nemesis: Rand::stream(seed, "nemesis"),
@@ -435,6 +436,8 @@ impl World {
                 .sometimes(process.storage.is_syncing(), Mark::CrashInSync);
             self.marks
                 .sometimes(process.storage.is_promising(), Mark::CrashInSuperblock);
+            self.marks
+                .sometimes(process.snapshots.is_naming(), Mark::CrashBeforeFolderSync);
         }
         self.marks.hit(Mark::Crash);
         self.marks.hit(why);

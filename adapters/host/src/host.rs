@@ -462,6 +462,22 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 self.stays = true;
                 return;
             }
+            Note::Fetching { id, from } => {
+                tracing::info!(%id, %from, "this server lags far behind, and fetches a snapshot");
+                return;
+            }
+            Note::Installed { id } => {
+                tracing::info!(%id, "a snapshot stands for the log up to its slot");
+                return;
+            }
+            Note::BadSnapshot { id, from } => {
+                tracing::error!(%id, %from, "a snapshot that came is not what its name says");
+                return;
+            }
+            Note::SnapshotFailed { id } => {
+                tracing::warn!(%id, "a snapshot was not kept; the log stays as long as it is");
+                return;
+            }
             Note::Leading { ballot } => {
                 tracing::info!(%ballot, "this server leads");
                 Status {

@@ -54,6 +54,19 @@ impl ViaWindow {
         new
     }
 
+    /// Whether `via` is not new any more.
+    pub(super) fn has(&self, via: Via) -> bool {
+        if via.boot != self.boot {
+            return via.boot < self.boot;
+        }
+        if via.seq > self.highest {
+            return false;
+        }
+        let at = usize::try_from(via.seq % WINDOW).unwrap_or_default();
+        let word = self.seen.get(at / WORD_BITS).copied().unwrap_or_default();
+        self.highest - via.seq >= WINDOW || word & (1 << (at % WORD_BITS)) != 0
+    }
+
     fn slide(&mut self, highest: u64) {
         if highest - self.highest >= WINDOW {
             self.seen.fill(0);

@@ -1,7 +1,7 @@
 //! What may be read of the machine without a command.
 
 use super::Machine;
-use super::command::Mode;
+use super::command::{Mode, Via};
 use super::hold::millis;
 use super::key::Key;
 use super::state::Lock;
@@ -73,6 +73,11 @@ impl Machine {
     /// Whether this session's end is still to come.
     pub fn has_session(&self, zone: ZoneId, session: SessionId) -> bool {
         self.session_of(zone, session).is_some()
+    }
+
+    /// Whether a forwarded command was applied, or is too old to be told from one that was.
+    pub fn has_done(&self, via: Via) -> bool {
+        self.vias.get(&via.node).is_some_and(|seen| seen.has(via))
     }
 
     /// A ticket, if its end is still to come.

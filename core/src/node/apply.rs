@@ -37,6 +37,7 @@ impl Node {
     ) {
         let mut events = Vec::new();
         self.machine.apply(slot, entry, &mut events);
+        self.open_snapshot_if_due();
         for event in events {
             self.tell(slot, event, effects, out);
         }

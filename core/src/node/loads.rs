@@ -6,7 +6,7 @@
 use super::Node;
 use super::output::{Halt, Output};
 use crate::entry::Entry;
-use crate::ids::{NodeId, Slot, SnapshotId};
+use crate::ids::{NodeId, RecordNo, Slot, SnapshotId};
 use crate::limits::{CATCHUP_BYTES_MAX, CATCHUP_BYTES_PER_SECOND, SNAPSHOT_WINDOW};
 use crate::replica::Effect;
 use crate::time::Timestamp;
@@ -51,23 +51,52 @@ impl Default for Budget {
     }
 }
 
+/// How far the log on the disk is to be believed. A slot may be decided here with a value whose record
+/// is still on its way there, and the log may hold another one for it, that was never chosen.
+#[derive(Debug)]
+struct Settled {
+    /// Every slot up to here is decided, with what the log holds for it.
+    upto: Slot,
+    /// When this record is durable, so is what is decided up to this slot.
+    next: Option<(RecordNo, Slot)>,
+}
+
+impl Settled {
+    fn advance(&mut self, decided: Slot, (last, durable): (RecordNo, RecordNo)) {
+        if let Some((record, slot)) = self.next
+            && record <= durable
+        {
+            self.upto = slot;
+            self.next = None;
+        }
+        if self.next.is_none() && decided > self.upto {
+            if last == durable {
+                self.upto = decided;
+            } else {
+                self.next = Some((last, decided));
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Loads {
     budget: Budget,
     /// Bytes that were given and that time has not made good yet.
     spent: u64,
     spent_at: Timestamp,
-    /// What the log is being read for, and from where.
+    /// What the log is being read for.
     reading: Option<(Reader, Slot)>,
     /// Which chunk is being read, and for whom.
     chunk: Option<(NodeId, SnapshotId, u32)>,
     own: Option<Slot>,
+    settled: Settled,
     /// In their order; of each peer one wish for entries and a window of chunks.
     wishes: VecDeque<(NodeId, Wish)>,
 }
 
 impl Loads {
-    pub(super) fn new(budget: Budget, now: Timestamp) -> Self {
+    pub(super) fn new(budget: Budget, decided: Slot, now: Timestamp) -> Self {
         Self {
             budget,
             spent: 0,
@@ -75,6 +104,10 @@ impl Loads {
             reading: None,
             chunk: None,
             own: None,
+            settled: Settled {
+                upto: decided,
+                next: None,
+            },
             wishes: VecDeque::new(),
         }
     }
@@ -124,20 +157,23 @@ impl Loads {
 
     /// The next wish that no read under way stands before.
     fn next_wish(&mut self) -> Option<(NodeId, Wish)> {
-        let is_free = |wish: &Wish| match wish {
+        let at = self
+            .wishes
+            .iter()
+            .position(|(_, wish)| self.is_free(wish))?;
+        self.wishes.remove(at)
+    }
+
+    const fn is_free(&self, wish: &Wish) -> bool {
+        match wish {
             Wish::Entries(_) => self.reading.is_none(),
             Wish::Chunk(..) => self.chunk.is_none(),
-        };
-        let at = self.wishes.iter().position(|(_, wish)| is_free(wish))?;
-        self.wishes.remove(at)
+        }
     }
 
     /// When the bucket has something again, if somebody waits for that.
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
-        let is_idle = self.reading.is_none() || self.chunk.is_none();
-        if self.wishes.is_empty() || !is_idle {
-            return None;
-        }
+        self.wishes.iter().find(|(_, wish)| self.is_free(wish))?;
         let excess = self
             .spent
             .saturating_add(1)
@@ -161,8 +197,11 @@ impl Node {
 
     /// Begins what reads may begin now.
     pub(super) fn start_loads(&mut self, effects: &mut Vec<Effect>, out: &mut Vec<Output>) {
+        let (decided, records) = (self.replica.decided(), self.replica.records());
+        self.loads.settled.advance(decided, records);
+        let settled = self.loads.settled.upto;
         if self.loads.reading.is_none()
-            && let Some(from) = self.loads.own.take()
+            && let Some(from) = self.loads.own.take_if(|from| *from <= settled)
         {
             self.read_log(Reader::Own, from, out);
         }
@@ -182,10 +221,8 @@ impl Node {
 
     fn read_log(&mut self, reader: Reader, from: Slot, out: &mut Vec<Output>) {
         self.loads.reading = Some((reader, from));
-        out.push(Output::Load {
-            from,
-            upto: self.replica.decided(),
-        });
+        let upto = self.loads.settled.upto;
+        out.push(Output::Load { from, upto });
     }
 
     /// From memory, from the log, or a snapshot instead.
@@ -201,7 +238,7 @@ impl Node {
             self.give(peer, from, entries, effects);
         } else if from <= self.snapshots.floor() {
             self.replica.offer_snapshot(peer, from, effects);
-        } else if from <= self.replica.decided() {
+        } else if from <= self.loads.settled.upto {
             self.read_log(Reader::Peer(peer), from, out);
         }
     }
@@ -225,10 +262,6 @@ impl Node {
         assert!(first == from, "the log answers what it was asked");
         match reader {
             Reader::Peer(peer) => {
-                let decided = self.replica.decided().get();
-                let count = decided.saturating_add(1).saturating_sub(first.get());
-                let keep = usize::try_from(count).unwrap_or(usize::MAX);
-                let entries: Vec<Entry> = entries.into_iter().take(keep).collect();
                 // An install may have come between: the log below it says nothing any more.
                 if entries.is_empty() || first <= self.snapshots.floor() {
                     self.replica.offer_snapshot(peer, first, effects);

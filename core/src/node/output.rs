@@ -137,6 +137,30 @@ pub enum Note {
         /// Who was to lead, if one was named.
         to: Option<NodeId>,
     },
+    /// This server lags so far that it fetches a snapshot.
+    Fetching {
+        /// Which.
+        id: SnapshotId,
+        /// From whom, to begin with.
+        from: NodeId,
+    },
+    /// The snapshot that was fetched stands for the log up to its slot.
+    Installed {
+        /// Which.
+        id: SnapshotId,
+    },
+    /// What was fetched as a snapshot is not what its id says; it is fetched anew.
+    BadSnapshot {
+        /// Which.
+        id: SnapshotId,
+        /// Who sent the end of it.
+        from: NodeId,
+    },
+    /// The disk did not keep a snapshot. The log stays as long as it is.
+    SnapshotFailed {
+        /// Which.
+        id: SnapshotId,
+    },
     /// A peer has less than it acknowledged before it restarted: its disk lost something. It is
     /// not counted until another leader is elected; replace it.
     Reverted {

@@ -5,11 +5,11 @@ use super::Node;
 use super::output::{Failure, Output, Reply};
 use crate::ids::{Boot, NodeId, Tag, TicketId, ZoneId};
 use crate::limits::{FORWARD_RETRY, PENDING_MAX, REQUEST_PATIENCE, WAITING_MAX};
-use crate::machine::command::{Client, Via};
+use crate::machine::command::{Client, Operation, Via};
 use crate::replica::Effect;
 use crate::replica::message::{Proposal, Refused};
 use crate::time::Timestamp;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -82,7 +82,7 @@ pub(super) struct Pending {
     tickets_by_tag: BTreeMap<Tag, TicketId>,
     /// Tickets whose callers went away, and whose cancel is on its way: a confirm of ours may be
     /// before it in the log.
-    abandoned: BTreeSet<TicketId>,
+    abandoned: BTreeMap<TicketId, ZoneId>,
     check_at: Option<Timestamp>,
 }
 
@@ -96,7 +96,7 @@ impl Pending {
             by_tag: BTreeMap::new(),
             tickets: BTreeMap::new(),
             tickets_by_tag: BTreeMap::new(),
-            abandoned: BTreeSet::new(),
+            abandoned: BTreeMap::new(),
             check_at: None,
         }
     }
@@ -184,7 +184,7 @@ impl Pending {
 
     /// Whether the ticket that ended had a caller here who went away. Tells so once.
     pub(super) fn was_abandoned(&mut self, ticket: TicketId) -> bool {
-        self.abandoned.remove(&ticket)
+        self.abandoned.remove(&ticket).is_some()
     }
 
     /// A caller went away; gives the ticket that now nobody stands for.
@@ -202,13 +202,44 @@ impl Pending {
             self.tickets.remove(&ticket);
         }
         if was_conn_only {
-            self.abandoned.insert(ticket);
+            self.abandoned.insert(ticket, zone);
         }
         was_conn_only.then_some((zone, ticket))
     }
 
     pub(super) const fn wake_at(&self) -> Option<Timestamp> {
         self.check_at
+    }
+
+    /// What nobody will hear an answer of any more: entries were skipped, and with them the answers
+    /// to those commands that `is_done` knows. Gives those to be told so.
+    fn skipped(&mut self, is_done: impl Fn(Via) -> bool) -> Vec<Tag> {
+        let (node, boot) = (self.me, self.boot);
+        let mut tags = Vec::new();
+        self.commands.retain(|seq, waiting| {
+            let seq = *seq;
+            let is_skipped = is_done(Via { node, boot, seq });
+            if is_skipped {
+                tags.extend(waiting.caller.tag);
+            }
+            !is_skipped
+        });
+        for tag in &tags {
+            self.by_tag.remove(tag);
+        }
+        tags
+    }
+
+    /// Forgets the abandoned tickets whose end was skipped.
+    fn forget_abandoned(&mut self, is_alive: impl Fn(ZoneId, TicketId) -> bool) {
+        self.abandoned
+            .retain(|ticket, zone| is_alive(*zone, *ticket));
+    }
+
+    /// Every ticket that somebody waits for here.
+    fn awaited(&self) -> Vec<(ZoneId, TicketId)> {
+        let tickets = self.tickets.iter();
+        tickets.map(|(ticket, line)| (line.zone, *ticket)).collect()
     }
 
     pub(super) fn audit(&self) -> Result<(), &'static str> {
@@ -339,6 +370,30 @@ impl Node {
             self.replica.propose(again, effects);
         }
         self.reads.restart();
+    }
+
+    /// A snapshot stands for entries that this server never read. What they answered to its own
+    /// callers it cannot know, and says so: they ask again under the same name, or look. Those for
+    /// whom only a connection stood have lost it as by a restart.
+    pub(super) fn settle_skipped(&mut self, effects: &mut Vec<Effect>, out: &mut Vec<Output>) {
+        let machine = &self.machine;
+        let mut unknown = self.pending.skipped(|via| machine.has_done(via));
+        let is_alive = |zone, ticket| machine.ticket(zone, ticket).is_some();
+        self.pending.forget_abandoned(is_alive);
+        for (zone, ticket) in self.pending.awaited() {
+            match self.machine.ticket(zone, ticket) {
+                None => unknown.extend(self.pending.ended(ticket).1),
+                // The entry that offered it was among the skipped ones.
+                Some(waiting) if waiting.offered => {
+                    self.order(zone, Operation::Confirm { ticket }, effects);
+                }
+                Some(_) => {}
+            }
+        }
+        for tag in unknown {
+            let reply = Reply::Failed(Failure::Unknown);
+            out.push(Output::Reply { tag, reply });
+        }
     }
 
     pub(super) fn tick_pending(&mut self, effects: &mut Vec<Effect>, out: &mut Vec<Output>) {

@@ -1,7 +1,24 @@
-//! Snapshots: keeping track of those on the disk.
+//! Snapshots: making them, installing those of others, and what they allow to forget.
+//!
+//! ```text
+//!  own:    due ──> open ──> chunks ... done ──> durable ──> truncate to the one before
+//!  other:          offer ─> chunks ... done ──> durable ──> swap the machine, the log jumps
+//!                                  └ each is checked by Restore; at the end the hash is
+//! ```
+//! One file is under construction at a time: what comes while another is, waits or is skipped.
 
-use crate::ids::{Slot, SnapshotId};
+use super::Node;
+use super::output::{Note, Output};
+use crate::ids::{NodeId, Slot, SnapshotId};
+use crate::limits::{SNAPSHOT_CHUNKS_OPEN, SNAPSHOT_SLICE_RECORDS};
 use crate::machine::Machine;
+use crate::machine::snapshot::{Restore, Slice};
+use crate::replica::Effect;
+use crate::time::Timestamp;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
 
 /// The newest whole snapshot of a disk, as `machine::snapshot::Restore` read it.
 #[derive(Debug)]
@@ -14,21 +31,295 @@ pub struct Restored {
     pub machine: Machine,
 }
 
+/// What the file under construction is to become.
+#[derive(Debug, Default)]
+enum Making {
+    #[default]
+    Nothing,
+    /// The own machine is swept.
+    Own(Sweep),
+    /// A peer's comes in.
+    Received(Box<Receiving>),
+    /// It is whole, and the disk makes it durable.
+    Storing(Box<Storing>),
+}
+
+/// Chunks that the sweep gave, and those of them that the disk has.
+#[derive(Clone, Copy, Debug)]
+struct Sweep {
+    slot: Slot,
+    chunks: u32,
+    stored: u32,
+    /// When the next slice is due.
+    at: Timestamp,
+}
+
+#[derive(Debug)]
+struct Receiving {
+    id: SnapshotId,
+    restore: Restore,
+}
+
+#[derive(Debug)]
+struct Storing {
+    id: SnapshotId,
+    chunks: u32,
+    /// What a received one holds; an own one is what the machine was.
+    received: Option<Machine>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Snapshots {
+    making: Making,
+    /// The newest durable one.
+    newest: Option<SnapshotId>,
     /// The log at or below is not to be believed: an installed snapshot jumped over it, and what it
     /// holds may never have been chosen. After a restart it is not known whether one did.
     floor: Slot,
 }
 
+/// Between two slices of a sweep: it takes at most half of the time.
+const SWEEP_PAUSE: Duration = Duration::from_millis(1);
+
 impl Snapshots {
     pub(super) fn new(found: Option<SnapshotId>) -> Self {
-        let floor = found.map_or(Slot::new(0), |id| id.slot);
-        Self { floor }
+        Self {
+            newest: found,
+            floor: found.map_or(Slot::new(0), |id| id.slot),
+            ..Self::default()
+        }
     }
 
     /// Slots up to here are not to be read from the log.
     pub(super) const fn floor(&self) -> Slot {
         self.floor
     }
+
+    /// When the next slice of the sweep is due; none while the disk has enough to write.
+    pub(super) fn wake_at(&self) -> Option<Timestamp> {
+        match &self.making {
+            Making::Own(sweep) => sweep.may_go_on().then_some(sweep.at),
+            Making::Nothing | Making::Received(_) | Making::Storing(_) => None,
+        }
+    }
+
+    const fn is_idle(&self) -> bool {
+        matches!(self.making, Making::Nothing)
+    }
+}
+
+impl Sweep {
+    fn may_go_on(&self) -> bool {
+        let open = usize::try_from(self.chunks.saturating_sub(self.stored));
+        open.is_ok_and(|open| open < SNAPSHOT_CHUNKS_OPEN)
+    }
+}
+
+impl Node {
+    /// An entry was applied. If it made a snapshot due, the state is frozen as it is now; unless one
+    /// is under way, which then stands for it.
+    pub(super) fn open_snapshot_if_due(&mut self) {
+        if let Some(slot) = self.machine.snapshot_due()
+            && self.snapshots.is_idle()
+        {
+            self.machine.open_snapshot();
+            self.snapshots.making = Making::Own(Sweep {
+                slot,
+                chunks: 0,
+                stored: 0,
+                at: self.now,
+            });
+        }
+    }
+
+    /// One slice of the sweep, if it is time.
+    pub(super) fn sweep(&mut self, out: &mut Vec<Output>) {
+        let Making::Own(sweep) = &mut self.snapshots.making else {
+            return;
+        };
+        if self.now < sweep.at || !sweep.may_go_on() {
+            return;
+        }
+        sweep.at = self.now.plus(SWEEP_PAUSE);
+        match self.machine.snapshot_slice(SNAPSHOT_SLICE_RECORDS) {
+            None | Some(Slice::More) => {}
+            Some(Slice::Chunk { slot, index, bytes }) => {
+                assert!(slot == sweep.slot, "the snapshot that was opened is swept");
+                sweep.chunks = index.saturating_add(1);
+                out.push(Output::SnapshotChunk { slot, index, bytes });
+            }
+            Some(Slice::Done { id, chunks }) => self.store(id, chunks, None, out),
+        }
+    }
+
+    /// The disk has room for another chunk.
+    pub(super) fn chunk_stored(&mut self, slot: Slot, index: u32, effects: &mut Vec<Effect>) {
+        let stored = index.saturating_add(1);
+        match &mut self.snapshots.making {
+            Making::Own(sweep) if sweep.slot == slot => sweep.stored = sweep.stored.max(stored),
+            Making::Received(receiving) if receiving.id.slot == slot => {
+                self.replica.on_chunk_stored(receiving.id, stored, effects);
+            }
+            Making::Own(_) | Making::Received(_) | Making::Nothing | Making::Storing(_) => {}
+        }
+    }
+
+    fn store(
+        &mut self,
+        id: SnapshotId,
+        chunks: u32,
+        received: Option<Machine>,
+        out: &mut Vec<Output>,
+    ) {
+        out.push(Output::SnapshotDone { id, chunks });
+        self.snapshots.making = Making::Storing(Box::new(Storing {
+            id,
+            chunks,
+            received,
+        }));
+    }
+
+    /// A chunk of a peer's snapshot, in its turn.
+    pub(super) fn receive(&mut self, part: Part, out: &mut Vec<Output>) {
+        let Part {
+            from,
+            id,
+            index,
+            chunks,
+            bytes,
+        } = part;
+        if index == 0 && !self.begin_to_receive(id, from, out) {
+            return;
+        }
+        let Making::Received(receiving) = &mut self.snapshots.making else {
+            return;
+        };
+        if receiving.id != id {
+            return;
+        }
+        if receiving.restore.chunk(&bytes).is_err() {
+            return self.refuse_received(id, from, out);
+        }
+        let slot = id.slot;
+        out.push(Output::SnapshotChunk { slot, index, bytes });
+        if index + 1 == chunks {
+            self.finish_received(id, chunks, from, out);
+        }
+    }
+
+    fn begin_to_receive(&mut self, id: SnapshotId, from: NodeId, out: &mut Vec<Output>) -> bool {
+        if matches!(self.snapshots.making, Making::Own(_) | Making::Storing(_)) {
+            self.replica.reject_snapshot(id); // one after another
+            return false;
+        }
+        out.push(Output::Note(Note::Fetching { id, from }));
+        let restore = Restore::new(id, self.limits.machine, self.seed);
+        self.snapshots.making = Making::Received(Box::new(Receiving { id, restore }));
+        true
+    }
+
+    fn finish_received(
+        &mut self,
+        id: SnapshotId,
+        chunks: u32,
+        from: NodeId,
+        out: &mut Vec<Output>,
+    ) {
+        let Making::Received(receiving) = core::mem::take(&mut self.snapshots.making) else {
+            return;
+        };
+        match receiving.restore.finish() {
+            Ok(machine) => self.store(id, chunks, Some(machine), out),
+            Err(_) => self.refuse_received(id, from, out),
+        }
+    }
+
+    /// What came is not what its id says. Nothing of it was believed.
+    fn refuse_received(&mut self, id: SnapshotId, from: NodeId, out: &mut Vec<Output>) {
+        self.snapshots.making = Making::Nothing;
+        self.replica.reject_snapshot(id);
+        out.push(Output::Note(Note::BadSnapshot { id, from }));
+    }
+
+    /// The log came faster, or nobody has the rest.
+    pub(super) fn abandon(&mut self, id: SnapshotId) {
+        if let Making::Received(receiving) = &self.snapshots.making
+            && receiving.id == id
+        {
+            self.snapshots.making = Making::Nothing;
+        }
+    }
+
+    pub(super) fn snapshot_durable(
+        &mut self,
+        id: SnapshotId,
+        effects: &mut Vec<Effect>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(storing) = self.stored(id) else {
+            return;
+        };
+        self.replica.on_snapshot_durable(id, storing.chunks);
+        let before = self.snapshots.newest.replace(id);
+        if let Some(machine) = storing.received
+            && self.replica.install(id, effects)
+        {
+            return self.install(id, machine, effects, out);
+        }
+        // Between one and two intervals of log stay for those who lag a little.
+        if let Some(snapshot) = before {
+            let upto = snapshot.slot;
+            out.push(Output::Truncate { upto, snapshot });
+        }
+    }
+
+    /// The disk did not keep it. Nothing was forgotten for it.
+    pub(super) fn snapshot_failed(&mut self, id: SnapshotId, out: &mut Vec<Output>) {
+        if self.stored(id).is_some() {
+            self.replica.reject_snapshot(id);
+            out.push(Output::Note(Note::SnapshotFailed { id }));
+        }
+    }
+
+    fn stored(&mut self, id: SnapshotId) -> Option<Storing> {
+        let making = core::mem::take(&mut self.snapshots.making);
+        if let Making::Storing(storing) = making {
+            assert!(storing.id == id, "the disk keeps what it was given");
+            return Some(*storing);
+        }
+        self.snapshots.making = making;
+        None
+    }
+
+    /// The machine is another one from here on, and the log below its slot counts for nothing.
+    fn install(
+        &mut self,
+        id: SnapshotId,
+        machine: Machine,
+        effects: &mut Vec<Effect>,
+        out: &mut Vec<Output>,
+    ) {
+        assert!(
+            machine.applied() == id.slot,
+            "a snapshot holds what its id says"
+        );
+        self.snapshots.floor = id.slot;
+        self.machine = machine;
+        self.replica.hear_stamp(self.machine.stamp());
+        let (upto, snapshot) = (id.slot, id);
+        out.push(Output::Truncate { upto, snapshot });
+        out.push(Output::Note(Note::Installed { id }));
+        self.settle_skipped(effects, out);
+        self.answer_reads(out);
+    }
+}
+
+/// A chunk that came from a peer.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) from: NodeId,
+    pub(super) id: SnapshotId,
+    pub(super) index: u32,
+    pub(super) chunks: u32,
+    pub(super) bytes: Bytes,
 }

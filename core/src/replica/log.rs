@@ -21,9 +21,28 @@ pub(super) struct Open {
     pub(super) entry: Entry,
 }
 
+/// Decided entries that stay in memory for followers that lag a little.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// How many at most.
+    pub slots_max: usize,
+    /// Bytes of them at most.
+    pub bytes_max: usize,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            slots_max: WINDOW_SLOTS_MAX,
+            bytes_max: WINDOW_BYTES_MAX,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Log {
     decided: Slot,
+    bounds: Window,
     window: VecDeque<Entry>,
     window_bytes: usize,
     open: BTreeMap<Slot, Open>,
@@ -33,6 +52,7 @@ impl Log {
     pub(super) fn new(decided: Slot, recovered: Vec<RecoveredEntry>) -> Self {
         let mut log = Self {
             decided,
+            bounds: Window::default(),
             window: VecDeque::new(),
             window_bytes: 0,
             open: BTreeMap::new(),
@@ -47,6 +67,10 @@ impl Log {
         }
         log.settle();
         log
+    }
+
+    pub(super) const fn bound_window(&mut self, bounds: Window) {
+        self.bounds = bounds;
     }
 
     pub(super) const fn decided(&self) -> Slot {
@@ -116,7 +140,11 @@ impl Log {
         self.open.remove(&self.decided);
         self.window_bytes += entry.bytes().len();
         self.window.push_back(entry);
-        while self.window.len() > WINDOW_SLOTS_MAX || self.window_bytes > WINDOW_BYTES_MAX {
+        let Window {
+            slots_max,
+            bytes_max,
+        } = self.bounds;
+        while self.window.len() > slots_max || self.window_bytes > bytes_max {
             let gone = self.window.pop_front();
             self.window_bytes -= gone.map_or(0, |entry| entry.bytes().len());
         }

@@ -19,7 +19,7 @@
 use super::message::Message;
 use super::{Effect, Replica, Until};
 use crate::ids::{NodeId, Slot, SnapshotId};
-use crate::limits::{SNAPSHOT_WINDOW, TRANSFER_PATIENCE};
+use crate::limits::{SNAPSHOT_CHUNKS_OPEN, SNAPSHOT_WINDOW, TRANSFER_PATIENCE};
 use crate::time::Timestamp;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -42,6 +42,8 @@ struct Incoming {
     next: u32,
     /// The next chunk to ask for.
     asked: u32,
+    /// How many of those that it had are written.
+    stored: u32,
     /// Chunks that came before their turn.
     held: BTreeMap<u32, Bytes>,
     moved_at: Timestamp,
@@ -54,9 +56,13 @@ impl Incoming {
         self.next == self.chunks
     }
 
-    /// The chunks to ask for now: a few at a time, so that a source can serve others too.
+    /// The chunks to ask for now: a few at a time, so that a source can serve others too, and no
+    /// more than the own disk keeps up with.
     fn wanted(&mut self) -> Vec<u32> {
-        let end = self.next.saturating_add(SNAPSHOT_WINDOW).min(self.chunks);
+        let open = u32::try_from(SNAPSHOT_CHUNKS_OPEN).unwrap_or(u32::MAX);
+        let window = self.next.saturating_add(SNAPSHOT_WINDOW);
+        let end = window.min(self.stored.saturating_add(open));
+        let end = end.min(self.chunks);
         let from = self.asked.max(self.next);
         self.asked = self.asked.max(end);
         (from..end)
@@ -92,7 +98,7 @@ impl Transfer {
 
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
         let incoming = self.incoming.as_ref();
-        let waiting = incoming.filter(|incoming| !incoming.is_whole());
+        let waiting = incoming.filter(|incoming| incoming.asked > incoming.next);
         waiting.map(|incoming| incoming.moved_at.plus(TRANSFER_PATIENCE))
     }
 
@@ -195,6 +201,7 @@ impl Replica {
             source: from,
             next: 0,
             asked: 0,
+            stored: 0,
             held: BTreeMap::new(),
             moved_at: self.now,
             silent: 0,
@@ -234,6 +241,20 @@ impl Replica {
             });
         }
         self.ask_chunks(out);
+    }
+
+    /// The own disk has so many chunks of a snapshot that is fetched.
+    pub fn on_chunk_stored(&mut self, id: SnapshotId, stored: u32, out: &mut Vec<Effect>) {
+        let now = self.now;
+        if let Some(incoming) = &mut self.transfer.incoming
+            && incoming.id == id
+        {
+            incoming.stored = incoming.stored.max(stored);
+            if incoming.asked <= incoming.next {
+                incoming.moved_at = now; // nobody but the own disk was waited for
+            }
+            self.ask_chunks(out);
+        }
     }
 
     pub(super) fn tick_transfer(&mut self, out: &mut Vec<Effect>) {

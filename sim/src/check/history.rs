@@ -8,6 +8,7 @@ use super::locks::Locks;
 use super::once::Once;
 use super::order::Order;
 use super::reads::Reads;
+use super::snapshots::Snapshots;
 use super::votes::Votes;
 use crate::Nanos;
 use crate::clock::DRIFT_PPM_MAX;
@@ -17,11 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use tenure_core::config::Shared;
 use tenure_core::entry::{Entry, EntryKind};
 use tenure_core::ids::{Boot, ChangeId, Fence, NodeId, Slot, TicketId, ZoneId};
-use tenure_core::machine::Machine;
 use tenure_core::machine::answer::{Answer, Event, Grant, Refusal};
 use tenure_core::machine::codec;
 use tenure_core::machine::command::{Client, Command, Configure, Life, Mode, Operation, Via};
 use tenure_core::machine::key::Key;
+use tenure_core::machine::{Limits, Machine};
 use tenure_core::time::Stamp;
 
 /// What one entry did.
@@ -54,6 +55,8 @@ pub struct History {
     pub reads: Reads,
     /// The book of true time.
     pub lateness: Lateness,
+    /// The book of snapshots.
+    pub snapshots: Snapshots,
     once: Once,
     order: Order,
     first: Option<(Nanos, Stamp)>,
@@ -63,10 +66,10 @@ pub struct History {
 }
 
 impl History {
-    /// Of a cluster that begins with `genesis`.
-    pub fn new(genesis: Shared) -> Self {
+    /// Of a cluster that begins with `genesis`, whose machines have `limits`.
+    pub fn new(genesis: Shared, limits: Limits) -> Self {
         Self {
-            machine: Machine::new().in_cluster(genesis),
+            machine: Machine::with_limits(limits).in_cluster(genesis),
             slots: Vec::new(),
             tickets: BTreeMap::new(),
             released: BTreeMap::new(),
@@ -74,6 +77,7 @@ impl History {
             locks: Locks::default(),
             reads: Reads::default(),
             lateness: Lateness::default(),
+            snapshots: Snapshots::default(),
             once: Once::default(),
             order: Order::default(),
             first: None,
@@ -135,6 +139,9 @@ impl History {
         let before = self.stamp;
         let mut events = Vec::new();
         self.machine.apply(slot, entry, &mut events);
+        if self.machine.snapshot_due().is_some() {
+            self.snapshots.on_due(&mut self.machine);
+        }
         self.stamp = self.machine.stamp();
         docket.check(self.stamp >= before, "agreed time never goes back", || {
             format!("{before:?} then {:?} at slot {slot}", self.stamp)
@@ -334,7 +341,8 @@ impl History {
             }
             Answer::Refused(Refusal::ConfigMoved { now }) => {
                 marks.hit(Mark::ConfigMoved);
-                let is_late = configure.expect != last && now.change == last;
+                // Perhaps told again from memory, as it was then.
+                let is_late = configure.expect != now.change && now.change <= last;
                 docket.check(is_late, "only a late change is refused as late", detail);
             }
             other => docket.check(

@@ -17,6 +17,8 @@ pub struct Promises {
     durable: Ballot,
     /// For each slot what its image holds at the highest ballot; no ballot: decided.
     image: BTreeMap<Slot, (Option<Ballot>, u64)>,
+    /// The newest snapshot that its image holds, under its name.
+    snapshot: Slot,
     /// How far its own memory said that slots are decided, in this boot.
     decided: Slot,
 }
@@ -89,6 +91,26 @@ impl Promises {
         self.decided = decided;
     }
 
+    /// A whole snapshot is on its image.
+    pub fn on_snapshot(&mut self, slot: Slot) {
+        self.snapshot = self.snapshot.max(slot);
+    }
+
+    /// It lets the log up to here go (rule 5).
+    pub fn on_truncate(&self, server: usize, upto: Slot, docket: &mut Docket) {
+        docket.check(
+            upto <= self.snapshot,
+            "only what a durable snapshot covers is discarded",
+            || {
+                format!(
+                    "server {} truncates to {upto}, its image has a snapshot of {}",
+                    server + 1,
+                    self.snapshot
+                )
+            },
+        );
+    }
+
     /// A record reached its image.
     pub fn on_image(&mut self, slot: Slot, ballot: Option<Ballot>, entry: &Entry) {
         let held = self.image.entry(slot).or_insert((ballot, entry.hash()));
@@ -128,6 +150,16 @@ impl Promises {
             },
         );
         votes.on_decided(server, recovered.decided, docket);
+        docket.check(
+            recovered.decided >= self.snapshot,
+            "recovery never forgets",
+            || {
+                format!(
+                    "server {name} recovered {}, its image had a snapshot of {}",
+                    recovered.decided, self.snapshot
+                )
+            },
+        );
         let found: BTreeMap<Slot, _> = recovered
             .accepted
             .iter()

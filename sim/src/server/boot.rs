@@ -1,6 +1,7 @@
 //! From power on to the first word: the superblock is opened and rewritten, the log is read, its
 //! end is made safe.
 
+use super::snapshots::Kept;
 use super::storage::{DiskDone, Storage, Stored};
 use super::{CLUSTER, Life, Server, node_id};
 use crate::Nanos;
@@ -31,6 +32,7 @@ enum Step {
     Tail {
         durable: Durable,
         tail: Box<Tail>,
+        kept: Box<Kept>,
         sync: Sync,
     },
 }
@@ -130,14 +132,19 @@ impl Server {
             Step::Tail {
                 durable,
                 tail,
+                kept,
                 sync,
             } => {
                 self.disk.end_sync(&sync);
                 let (recovered, writer) = tail.done();
                 marks.sometimes(!recovered.accepted.is_empty(), Mark::Recovered);
+                marks.sometimes(kept.1.is_some(), Mark::Restored);
                 self.judge_recovered(&recovered, judges);
+                if let Some(restored) = &kept.1 {
+                    judges.on_installed(self.index, restored.id, &restored.machine);
+                }
                 let storage = Storage::new(durable, writer);
-                self.serve(now, recovered, storage);
+                self.serve(now, recovered, storage, *kept);
                 None
             }
         }
@@ -150,7 +157,17 @@ impl Server {
         judges: &mut Judges,
         marks: &mut Marks,
     ) -> Option<Nanos> {
-        let tail = match self.read_log(durable.superblock()) {
+        let kept = match self.read_snapshots() {
+            Ok(kept) => kept,
+            Err(damage) => {
+                judges
+                    .docket
+                    .broken("a crash leaves whole snapshots", damage);
+                return None;
+            }
+        };
+        let whole = kept.1.as_ref().map_or(Slot::new(0), |found| found.id.slot);
+        let tail = match self.read_log(durable.superblock(), whole) {
             Ok(tail) => tail,
             Err(damage) => {
                 judges.docket.broken("a crash leaves a log", damage);
@@ -170,16 +187,16 @@ impl Server {
             step: Step::Tail {
                 durable,
                 tail: Box::new(tail),
+                kept: Box::new(kept),
                 sync,
             },
         }));
         Some(at)
     }
 
-    fn read_log(&self, superblock: &Superblock) -> Result<Tail, String> {
-        // No snapshots are kept here yet.
-        let none = Slot::new(0);
-        let floor = Floor::of(superblock, none, none).map_err(|missing| missing.to_string())?;
+    fn read_log(&self, superblock: &Superblock, whole: Slot) -> Result<Tail, String> {
+        let floor = Floor::of(superblock, whole, whole);
+        let floor = floor.map_err(|missing| format!("server {}: {missing}", self.index + 1))?;
         let mut recovery = Recovery::new(superblock, self.sizes(), floor);
         loop {
             let number: SegmentNo = recovery.next_segment();

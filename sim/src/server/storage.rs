@@ -8,7 +8,7 @@ use crate::judges::Judges;
 use crate::marks::{Mark, Marks};
 use std::collections::VecDeque;
 use tenure_core::entry::Entry;
-use tenure_core::ids::{Ballot, RecordNo, Slot};
+use tenure_core::ids::{Ballot, RecordNo, SegmentNo, Slot, SnapshotId};
 use tenure_core::limits::TRAILING_SEAL_AFTER;
 use tenure_core::node::input::Input;
 use tenure_core::replica::record::Record;
@@ -23,6 +23,15 @@ pub enum DiskDone {
     Group,
     /// The sync of one copy of the superblock.
     Copy,
+    /// A chunk of the snapshot under construction was written.
+    Chunk {
+        /// Of the snapshot of this slot.
+        slot: Slot,
+        /// Which one.
+        index: u32,
+    },
+    /// The sync of a snapshot's content, or of its name.
+    Snapshot,
 }
 
 /// Something that a disk was asked for, and when it is done.
@@ -40,10 +49,17 @@ struct Flying {
     empty: bool,
 }
 
-/// A promise on its way to the disk.
+/// Why the superblock is written.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Promise(Ballot),
+    Truncate(SegmentNo),
+}
+
+/// A superblock on its way to the disk.
 #[derive(Debug)]
-struct Promising {
-    ballot: Ballot,
+struct Writing {
+    change: Change,
     pending: Pending,
     written: usize,
     sync: Sync,
@@ -53,7 +69,10 @@ struct Promising {
 #[derive(Debug)]
 pub struct Storage {
     superblock: Option<Durable>,
-    promising: Option<Promising>,
+    writing: Option<Writing>,
+    /// What comes next; one write of the superblock at a time.
+    promise_next: Option<Ballot>,
+    truncate_next: Option<(Slot, SnapshotId)>,
     writer: Writer,
     backlog: VecDeque<(RecordNo, Record)>,
     flying: Option<Flying>,
@@ -67,7 +86,9 @@ impl Storage {
     pub fn new(superblock: Durable, writer: Writer) -> Self {
         Self {
             superblock: Some(superblock),
-            promising: None,
+            writing: None,
+            promise_next: None,
+            truncate_next: None,
             writer,
             backlog: VecDeque::new(),
             flying: None,
@@ -92,9 +113,9 @@ impl Storage {
         self.flying.is_some()
     }
 
-    /// Whether a promise is under way.
+    /// Whether the superblock is being written.
     pub const fn is_promising(&self) -> bool {
-        self.promising.is_some()
+        self.writing.is_some()
     }
 
     /// Takes a record for the next group.
@@ -179,31 +200,69 @@ impl Server {
                 empty,
             });
         }
+        Some(self.sync_ends(now, DiskDone::Group, marks))
+    }
+
+    /// A sync begins now.
+    pub(super) fn sync_ends(&mut self, now: Nanos, done: DiskDone, marks: &mut Marks) -> Stored {
         let mut slow = false;
         let delay = self.sync_delay(now, &mut slow);
         marks.sometimes(slow, Mark::SlowSync);
-        Some((now + delay, DiskDone::Group))
+        (now + delay, done)
     }
 
-    /// Begins to write a promise.
+    /// Begins to write a promise, as soon as the superblock is not being written.
     pub fn begin_promise(
         &mut self,
         now: Nanos,
         ballot: Ballot,
         marks: &mut Marks,
     ) -> Option<Stored> {
-        let process = self.process()?;
-        let Some(durable) = process.storage.superblock.take() else {
-            panic!("at most one promise is in flight (rule 4)");
-        };
-        let pending = durable.promise(ballot);
-        Some(self.write_promise(now, ballot, pending, 0, marks))
+        let storage = &mut self.process()?.storage;
+        let open = storage.promise_next.replace(ballot);
+        assert!(open.is_none(), "at most one promise is in flight (rule 4)");
+        self.begin_superblock(now, marks)
     }
 
-    fn write_promise(
+    /// Begins to let files of the log go, as soon as the superblock is not being written.
+    pub fn begin_truncate(
         &mut self,
         now: Nanos,
-        ballot: Ballot,
+        upto: Slot,
+        snapshot: SnapshotId,
+        marks: &mut Marks,
+    ) -> Option<Stored> {
+        let storage = &mut self.process()?.storage;
+        storage.truncate_next = Some((upto, snapshot));
+        self.begin_superblock(now, marks)
+    }
+
+    fn begin_superblock(&mut self, now: Nanos, marks: &mut Marks) -> Option<Stored> {
+        let storage = &mut self.process()?.storage;
+        let durable = storage.superblock.take()?;
+        let first = durable.superblock().first_segment;
+        let (pending, change) = if let Some(ballot) = storage.promise_next.take() {
+            (durable.promise(ballot), Change::Promise(ballot))
+        } else if let Some((upto, snapshot)) = storage.truncate_next.take() {
+            let needed = storage.writer.first_needed(upto);
+            if needed <= first {
+                storage.superblock = Some(durable);
+                self.truncated(first);
+                return None;
+            }
+            let pending = durable.truncate(needed, snapshot.slot);
+            (pending, Change::Truncate(needed))
+        } else {
+            storage.superblock = Some(durable);
+            return None;
+        };
+        Some(self.write_superblock(now, change, pending, 0, marks))
+    }
+
+    fn write_superblock(
+        &mut self,
+        now: Nanos,
+        change: Change,
         pending: Pending,
         written: usize,
         marks: &mut Marks,
@@ -214,18 +273,31 @@ impl Server {
         let sync = self
             .disk
             .begin_sync(SUPERBLOCK, write.offset as usize, write.bytes.len());
-        let mut slow = false;
-        let delay = self.sync_delay(now, &mut slow);
-        marks.sometimes(slow, Mark::SlowSync);
         if let Some(process) = self.process() {
-            process.storage.promising = Some(Promising {
-                ballot,
+            process.storage.writing = Some(Writing {
+                change,
                 pending,
                 written,
                 sync,
             });
         }
-        (now + delay, DiskDone::Copy)
+        self.sync_ends(now, DiskDone::Copy, marks)
+    }
+
+    /// The log begins with `first`, for good: what is before it goes, and old snapshots with it.
+    fn truncated(&mut self, first: SegmentNo) {
+        let gone: Vec<u64> = self
+            .disk
+            .files()
+            .filter(|file| is_before(*file, first))
+            .collect();
+        for file in gone {
+            self.disk.remove(file);
+        }
+        if let Some(process) = super::process_of(&mut self.life) {
+            process.storage.writer.forget_before(first);
+            process.snapshots.drop_old(&mut self.disk);
+        }
     }
 
     /// Reads decided entries.
@@ -249,6 +321,12 @@ impl Server {
                 self.begin_sync(now, marks)
             }
             DiskDone::Copy => self.copy_done(now, judges, marks),
+            DiskDone::Chunk { slot, index } => {
+                let process = self.process()?;
+                process.inbox.push_back(Input::ChunkStored { slot, index });
+                None
+            }
+            DiskDone::Snapshot => self.snapshot_done(now, judges, marks),
         }
     }
 
@@ -287,26 +365,38 @@ impl Server {
 
     fn copy_done(&mut self, now: Nanos, judges: &mut Judges, marks: &mut Marks) -> Option<Stored> {
         let index = self.index;
-        let promising = self
+        let writing = self
             .process()
-            .and_then(|process| process.storage.promising.take())?;
-        self.disk.end_sync(&promising.sync);
-        let Promising {
-            ballot,
+            .and_then(|process| process.storage.writing.take())?;
+        self.disk.end_sync(&writing.sync);
+        let Writing {
+            change,
             pending,
             written,
             ..
-        } = promising;
+        } = writing;
         if written + 1 < pending.writes().len() {
-            return Some(self.write_promise(now, ballot, pending, written + 1, marks));
+            return Some(self.write_superblock(now, change, pending, written + 1, marks));
         }
-        if let Some((_, on_image)) = self.promise_on_image() {
-            judges.promises[index].on_promise_durable(index, on_image, &mut judges.docket);
+        self.process()?.storage.superblock = Some(pending.done());
+        match change {
+            Change::Promise(ballot) => {
+                if let Some((_, on_image)) = self.promise_on_image() {
+                    judges.promises[index].on_promise_durable(index, on_image, &mut judges.docket);
+                }
+                let process = self.process()?;
+                process.inbox.push_back(Input::Promised { ballot });
+            }
+            Change::Truncate(first) => {
+                marks.hit(Mark::Truncated);
+                self.truncated(first);
+            }
         }
-        if let Some(process) = self.process() {
-            process.storage.superblock = Some(pending.done());
-            process.inbox.push_back(Input::Promised { ballot });
-        }
-        None
+        self.begin_superblock(now, marks)
     }
+}
+
+/// Whether a file is a segment before `first`.
+pub(super) const fn is_before(file: u64, first: SegmentNo) -> bool {
+    file != SUPERBLOCK && file < first.get()
 }

@@ -176,27 +176,11 @@ impl World {
                     },
                 );
             }
-            Output::SnapshotChunk { .. } | Output::Truncate { .. } => {}
-            Output::SnapshotDone { id, .. } => self.tell(index, Input::SnapshotFailed { id }),
-            Output::LoadChunk { id, index: chunk } => {
-                let bytes = None;
-                self.tell(
-                    index,
-                    Input::ChunkLoaded {
-                        id,
-                        index: chunk,
-                        bytes,
-                    },
-                );
-            }
-            Output::Note(Note::Leading { .. }) => self.marks.hit(Mark::Election),
-            Output::Note(Note::Following { .. }) => {}
-            Output::Note(Note::HandingOver { .. }) => self.marks.hit(Mark::HandingOver),
-            Output::Note(Note::KeepsLeading { .. }) => self.marks.hit(Mark::KeepsLeading),
-            Output::Note(Note::Reverted { .. }) => {
-                let detail = format!("server {} says so of a peer", index + 1);
-                self.judges.docket.broken("no disk goes back", detail);
-            }
+            Output::SnapshotChunk { .. }
+            | Output::SnapshotDone { .. }
+            | Output::Truncate { .. }
+            | Output::LoadChunk { .. } => self.do_snapshot(index, output),
+            Output::Note(note) => self.do_note(index, &note),
             Output::Halt { reason } => {
                 let detail = format!("server {}: {reason}", index + 1);
                 self.judges.docket.broken("no server halts", detail);
@@ -204,7 +188,35 @@ impl World {
         }
     }
 
-    fn expect_disk(&mut self, index: usize, begun: Option<(crate::Nanos, DiskDone)>) {
+    fn do_note(&mut self, index: usize, note: &Note) {
+        match note {
+            Note::Leading { .. } => self.marks.hit(Mark::Election),
+            Note::HandingOver { .. } => self.marks.hit(Mark::HandingOver),
+            Note::KeepsLeading { .. } => self.marks.hit(Mark::KeepsLeading),
+            Note::Following { .. } | Note::Fetching { .. } | Note::Installed { .. } => {}
+            Note::BadSnapshot { id, .. } => {
+                self.marks.hit(Mark::BadSnapshot);
+                let is_forged = self.plan.net.corrupt_ppm > 0;
+                self.judges
+                    .docket
+                    .check(is_forged, "what is sent as a snapshot is one", || {
+                        format!("server {} refused {id}", index + 1)
+                    });
+            }
+            Note::SnapshotFailed { id } => {
+                let detail = format!("server {}: {id}", index + 1);
+                self.judges
+                    .docket
+                    .broken("a whole disk keeps its snapshots", detail);
+            }
+            Note::Reverted { .. } => {
+                let detail = format!("server {} says so of a peer", index + 1);
+                self.judges.docket.broken("no disk goes back", detail);
+            }
+        }
+    }
+
+    pub(super) fn expect_disk(&mut self, index: usize, begun: Option<(crate::Nanos, DiskDone)>) {
         if let Some((at, done)) = begun {
             let start = self.servers[index].start;
             self.queue.push(
@@ -294,6 +306,7 @@ impl World {
             message,
             ..
         } = frame;
+        self.mark_arrival(to, frame.from, &message);
         let from = node_id(frame.from);
         self.tell(
             to,

@@ -6,7 +6,7 @@ use crate::marks::Mark;
 use crate::server::node_id;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, Boot, Slot};
-use tenure_core::node::output::{Output, Reply};
+use tenure_core::node::output::{Note, Output, Reply};
 use tenure_core::replica::message::Message;
 use tenure_core::replica::record::Record;
 
@@ -38,6 +38,10 @@ impl World {
         let boot = process.boot;
         for output in outputs {
             judges.watch_output(index, boot, output);
+            if let Output::Note(Note::Installed { id }) = output {
+                marks.hit(Mark::Installed);
+                judges.on_installed(index, *id, process.node.view().machine);
+            }
             if let Output::Send { message, .. } = output {
                 marks.sometimes(matches!(message, Message::Nack { .. }), Mark::Nacked);
                 let caught_up =
@@ -73,13 +77,18 @@ impl Judges {
                 let who = (node_id(index), boot);
                 self.history.on_reply(who, *slot, answer, &mut self.docket);
             }
+            Output::SnapshotDone { id, .. } => {
+                let snapshots = &self.history.snapshots;
+                snapshots.on_whole(index, *id, &mut self.docket);
+            }
+            Output::Truncate { upto, .. } => {
+                self.promises[index].on_truncate(index, *upto, &mut self.docket);
+            }
             Output::Append { .. }
             | Output::Reply { .. }
             | Output::Promise { .. }
             | Output::Load { .. }
             | Output::SnapshotChunk { .. }
-            | Output::SnapshotDone { .. }
-            | Output::Truncate { .. }
             | Output::LoadChunk { .. }
             | Output::Note(_)
             | Output::Halt { .. } => {}

@@ -1,0 +1,56 @@
+//! Snapshots against one of the judges' own, made of the chosen log alone (K9, K25, rule 5).
+
+use super::Docket;
+use std::collections::BTreeMap;
+use tenure_core::ids::{Slot, SnapshotId};
+use tenure_core::machine::Machine;
+use tenure_core::machine::snapshot::Slice;
+
+/// What a snapshot of each slot must be.
+#[derive(Debug, Default)]
+pub struct Snapshots {
+    due: BTreeMap<Slot, (SnapshotId, u64)>,
+}
+
+impl Snapshots {
+    /// The judges' machine says that one is due.
+    pub fn on_due(&mut self, machine: &mut Machine) {
+        machine.open_snapshot();
+        loop {
+            match machine.snapshot_slice(usize::MAX) {
+                Some(Slice::Done { id, .. }) => {
+                    self.due.insert(id.slot, (id, machine.digest_full()));
+                    return;
+                }
+                Some(Slice::More | Slice::Chunk { .. }) => {}
+                None => return,
+            }
+        }
+    }
+
+    /// A server says that a snapshot is whole: its own, or one that it received.
+    pub fn on_whole(&self, server: usize, id: SnapshotId, docket: &mut Docket) {
+        let known = self.due.get(&id.slot).map(|(known, _)| *known);
+        docket.check(known == Some(id), "equal logs give equal snapshots", || {
+            format!("server {} has {id}, it should be {known:?}", server + 1)
+        });
+    }
+
+    /// A server goes on from a snapshot.
+    pub fn on_installed(
+        &self,
+        server: usize,
+        id: SnapshotId,
+        machine: &Machine,
+        docket: &mut Docket,
+    ) {
+        self.on_whole(server, id, docket);
+        let known = self.due.get(&id.slot).map(|(_, digest)| *digest);
+        let is_same = machine.applied() != id.slot || known == Some(machine.digest_full());
+        docket.check(
+            is_same,
+            "an installed machine equals a replayed one",
+            || format!("server {} from {id}", server + 1),
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! What the disk adapter does with snapshots, on a simulated disk: a file without a name grows chunk
+//! by chunk, is synced, gets its name, and the folder is synced; only then is it durable.
+
+use super::storage::{DiskDone, Stored};
+use super::{CLUSTER, Server};
+use crate::Nanos;
+use crate::disk::{Disk, FolderSync, Sync};
+use crate::judges::Judges;
+use crate::marks::{Mark, Marks};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use tenure_core::ids::{Seed, Slot, SnapshotId};
+use tenure_core::machine::snapshot::Restore;
+use tenure_core::node::input::Input;
+use tenure_core::node::snapshots::Restored;
+use tenure_core::wal::snapshot::{Contents, Encoder, Reader};
+
+/// How many whole snapshots are kept.
+const KEPT: usize = 2;
+
+/// The file under construction.
+#[derive(Debug)]
+struct Building {
+    file: u64,
+    encoder: Encoder,
+}
+
+/// A whole file on its way to its name.
+#[derive(Debug)]
+struct Finishing {
+    file: u64,
+    contents: Contents,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    Content(Sync),
+    Name(FolderSync),
+}
+
+/// The snapshots of a process.
+#[derive(Debug, Default)]
+pub struct Snapshots {
+    building: Option<Building>,
+    finishing: Option<Finishing>,
+    kept: BTreeMap<SnapshotId, (u64, Contents)>,
+}
+
+impl Snapshots {
+    /// Whether a name was given that is not stored for good yet.
+    pub const fn is_naming(&self) -> bool {
+        matches!(
+            self.finishing,
+            Some(Finishing {
+                step: Step::Name(_),
+                ..
+            })
+        )
+    }
+}
+
+/// What an opening found on the disk: the snapshots, and what the newest one holds.
+pub(super) type Kept = (Snapshots, Option<Restored>);
+
+/// What a file says, if it is whole to the last byte.
+fn read_whole(id: SnapshotId, bytes: &[u8]) -> Result<(Contents, Vec<Bytes>), String> {
+    let mut reader = Reader::new(CLUSTER, id, bytes.len() as u64);
+    let (mut at, mut chunks) = (0, Vec::new());
+    while !reader.is_done() {
+        let wanted = reader.wants().map_err(|damage| damage.to_string())?;
+        let taken = reader.take(&bytes[at..at + wanted]);
+        if let Some(chunk) = taken.map_err(|damage| damage.to_string())? {
+            chunks.push(Bytes::copy_from_slice(chunk));
+        }
+        at += wanted;
+    }
+    Ok((reader.finish(), chunks))
+}
+
+impl Server {
+    /// The newest snapshot of the disk, read back into a machine. A name without its whole content
+    /// is what the order of the syncs must never leave.
+    pub(super) fn read_snapshots(&self) -> Result<Kept, String> {
+        let mut snapshots = Snapshots::default();
+        let mut newest = None;
+        for (id, file) in self.disk.snapshots.names() {
+            let found = read_whole(*id, self.disk.read(*file));
+            let (contents, chunks) =
+                found.map_err(|damage| format!("server {}: {damage}", self.index + 1))?;
+            snapshots.kept.insert(*id, (*file, contents));
+            newest = Some((*id, chunks));
+        }
+        let Some((id, chunks)) = newest else {
+            return Ok((snapshots, None));
+        };
+        let limits = self.knobs.snapshots.limits();
+        let mut restore = Restore::new(id, limits.machine, Seed::new(self.seed));
+        let fed = chunks.iter().try_for_each(|chunk| restore.chunk(chunk));
+        let machine = fed.and_then(|()| restore.finish());
+        let machine = machine.map_err(|error| format!("server {}: {error}", self.index + 1))?;
+        let chunks = chunks.len() as u32;
+        Ok((
+            snapshots,
+            Some(Restored {
+                id,
+                chunks,
+                machine,
+            }),
+        ))
+    }
+
+    /// Writes a chunk behind the others; the first one begins a file.
+    pub fn add_chunk(
+        &mut self,
+        now: Nanos,
+        slot: Slot,
+        index: u32,
+        bytes: &[u8],
+    ) -> Option<Stored> {
+        let disk = &mut self.disk;
+        let snapshots = &mut super::process_of(&mut self.life)?.snapshots;
+        if index == 0 {
+            let (encoder, header) = Encoder::begin(CLUSTER, slot);
+            let file = disk.create_unnamed();
+            disk.append(file, &header);
+            snapshots.building = Some(Building { file, encoder });
+        }
+        let Some(building) = &mut snapshots.building else {
+            panic!("a snapshot begins with chunk 0");
+        };
+        let next = (building.encoder.slot(), building.encoder.next_chunk());
+        assert!(next == (slot, index), "chunks come one after another");
+        let head = building.encoder.chunk(bytes);
+        disk.append(building.file, &head);
+        disk.append(building.file, bytes);
+        Some((now + self.knobs.sync_min, DiskDone::Chunk { slot, index }))
+    }
+
+    /// The file is whole: it is synced first.
+    pub fn finish_snapshot(
+        &mut self,
+        now: Nanos,
+        id: SnapshotId,
+        marks: &mut Marks,
+    ) -> Option<Stored> {
+        let disk = &mut self.disk;
+        let snapshots = &mut super::process_of(&mut self.life)?.snapshots;
+        let Some(Building { file, encoder }) = snapshots.building.take() else {
+            panic!("a snapshot that is done was begun");
+        };
+        assert!(
+            snapshots.finishing.is_none() && encoder.slot() == id.slot,
+            "one snapshot after another becomes durable"
+        );
+        let (end, contents) = encoder.finish(id.hash);
+        disk.append(file, &end);
+        let step = Step::Content(disk.begin_sync(file, 0, usize::MAX));
+        snapshots.finishing = Some(Finishing {
+            file,
+            contents,
+            step,
+        });
+        Some(self.sync_ends(now, DiskDone::Snapshot, marks))
+    }
+
+    /// The content is stored, and the name comes next; or the name is.
+    pub(super) fn snapshot_done(
+        &mut self,
+        now: Nanos,
+        judges: &mut Judges,
+        marks: &mut Marks,
+    ) -> Option<Stored> {
+        let index = self.index;
+        let disk = &mut self.disk;
+        let process = super::process_of(&mut self.life)?;
+        let mut finishing = process.snapshots.finishing.take()?;
+        let id = finishing.contents.id;
+        match &finishing.step {
+            Step::Content(sync) => {
+                disk.end_sync(sync);
+                disk.snapshots.name(id, finishing.file);
+                finishing.step = Step::Name(disk.snapshots.begin_sync());
+                process.snapshots.finishing = Some(finishing);
+                return Some(self.sync_ends(now, DiskDone::Snapshot, marks));
+            }
+            Step::Name(sync) => disk.snapshots.end_sync(sync),
+        }
+        marks.hit(Mark::SnapshotMade);
+        let Finishing { file, contents, .. } = finishing;
+        process.snapshots.kept.insert(id, (file, contents));
+        process.inbox.push_back(Input::SnapshotDurable { id });
+        // Judges believe the image, not the sync.
+        let image = disk.snapshots.image(id).map(|file| disk.image(file));
+        if image.is_some_and(|bytes| read_whole(id, bytes).is_ok()) {
+            judges.promises[index].on_snapshot(id.slot);
+        }
+        None
+    }
+
+    /// A chunk of a snapshot that is kept.
+    pub fn load_chunk(&self, id: SnapshotId, index: u32) -> Option<Bytes> {
+        let (file, contents) = self.process_ref()?.snapshots.kept.get(&id)?;
+        let place = contents.place(index)?;
+        let from = place.offset as usize;
+        let bytes = &self.disk.read(*file)[from..from + place.bytes];
+        let payload = contents.payload(index, bytes);
+        let payload = payload.unwrap_or_else(|damage| panic!("it was whole: {damage}"));
+        Some(Bytes::copy_from_slice(payload))
+    }
+}
+
+impl Snapshots {
+    /// Only the newest ones stay. Their names go at once, and may be back after a crash.
+    pub(super) fn drop_old(&mut self, disk: &mut Disk) {
+        while self.kept.len() > KEPT {
+            let Some((id, (file, _))) = self.kept.pop_first() else {
+                return;
+            };
+            disk.snapshots.unname(id);
+            disk.remove(file);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What servers want done with their snapshots.
+
+use super::World;
+use crate::marks::Mark;
+use tenure_core::node::input::Input;
+use tenure_core::node::output::Output;
+use tenure_core::replica::message::Message;
+
+impl World {
+    pub(super) fn do_snapshot(&mut self, index: usize, output: Output) {
+        let (now, marks) = (self.now, &mut self.marks);
+        let server = &mut self.servers[index];
+        let begun = match output {
+            Output::SnapshotChunk {
+                slot,
+                index: chunk,
+                bytes,
+            } => server.add_chunk(now, slot, chunk, &bytes),
+            Output::SnapshotDone { id, .. } => server.finish_snapshot(now, id, marks),
+            Output::Truncate { upto, snapshot } => {
+                server.begin_truncate(now, upto, snapshot, marks)
+            }
+            Output::LoadChunk { id, index: chunk } => {
+                let bytes = server.load_chunk(id, chunk);
+                let loaded = Input::ChunkLoaded {
+                    id,
+                    index: chunk,
+                    bytes,
+                };
+                return self.tell(index, loaded);
+            }
+            Output::Send { .. }
+            | Output::Reply { .. }
+            | Output::Append { .. }
+            | Output::Promise { .. }
+            | Output::Load { .. }
+            | Output::Note(_)
+            | Output::Halt { .. } => return,
+        };
+        self.expect_disk(index, begun);
+    }
+
+    /// Notes what arrives at a server.
+    pub(super) fn mark_arrival(&mut self, to: usize, from: usize, message: &Message) {
+        let Some(process) = self.servers[to].process() else {
+            return;
+        };
+        match message {
+            Message::SnapshotOffer { id, .. } => {
+                let view = process.node.view();
+                let leads = view.role == "leader" && id.slot > view.decided;
+                self.marks.sometimes(leads, Mark::OfferedWhileLeading);
+            }
+            Message::SnapshotChunk { id, .. } => {
+                let resumed = process
+                    .fetched_from
+                    .is_some_and(|(of, peer)| of == *id && peer != from);
+                self.marks.sometimes(resumed, Mark::TransferResumed);
+                process.fetched_from = Some((*id, from));
+            }
+            _ => {}
+        }
+    }
+}
