@@ -217,7 +217,7 @@ struct Peer {
     clock_ns: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Role {
     Following,
     Polling(Polling),
@@ -226,7 +226,7 @@ enum Role {
 }
 
 /// One server's part in Multi-Paxos.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Replica {
     config: Config,
     rng: Rng,

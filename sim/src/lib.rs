@@ -32,6 +32,7 @@ pub mod rand;
 pub mod replay;
 pub mod report;
 pub mod scenario;
+pub mod search;
 pub mod server;
 pub mod shrink;
 pub mod stage;

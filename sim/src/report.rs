@@ -72,6 +72,11 @@ pub fn keep_panics() {
     }));
 }
 
+/// What the last panic of this thread said.
+pub fn take_panic() -> Option<String> {
+    PANIC.with_borrow_mut(Option::take)
+}
+
 /// A law that was broken.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Broken {
@@ -122,7 +127,7 @@ pub fn run_plan(plan: Plan, seed: u64, print: Print) -> Ran {
             }
         }
         Err(_) => {
-            let text = PANIC.with_borrow_mut(Option::take).unwrap_or_default();
+            let text = take_panic().unwrap_or_default();
             Ran {
                 outcome: None,
                 trace_hash: hash64_after(seed, text.as_bytes()),

@@ -33,7 +33,7 @@ struct Frontier {
     upto: Slot,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Acceptor {
     promised: Ballot,
     durable: Ballot,

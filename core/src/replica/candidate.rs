@@ -13,7 +13,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 /// Asks whether a ballot would be promised.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Polling {
     ballot: Ballot,
     granted: BTreeSet<NodeId>,
@@ -35,7 +35,7 @@ impl Polling {
 }
 
 /// Gathers promises.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Preparing {
     tally: Tally,
     ballot: Ballot,
@@ -119,6 +119,14 @@ impl Replica {
         }
         polling.granted.insert(from);
         if polling.granted.len() >= quorum && !self.acceptor.is_writing() {
+            self.stand(out);
+        }
+    }
+
+    /// Stands without asking for votes first. Votes only keep the peace (rule 27), and safety may not
+    /// lean on them: the exhaustive search of small cases lets anybody stand at any time.
+    pub fn campaign(&mut self, out: &mut Vec<Effect>) {
+        if !self.leads() && !self.acceptor.is_writing() {
             self.stand(out);
         }
     }

@@ -14,7 +14,7 @@ use core::time::Duration;
 /// entries are on their way already.
 const BEHIND: Duration = PING_INTERVAL;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CatchUp {
     /// The highest slot that anybody said is decided, and who said so.
     known: Slot,

@@ -19,7 +19,7 @@ struct Anchor {
     elapsed: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AgreedClock {
     start: Stamp,
     start_at: Timestamp,

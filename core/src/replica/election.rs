@@ -21,7 +21,7 @@ const TRY: Duration = CHECK_QUORUM;
 /// How long a leader that got nothing through leaves it to others to lead.
 const STEP_ASIDE: Duration = Duration::from_secs(1);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Election {
     freshest: Beat,
     heard_at: Timestamp,

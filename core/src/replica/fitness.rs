@@ -55,7 +55,7 @@ impl Fitness {
 }
 
 /// How long the own disk takes, measured at one record at a time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct DiskPace {
     probe: Option<(RecordNo, Timestamp)>,
     mean: Duration,

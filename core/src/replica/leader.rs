@@ -35,7 +35,7 @@ struct Own {
 }
 
 /// A leader: only a [`PromiseQuorum`] makes one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Leading {
     ballot: Ballot,
     base: Slot,

@@ -39,7 +39,7 @@ impl Default for Window {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Log {
     decided: Slot,
     bounds: Window,

@@ -30,7 +30,7 @@ pub(super) struct Piece {
 }
 
 /// A promise that is being put together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Gathered {
     decided: Slot,
     stamp: Stamp,
@@ -65,7 +65,7 @@ impl Gathered {
 }
 
 /// Promises gathered so far for one ballot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tally {
     ballot: Ballot,
     quorum: usize,

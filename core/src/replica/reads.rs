@@ -25,7 +25,7 @@ struct Waiting {
     asked: Asked,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Reads {
     fresh: Vec<Asked>,
     waiting: VecDeque<Waiting>,

@@ -27,7 +27,7 @@ pub(super) struct Pong {
     pub(super) fitness: Fitness,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rounds {
     round: u64,
     sent: VecDeque<(u64, Timestamp)>,

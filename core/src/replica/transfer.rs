@@ -33,7 +33,7 @@ struct Kept {
 }
 
 /// A snapshot that is being fetched.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Incoming {
     id: SnapshotId,
     chunks: u32,
@@ -81,7 +81,7 @@ impl Incoming {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Transfer {
     newest: Option<Kept>,
     /// The one before: others may be in the middle of it.

@@ -7,6 +7,7 @@ use tenure_sim::mutants;
 use tenure_sim::replay::Case;
 use tenure_sim::report::{Failure, Totals, commit, cpu_time, keep_panics};
 use tenure_sim::scenario::Scenario;
+use tenure_sim::search::{self, Bounds, Lie};
 use tenure_sim::shrink::shrink;
 use tenure_sim::trace::Print;
 
@@ -15,6 +16,7 @@ cargo sim [SEED]... [--scenario NAME] [--trace | --transcript] [--json]
 cargo sim [--for 45s] [--seeds N] [--from SEED] [--scenario NAME] [--keep-going] [--all-marks] [--json]
 cargo sim SEED --shrink [--scenario NAME] [--for 120s]
 cargo sim --replay FILE [--trace | --transcript | --shrink] [--json]
+cargo sim search [--ballots 2] [--commands 0] [--crashes 1] [--lie reports|bases] [--for 20s] [--json]
 cargo sim mutants [--only NAME] [--rotation COMMIT] [--for SECONDS] [--again]
 
 Without a seed: fresh ones for 60 s. Scenarios: ";
@@ -39,6 +41,13 @@ fn main() -> ExitCode {
     if arguments.peek().is_some_and(|first| first == "mutants") {
         arguments.next();
         return mutants::main(arguments);
+    }
+    if arguments.peek().is_some_and(|first| first == "search") {
+        arguments.next();
+        return searched(arguments).unwrap_or_else(|problem| {
+            eprintln!("{problem}\n\n{USAGE}");
+            ExitCode::from(2)
+        });
     }
     match parse(arguments).and_then(|options| run(&options)) {
         Ok(code) => code,
@@ -74,6 +83,30 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         }
     }
     Ok(options)
+}
+
+/// `cargo sim search`.
+fn searched(mut arguments: impl Iterator<Item = String>) -> Result<ExitCode, String> {
+    keep_panics();
+    let (mut bounds, mut json) = (Bounds::default(), false);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
+        match argument.as_str() {
+            "--ballots" => bounds.ballots = number(&value()?)?,
+            "--commands" => bounds.commands = number(&value()?)?,
+            "--crashes" => bounds.crashes = number(&value()?)?,
+            "--for" => bounds.time = seconds(&value()?)?,
+            "--lie" => {
+                let name = value()?;
+                bounds.lie = Some(Lie::named(&name).ok_or(format!("{name} is no lie"))?);
+            }
+            "--json" => json = true,
+            other => return Err(format!("search does not know {other}")),
+        }
+    }
+    let found = search::search(&bounds);
+    search::report(&found, cpu_time(), json);
+    Ok(ExitCode::from(u8::from(found.broken.is_some())))
 }
 
 fn number(text: &str) -> Result<u64, String> {

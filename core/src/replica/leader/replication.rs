@@ -18,7 +18,7 @@ const IN_FLIGHT_MAX: usize = 16;
 const STALLED: Duration = Duration::from_millis(120);
 
 /// How far a follower is, as the leader knows.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
     /// The next slot to send.
     next: Slot,

@@ -1,0 +1,52 @@
+use super::*;
+
+#[test]
+fn one_ballot_is_searched_to_its_end() {
+    let bounds = Bounds {
+        ballots: 1,
+        crashes: 0,
+        time: Duration::from_secs(120),
+        ..Bounds::default()
+    };
+    let found = search(&bounds);
+    assert!(found.broken.is_none(), "{:?}", found.broken);
+    assert!(found.is_whole, "{} states", found.states);
+    assert!(found.states > 100, "{} states", found.states);
+}
+
+#[test]
+fn a_lie_is_found_out_by_a_shortest_schedule() {
+    for (lie, steps) in [(Lie::Reports, 7), (Lie::Bases, 8)] {
+        let bounds = Bounds {
+            crashes: 0,
+            lie: Some(lie),
+            time: Duration::from_secs(120),
+            ..Bounds::default()
+        };
+        let (law, schedule) = search(&bounds).broken.expect("the lie is found out");
+        assert!(
+            law.starts_with("a later ballot proposes what is chosen"),
+            "{law}"
+        );
+        assert_eq!(schedule.len(), steps + 1, "{schedule:#?}");
+    }
+}
+
+#[test]
+fn a_schedule_is_told_in_its_order() {
+    let bounds = Bounds::default();
+    let stands = Step {
+        what: What::Stand(1),
+        crash_after: None,
+    };
+    let dies = Step {
+        what: What::Nothing(0),
+        crash_after: Some(0),
+    };
+    let words = told(&bounds, &[stands, dies]);
+    let expected = [
+        "2 stands",
+        "1 does nothing; crashes after 0 of what it stores",
+    ];
+    assert_eq!(words, expected);
+}
