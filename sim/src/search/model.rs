@@ -252,7 +252,7 @@ impl Server {
             } else if self.durable < self.records.len() {
                 self.durable += 1;
                 let through = RecordNo::new((self.durable - self.before) as u64);
-                self.replica.on_durable(through);
+                self.replica.on_durable(NOW, through);
             } else {
                 return Ok(false);
             }
