@@ -61,7 +61,7 @@ impl Machine {
             )?;
             fence = grant.fence;
             count += 1;
-            let found = self.grant_of(lock.zone, &lock.key, grant.fence);
+            let found = self.grant_in(at, grant.fence);
             let found = found.map(|at| self.grants.at(at).fence);
             must(found == Some(grant.fence), "a grant is found by its fence")?;
         }

@@ -76,13 +76,16 @@ impl Machine {
 
     /// The grant of this lock with this fence, dead or alive.
     pub(super) fn grant_of(&self, zone: ZoneId, key: &[u8], fence: Fence) -> Option<Ref<Grant>> {
-        let lock_at = self.lock_of(zone, key)?;
+        self.grant_in(self.lock_of(zone, key)?, fence)
+    }
+
+    pub(super) fn grant_in(&self, lock_at: Ref<Lock>, fence: Fence) -> Option<Ref<Grant>> {
         let lock = self.locks.at(lock_at);
         let found = match lock.mode {
             Mode::Exclusive => lock.holders?,
             Mode::Shared => self
                 .shared_index
-                .find(self.hasher.fence(zone, fence), |at| {
+                .find(self.hasher.fence(lock.zone, fence), |at| {
                     let grant = self.grants.at(at);
                     grant.fence == fence && grant.lock == lock_at
                 })?,
