@@ -13,6 +13,9 @@ pub const LOCATION_BYTES_MAX: usize = 64;
 pub const ZONE_NAME_BYTES_MAX: usize = 64;
 /// Bytes of the whole shared configuration, its history with it.
 pub const CONFIG_BYTES_MAX: usize = 256 << 10;
+/// A server that hears of a newer configuration for so long, and does not learn it, takes no
+/// clients.
+pub const CONFIG_PATIENCE: Duration = Duration::from_secs(1);
 /// Changes of the shared configuration that are remembered, with who made them.
 pub const CONFIG_HISTORY_MAX: usize = 64;
 

@@ -20,15 +20,18 @@ mod proof;
 mod reads;
 mod request;
 pub mod snapshots;
+mod standing;
 
 pub use proof::Secrets;
 
 use crate::config::Config;
+use crate::config::Mark;
 use crate::ids::{Ballot, Boot, Fence, NodeId, Seed, Slot};
 use crate::machine;
 use crate::machine::Machine;
 use crate::machine::codec;
 pub use crate::replica::Window;
+use crate::replica::message::Message;
 use crate::replica::record::Recovered;
 use crate::replica::{Effect, Replica};
 use crate::time::{Stamp, Timestamp};
@@ -43,6 +46,7 @@ use pending::Pending;
 use proof::Proofs;
 use reads::Reads;
 use snapshots::{Part, Restored, Snapshots};
+use standing::Peers;
 
 /// While anything has a deadline, an entry carries a stamp at least this often (rule 19): what a
 /// change of leader can lose of agreed time is bounded by it.
@@ -61,6 +65,9 @@ pub struct Node {
     reads: Reads,
     loads: Loads,
     snapshots: Snapshots,
+    standing: Peers,
+    /// The configuration that the host was told of last.
+    announced: Mark,
     proofs: Proofs,
     effects: Vec<Effect>,
     limits: Limits,
@@ -157,6 +164,8 @@ impl Node {
             reads: Reads::new(boot),
             loads: Loads::new(Budget::default(), decided, now),
             snapshots,
+            standing: Peers::default(),
+            announced: config.shared().mark(),
             proofs: Proofs::new(secrets),
             effects: Vec::new(),
             limits: Limits::default(),
@@ -193,6 +202,7 @@ impl Node {
         let mut effects = core::mem::take(&mut self.effects);
         self.take(input, &mut effects, out);
         self.settle(&mut effects, out);
+        self.announce(out);
         self.effects = effects;
     }
 
@@ -263,6 +273,9 @@ impl Node {
                 boot,
                 message,
             } => {
+                if let Message::Ping { mark, .. } = &message {
+                    self.standing.hear(now, from, *mark, self.machine.shared());
+                }
                 self.replica.on_message(now, from, boot, message, effects);
             }
             Input::Link { peer, up } => self.replica.on_link(now, peer, up, effects),
@@ -283,7 +296,10 @@ impl Node {
                 self.chunk_loaded(id, index, bytes, effects);
             }
             Input::HandOver { to } => self.replica.on_hand_over(now, to, effects),
-            Input::Stop => self.replica.on_stop(now, effects),
+            Input::Stop => {
+                self.standing.draining = true;
+                self.replica.on_stop(now, effects);
+            }
             Input::Request { tag, request } => self.request(tag, request, effects, out),
             Input::Gone { tag } => self.gone(tag, effects),
         }

@@ -294,6 +294,13 @@ impl Replica {
         }
     }
 
+    /// The shared configuration changed, but not who counts.
+    pub fn configure(&mut self, config: Config) {
+        let same = self.config.epoch() == config.epoch() && self.config.me() == config.me();
+        assert!(same, "only an epoch changes who counts");
+        self.config = config;
+    }
+
     /// Time passed.
     pub fn on_tick(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         assert!(now >= self.now, "the host's clock does not go back");
@@ -346,7 +353,7 @@ impl Replica {
     #[rustfmt::skip]
     fn dispatch(&mut self, from: NodeId, message: Message, out: &mut Vec<Effect>) {
         match message {
-            Message::Ping { round, beat, decided } => self.on_ping(from, round, beat, decided, out),
+            Message::Ping { round, beat, decided, mark: _ } => self.on_ping(from, round, beat, decided, out),
             Message::Pong { round, promised, beat, decided, clock_ns, fitness } =>
                 self.on_pong(from, &Pong { round, promised, beat, decided, clock_ns, fitness }, out),
             Message::PreVote { ballot, decided } => self.on_pre_vote(from, ballot, decided, out),

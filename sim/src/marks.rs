@@ -119,6 +119,7 @@ marks! {
     ReadOfHeld = Case "read_saw_a_holder",
     AnsweredUnknown = Case "answered_unknown",
     AnsweredNoQuorum = Case "answered_no_quorum",
+    AnsweredNotReady = Case "answered_not_ready",
     AnsweredBusy = Case "answered_busy",
     BadProofRefused = Case "bad_proof_refused",
     Election = Case "election",

@@ -438,6 +438,7 @@ impl Stage {
             }
             Output::SnapshotChunk { .. }
             | Output::Truncate { .. }
+            | Output::Configured { .. }
             | Output::Note(_)
             | Output::Halt { .. } => {}
         }

@@ -48,6 +48,9 @@ pub fn words(output: &Output) -> Option<String> {
         Output::Note(Note::Leading { ballot }) => Some(format!("leads under {ballot}")),
         Output::Note(Note::HandingOver { to, .. }) => Some(format!("hands over to {to}")),
         Output::Note(Note::KeepsLeading { .. }) => Some("is not relieved".to_owned()),
+        Output::Configured { config } => {
+            Some(format!("has configuration {}", config.shared().mark()))
+        }
         Output::Halt { reason } => Some(format!("halts: {reason}")),
         Output::Load { from, upto } => Some(format!("reads its log {from} to {upto}")),
         Output::Note(Note::Fetching { id, from }) => {

@@ -4,12 +4,14 @@ use crate::callers::Callers;
 use crate::door::{FromCaller, FromPeer, Inbox};
 use crate::log::{Appended, Keeper, Log};
 use crate::peers::Peers;
+use crate::published::Publisher;
 use crate::snapshots::{Event, Job, Snapshots};
 use crate::syncer::{Begun, SyncMode, Syncer};
 use keeping::is_new_work;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
+use tenure_core::config::Config;
 use tenure_core::ids::{Ballot, NodeId, RecordNo, Slot, SnapshotId};
 use tenure_core::limits::TRAILING_SEAL_AFTER;
 use tenure_core::node::Node;
@@ -98,6 +100,8 @@ pub struct Host<N, L: Log, P> {
     inbox: Inbox,
     callers: Callers,
     syncer: Syncer<L::Group>,
+    /// Where the edges look for the configuration.
+    publisher: Option<Publisher>,
     /// What is to be stepped next.
     inputs: Vec<Input>,
     outputs: Vec<Output>,
@@ -143,6 +147,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             inbox,
             callers: Callers::default(),
             syncer: Syncer::new(options.sync),
+            publisher: None,
             inputs: Vec::new(),
             outputs: Vec::new(),
             to_append: VecDeque::new(),
@@ -162,6 +167,13 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             from_peers: Vec::with_capacity(PEER_BATCH),
             from_callers: Vec::with_capacity(CALLER_BATCH),
         }
+    }
+
+    /// Tells the configuration there, whenever it changes.
+    #[must_use]
+    pub fn publishing(mut self, publisher: Publisher) -> Self {
+        self.publisher = Some(publisher);
+        self
     }
 
     /// Tells how the server is, now and whenever that changes.
@@ -224,6 +236,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 Output::SnapshotDone { id, chunks } => self.end_snapshot(id, chunks),
                 Output::Truncate { upto, snapshot } => self.truncate = Some((upto, snapshot)),
                 Output::LoadChunk { id, index } => self.load_chunk(id, index),
+                Output::Configured { config } => self.configured(*config),
                 Output::Note(note) => self.note(&note),
                 Output::Halt { reason } => return Err(reason.into()),
             }
@@ -441,6 +454,16 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         let leads = self.status.borrow().leading.is_some();
         self.leaving
             .is_some_and(|until| !leads || self.stays || clock::now() >= until)
+    }
+
+    fn configured(&self, config: Config) {
+        let shared = config.shared();
+        let (mark, by) = (shared.mark(), shared.history().next_back());
+        let by = by.map_or("", |past| &past.by);
+        tracing::info!(%mark, by, "the shared configuration changed");
+        if let Some(publisher) = &self.publisher {
+            publisher.tell(config);
+        }
     }
 
     fn note(&mut self, note: &Note) {

@@ -18,6 +18,7 @@ pub mod door;
 pub mod host;
 pub mod log;
 pub mod peers;
+pub mod published;
 mod snapshots;
 mod syncer;
 
@@ -25,6 +26,7 @@ pub use door::{Conn, Door, Full, Replies, Stopped};
 pub use host::{Host, HostError, Options, Status, Steps};
 pub use log::{Appended, Group, Keeper, Kept, Log, NoKeeper};
 pub use peers::Peers;
+pub use published::{Published, Publisher, publish};
 pub use syncer::SyncMode;
 
 #[cfg(test)]

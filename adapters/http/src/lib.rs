@@ -11,6 +11,7 @@
 
 mod answers;
 mod cluster;
+mod config;
 mod duration;
 mod fields;
 mod gateway;

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::fmt::Display;
-use tenure_core::ids::{Fence, RequestId};
+use tenure_core::ids::{ChangeId, Fence, RequestId};
 use tenure_core::limits::{HOLDER_BYTES_MAX, PAGE_MAX, TTL_MS_MAX, TTL_MS_MIN, WAIT_MS_MAX};
 use tenure_core::machine::command::{Client, Life, Mode};
 use tenure_core::machine::key::Key;
@@ -247,6 +247,22 @@ pub(crate) fn check_if_match(headers: &HeaderMap, token: &TokenText) -> Result<(
             "expected a fence, as \"17\"",
         )),
     }
+}
+
+/// The last change of the shared configuration that the caller has seen, if it says so.
+pub(crate) fn config_expected(headers: &HeaderMap) -> Result<Option<ChangeId>, Problem> {
+    let Some(condition) = single(headers, &IF_MATCH, "If-Match")? else {
+        return Ok(None);
+    };
+    let quoted = condition.strip_prefix('"');
+    let change = quoted
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(condition);
+    let what = "expected the number of a change, as \"17\"";
+    let change = change.parse().ok().map(ChangeId::new);
+    change
+        .map(Some)
+        .ok_or_else(|| Problem::bad_value("If-Match", what))
 }
 
 fn single<'a>(

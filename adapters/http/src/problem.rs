@@ -59,11 +59,13 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         | codes::IDENTIFIER_IN_USE
         | codes::FORGOTTEN
         | codes::REQUEST_ID_REUSED
+        | codes::CONFIG_MOVED
+        | codes::CONFIG_UNFIT
         | codes::WRONG_CLUSTER => StatusCode::CONFLICT,
         codes::NO_SUCH_TICKET | codes::UNKNOWN_ZONE | codes::NOT_FOUND => StatusCode::NOT_FOUND,
         codes::SESSION_GONE => StatusCode::GONE,
         codes::SESSION_BUSY | codes::QUOTA | codes::BUSY => StatusCode::TOO_MANY_REQUESTS,
-        codes::NO_QUORUM | codes::DISK_FULL => StatusCode::SERVICE_UNAVAILABLE,
+        codes::NO_QUORUM | codes::DISK_FULL | codes::NOT_READY => StatusCode::SERVICE_UNAVAILABLE,
         codes::BAD_PROOF | codes::UNPROVED_SESSION => StatusCode::FORBIDDEN,
         codes::FENCE_MISMATCH => StatusCode::PRECONDITION_FAILED,
         codes::METHOD_NOT_ALLOWED => StatusCode::METHOD_NOT_ALLOWED,

@@ -2,6 +2,7 @@
 
 use crate::answers;
 use crate::cluster;
+use crate::config;
 use crate::fields::read_body;
 use crate::gateway::{Call, Gateway, NoAnswer};
 use crate::keys;
@@ -13,12 +14,11 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, patch, put};
 use bytes::Bytes;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tenure_core::config::Config;
 use tenure_core::ids::{Slot, TicketId, ZoneId};
 use tenure_core::limits::TTL_MS_DEFAULT;
 use tenure_core::machine::answer::{Answer, Refusal};
@@ -26,6 +26,7 @@ use tenure_core::machine::command::{Acquire, Client, Life, Mode};
 use tenure_core::machine::key::{Key, path_prefix};
 use tenure_core::node::input::{Ask, Proof, Request as Wanted, Token};
 use tenure_core::node::output::{Failure, Reply};
+use tenure_host::Published;
 use tenure_rt::clock;
 
 const LOCKS: &str = "/v1/locks/";
@@ -45,7 +46,7 @@ const ADDRESS_BYTES_MAX: usize = 16 << 10;
 #[derive(Clone)]
 pub(crate) struct Face {
     pub(crate) gateway: Arc<Gateway>,
-    pub(crate) config: Arc<Config>,
+    pub(crate) config: Published,
     /// [`WAIT_MARGIN`], but in tests.
     pub(crate) wait_margin: Duration,
 }
@@ -65,6 +66,22 @@ pub(crate) fn router(face: Face) -> Router {
         )
         .route("/v1/locks", on_locks.fallback(|| wrong_method("GET, POST")))
         .route("/v1/cluster", question(get(servers)))
+        .route(
+            "/v1/config",
+            get(config::show)
+                .patch(config::patch_policy)
+                .fallback(|| wrong_method("GET, PATCH")),
+        )
+        .route("/v1/config/history", question(get(config::show_history)))
+        .route("/v1/members", question(get(config::show_members)))
+        .route(
+            "/v1/members/{id}",
+            patch(config::patch_member).fallback(|| wrong_method("PATCH")),
+        )
+        .route(
+            "/v1/zones/{zone}",
+            put(config::put_zone).fallback(|| wrong_method("PUT")),
+        )
         .route("/healthz", question(get(healthz)))
         .route("/readyz", question(get(readyz)))
         .fallback(nowhere)
@@ -170,7 +187,7 @@ async fn servers(State(face): State<Face>, request: Request) -> Result<Response,
     let (head, _) = parts(request)?;
     Params::read(&head, &[], params::NOTHING)?;
     let reply = face.read(Ask::Servers).await?;
-    cluster::servers(&face.config, &reply).ok_or_else(|| unexpected(reply))
+    cluster::servers(&face.config.now(), &reply).ok_or_else(|| unexpected(reply))
 }
 
 /// The process lives, and its node too.
@@ -237,14 +254,14 @@ impl Face {
     }
 
     /// Asks for a change, and gives what the log decided.
-    async fn decide(&self, client: Client, ask: Ask) -> Result<(Answer, Slot), Problem> {
+    pub(crate) async fn decide(&self, client: Client, ask: Ask) -> Result<(Answer, Slot), Problem> {
         let mut call = self.call(client, ask)?;
         let (answer, _, slot) = decided(&mut call).await?;
         Ok((answer, slot))
     }
 
     /// Asks a question.
-    async fn read(&self, ask: Ask) -> Result<Reply, Problem> {
+    pub(crate) async fn read(&self, ask: Ask) -> Result<Reply, Problem> {
         let mut call = self.call(Client::None, ask)?;
         match call.reply().await {
             Ok(Reply::Failed(failure)) => Err(Problem::failed(failure)),
@@ -309,7 +326,7 @@ fn end(
 }
 
 /// An answer that is no success of what was asked.
-fn refused(answer: Answer, slot: Slot) -> Problem {
+pub(crate) fn refused(answer: Answer, slot: Slot) -> Problem {
     match answer {
         Answer::Refused(refusal) => Problem::refused(refusal, None, slot),
         // The ticket that a caller with a key waited for was cancelled by another request.
@@ -321,7 +338,7 @@ fn refused(answer: Answer, slot: Slot) -> Problem {
     }
 }
 
-fn unexpected(reply: Reply) -> Problem {
+pub(crate) fn unexpected(reply: Reply) -> Problem {
     match reply {
         Reply::Failed(failure) => Problem::failed(failure),
         reply => {
@@ -332,7 +349,7 @@ fn unexpected(reply: Reply) -> Problem {
 }
 
 /// Splits a request whose head is not too long.
-fn parts(request: Request) -> Result<(Parts, Body), Problem> {
+pub(crate) fn parts(request: Request) -> Result<(Parts, Body), Problem> {
     let (head, body) = request.into_parts();
     let address = head.uri.path_and_query();
     if address.map_or(0, |address| address.as_str().len()) > ADDRESS_BYTES_MAX {
@@ -371,7 +388,7 @@ fn proof_of(head: &Parts, key: &Key, params: &Params) -> Result<Proof, Problem> 
 
 /// Who holds a lock that was asked for without a name: the address. (Not the port: a retry comes
 /// from another one, and is the same request.)
-fn holder_of(head: &Parts) -> Bytes {
+pub(crate) fn holder_of(head: &Parts) -> Bytes {
     let from = head.extensions.get::<From>();
     from.map_or_else(Bytes::new, |From(address)| Bytes::from(address.to_string()))
 }

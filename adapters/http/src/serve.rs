@@ -13,8 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tenure_core::config::Config;
-use tenure_host::{Door, Stopped};
+use tenure_host::{Door, Published, Stopped};
 use tenure_rt::http::Timer;
 use tenure_rt::net::{Listener, Stream, is_local};
 use tenure_rt::sync::Semaphore;
@@ -68,7 +67,7 @@ pub const fn check_address(address: SocketAddr) -> Result<(), ServeError> {
 /// # Errors
 ///
 /// The address is not loopback, or the server stops already.
-pub async fn serve(listener: Listener, config: Arc<Config>, door: Door) -> Result<(), ServeError> {
+pub async fn serve(listener: Listener, config: Published, door: Door) -> Result<(), ServeError> {
     check_address(listener.local_addr()?)?;
     let (gateway, mut node_ends) = Gateway::open(&door).await?;
     // The listener alone must not keep the host's inbox open.

@@ -1,6 +1,7 @@
 //! The routes against a real node on a host, with a log in memory.
 
 mod bounds;
+mod configuration;
 mod documents;
 mod face;
 mod manual;

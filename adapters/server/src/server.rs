@@ -8,7 +8,6 @@ use crate::web::{Serving, Web};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use tenure_core::config::{Config, FormError, Shared};
 use tenure_core::ids::{Fence, Seed};
 use tenure_core::node::{Node, Secrets};
@@ -95,14 +94,21 @@ impl Server {
         let incarnation = incarnation.unwrap_or_default();
         let doorman = Doorman::new(config.clone(), incarnation, recovered.boot);
         // Peers are dialed where the file says: it may be newer.
-        let mesh = Mesh::start(&settings.config, doorman, for_peers, door.clone());
+        let (publisher, published) = tenure_host::publish(config.clone());
+        let mesh = Mesh::start(
+            &settings.config,
+            published.clone(),
+            doorman,
+            for_peers,
+            door.clone(),
+        );
         drop(spawn(native::serve(
             for_clients,
-            Arc::new(config.clone()),
+            published.clone(),
             door.clone(),
         )));
 
-        let web = for_web.serve(config, door.clone());
+        let web = for_web.serve(published, door.clone());
 
         let node = Node::boot(
             config.clone(),
@@ -118,7 +124,8 @@ impl Server {
             sync: SyncMode::Adaptive,
         };
         let counting = disk.counting();
-        let host = Host::new(node, FileLog::new(disk, keeper), mesh, inbox, options);
+        let host =
+            Host::new(node, FileLog::new(disk, keeper), mesh, inbox, options).publishing(publisher);
         Ok(Self {
             host,
             door,

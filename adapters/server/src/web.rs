@@ -2,10 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
-use tenure_core::config::Config;
-use tenure_host::Door;
+use tenure_host::{Door, Published};
 use tenure_http::ServeError;
 use tenure_rt::net::Listener;
 use tenure_rt::sync::oneshot;
@@ -16,7 +14,7 @@ const LAST_WORD_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A listener that waits for something to serve.
 pub(crate) struct Web {
-    serve: oneshot::Sender<(Arc<Config>, Door)>,
+    serve: oneshot::Sender<(Published, Door)>,
     ended: oneshot::Receiver<()>,
 }
 
@@ -47,8 +45,7 @@ impl Web {
     }
 
     /// Begins to serve.
-    pub(crate) fn serve(self, config: &Config, door: Door) -> Serving {
-        let config = Arc::new(config.clone());
+    pub(crate) fn serve(self, config: Published, door: Door) -> Serving {
         if self.serve.send((config, door)).is_err() {
             tracing::error!("the thread of HTTP is gone");
         }
@@ -69,7 +66,7 @@ impl Serving {
 async fn run(
     address: SocketAddr,
     tell: oneshot::Sender<io::Result<()>>,
-    what: oneshot::Receiver<(Arc<Config>, Door)>,
+    what: oneshot::Receiver<(Published, Door)>,
 ) -> io::Result<()> {
     let (told, listener) = match Listener::bind(address).await {
         Ok(listener) => (tell.send(Ok(())), Some(listener)),

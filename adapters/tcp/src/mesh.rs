@@ -10,7 +10,7 @@ use tenure_core::config::Config;
 use tenure_core::ids::{Boot, NodeId};
 use tenure_core::replica::message::Message;
 use tenure_core::wire::peer::{Body, Doorman, Header, Hello, HelloRefusal};
-use tenure_host::{Door, Peers};
+use tenure_host::{Door, Peers, Published};
 use tenure_rt::line::{self, Limits, Speaker};
 use tenure_rt::net::{Listener, Stream, resolve};
 use tenure_rt::sync::Semaphore;
@@ -46,6 +46,7 @@ struct Shared {
     /// Who refuses whom, as it was logged last: each peer that tries again says the same.
     refusals: Mutex<BTreeMap<NodeId, HelloRefusal>>,
     door: Door,
+    published: Published,
 }
 
 /// What stands of a connection while it does.
@@ -58,7 +59,13 @@ struct Link {
 impl Mesh {
     /// Takes connections at `listener`, dials the members below this one, and hands what they say
     /// to `door`.
-    pub fn start(config: &Config, doorman: Doorman, listener: Listener, door: Door) -> Self {
+    pub fn start(
+        config: &Config,
+        published: Published,
+        doorman: Doorman,
+        listener: Listener,
+        door: Door,
+    ) -> Self {
         let me = config.me();
         let shared = Arc::new(Shared {
             me,
@@ -69,6 +76,7 @@ impl Mesh {
             links: Mutex::default(),
             refusals: Mutex::default(),
             door,
+            published,
         });
         for member in config.members() {
             if member.node < me {
@@ -115,6 +123,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
+    /// The doorman, with today's configuration.
+    fn doorman(&self) -> MutexGuard<'_, Doorman> {
+        let mut doorman = lock(&self.doorman);
+        doorman.update(Config::clone(&self.published.now()));
+        doorman
+    }
+
     /// Takes connections, for ever.
     async fn take(self: Arc<Self>, listener: Listener) {
         let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
@@ -154,9 +169,9 @@ impl Shared {
         let heard = link::hear_hello(&mut stream, &mut input).await;
         let hello = heard.map_err(|error| (None, error))?;
         let known = |error| (Some(hello.node), error);
-        let admitted = lock(&self.doorman).admit(&hello);
+        let admitted = self.doorman().admit(&hello);
         let word = match admitted {
-            Ok(()) => Body::Hello(lock(&self.doorman).hello(hello.node)),
+            Ok(()) => Body::Hello(self.doorman().hello(hello.node)),
             Err(refusal) => Body::Refused(refusal),
         };
         let said = link::say(&mut stream, &self.header, &word).await;
@@ -198,11 +213,11 @@ impl Shared {
         let address = resolve(address).await?;
         let dialed = clock::timeout(DIAL_PATIENCE, Stream::connect(address));
         let mut stream = dialed.await.ok_or(LinkError::Silent)??;
-        let hello = lock(&self.doorman).hello(peer);
+        let hello = self.doorman().hello(peer);
         link::say(&mut stream, &self.header, &Body::Hello(hello)).await?;
         let mut input = BytesMut::new();
         let hello = link::hear_hello(&mut stream, &mut input).await?;
-        let mut admitted = lock(&self.doorman).admit(&hello);
+        let mut admitted = self.doorman().admit(&hello);
         if admitted.is_ok() && hello.node != peer {
             let (expected, found) = (hello.node, peer);
             admitted = Err(HelloRefusal::NotMe { expected, found });

@@ -5,10 +5,9 @@ use bytes::BytesMut;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tenure_core::config::Config;
 use tenure_core::node::output::{Failure, Reply};
 use tenure_core::wire::client::{Asked, Edge, StreamError};
-use tenure_host::{Door, Replies};
+use tenure_host::{Door, Published, Replies};
 use tenure_rt::line::{self, Hearer, Limits, Speaker};
 use tenure_rt::net::{Listener, Stream};
 use tenure_rt::sync::Semaphore;
@@ -28,7 +27,7 @@ const LAST_WORD_PATIENCE: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves native clients, for ever.
-pub async fn serve(listener: Listener, config: Arc<Config>, door: Door) {
+pub async fn serve(listener: Listener, config: Published, door: Door) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let (stream, from) = match listener.accept().await {
@@ -43,7 +42,7 @@ pub async fn serve(listener: Listener, config: Arc<Config>, door: Door) {
             tracing::warn!(%from, "{CONNECTIONS_MAX} clients are connected; one more is closed");
             continue;
         };
-        let (config, door) = (Arc::clone(&config), door.clone());
+        let (config, door) = (config.clone(), door.clone());
         drop(spawn(async move {
             match connection(stream, config, door).await {
                 Ok(()) => {}
@@ -71,7 +70,7 @@ enum Ended {
 #[derive(Clone)]
 struct Shared {
     edge: Arc<Mutex<Edge>>,
-    config: Arc<Config>,
+    config: Published,
     speaker: Speaker,
 }
 
@@ -83,7 +82,7 @@ impl Shared {
     fn reply(&self, request: u64, reply: &Reply) {
         let mut edge = self.edge();
         let answer = |out: &mut BytesMut| {
-            edge.reply(&self.config, request, reply, out);
+            edge.reply(&self.config.now(), request, reply, out);
         };
         if !self.speaker.say(answer) {
             self.speaker.hang_up();
@@ -101,11 +100,11 @@ impl Replies for Shared {
     }
 }
 
-async fn connection(stream: Stream, config: Arc<Config>, door: Door) -> Result<(), Ended> {
+async fn connection(stream: Stream, config: Published, door: Door) -> Result<(), Ended> {
     let (speaker, mut hearer) = line::split(stream, LIMITS);
     let mut hello = BytesMut::new();
     // Without TLS nobody is proved.
-    let edge = Edge::new(bytes::Bytes::new(), &config, &mut hello);
+    let edge = Edge::new(bytes::Bytes::new(), &config.now(), &mut hello);
     speaker.say(|out| out.extend_from_slice(&hello));
     speaker.flush();
     let shared = Shared {
@@ -136,7 +135,7 @@ async fn read(shared: &Shared, hearer: &mut Hearer, conn: &tenure_host::Conn) ->
         let mut read = Ok(());
         let take = |out: &mut BytesMut| {
             let mut edge = shared.edge();
-            read = edge.read(&shared.config, &mut input, &mut asked, out);
+            read = edge.read(&shared.config.now(), &mut input, &mut asked, out);
         };
         if !shared.speaker.say(take) {
             return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());

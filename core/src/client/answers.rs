@@ -188,7 +188,7 @@ impl Client {
                 }
             }
         }
-        if code == codes::NO_QUORUM.number || code == codes::OUTCOME_UNKNOWN.number {
+        if is_service_gone(code) {
             self.no_quorum(now, out);
         } else {
             self.quorum_serves();
@@ -219,12 +219,18 @@ impl Client {
     }
 }
 
+/// Refusals that speak of the whole server: another one may serve.
+const fn is_service_gone(code: u16) -> bool {
+    code == codes::NO_QUORUM.number
+        || code == codes::OUTCOME_UNKNOWN.number
+        || code == codes::NOT_READY.number
+}
+
 /// Refusals that another try, or another server, may not meet: the client tries by itself.
 const fn is_for_now(code: u16) -> bool {
     code == codes::BUSY.number
         || code == codes::DISK_FULL.number
-        || code == codes::NO_QUORUM.number
-        || code == codes::OUTCOME_UNKNOWN.number
+        || is_service_gone(code)
         || code == codes::SESSION_BUSY.number
         || code == codes::UNPROVED_SESSION.number
 }

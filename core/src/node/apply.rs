@@ -3,11 +3,13 @@
 use super::Node;
 use super::output::{Output, Reply};
 use super::pending::Caller;
+use crate::config::Config;
 use crate::entry::Entry;
 use crate::ids::{Slot, Tag, TicketId, ZoneId};
 use crate::machine::answer::{Answer, Event};
 use crate::machine::command::{Client, Operation};
 use crate::replica::Effect;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 impl Node {
@@ -26,6 +28,23 @@ impl Node {
             self.replica.hear_stamp(self.machine.stamp());
             self.answer_reads(out);
         }
+    }
+
+    /// Tells of another configuration, whichever way it came here.
+    pub(super) fn announce(&mut self, out: &mut Vec<Output>) {
+        let shared = self.machine.shared();
+        if shared.mark() == self.announced {
+            return;
+        }
+        self.announced = shared.mark();
+        let Ok(config) = Config::of(self.config.me(), shared.clone()) else {
+            panic!("no change but an epoch's takes a member away");
+        };
+        self.config = config;
+        self.replica.configure(self.config.clone());
+        out.push(Output::Configured {
+            config: Box::new(self.config.clone()),
+        });
     }
 
     pub(super) fn apply(

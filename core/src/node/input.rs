@@ -96,7 +96,7 @@ pub enum Input {
         /// Who; the fittest if none is named.
         to: Option<NodeId>,
     },
-    /// This server is about to stop: it leads no more, and hands over if it does. `view().role` says
+    /// This server is about to stop: it takes no more clients and leads no more, and hands over if it does. `view().role` says
     /// when that is done; without another server that is fit it never is.
     Stop,
     /// A caller wants something.
@@ -199,6 +199,11 @@ pub enum Admin {
 }
 
 impl Ask {
+    /// Whether a server that takes no clients refuses it. Operators are answered all the same.
+    pub const fn is_clients(&self) -> bool {
+        !matches!(self, Self::Admin(_) | Self::Servers)
+    }
+
     /// Whether it is answered without a new entry in the log.
     pub const fn is_read(&self) -> bool {
         match self {

@@ -1,6 +1,8 @@
 //! What to do outside.
 
 use super::input::Token;
+use crate::config::Config;
+use crate::config::Mark;
 use crate::config::Shared;
 use crate::ids::{Ballot, NodeId, RecordNo, Slot, SnapshotId, Tag};
 use crate::machine::answer::Answer;
@@ -9,6 +11,7 @@ pub use crate::replica::handover::Why;
 use crate::replica::message::Message;
 use crate::replica::record::Record;
 use crate::time::Stamp;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -83,6 +86,11 @@ pub enum Output {
         id: SnapshotId,
         /// Which one, from 0.
         index: u32,
+    },
+    /// The shared configuration is another one: edges tell it to whom they greet.
+    Configured {
+        /// What this server sees now.
+        config: Box<Config>,
     },
     /// Something happened that an operator may want to know.
     Note(Note),
@@ -194,6 +202,8 @@ pub enum Reply {
         shared: Shared,
         /// Where in the log this is true.
         slot: Slot,
+        /// The leader's agreed time when it was asked.
+        stamp: Stamp,
     },
     /// One lock.
     Lock {
@@ -228,6 +238,34 @@ pub enum Reply {
     Failed(Failure),
 }
 
+/// Why a server takes no clients.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotReady {
+    /// A peer has known a newer configuration for a while, and this server has not learned it yet.
+    #[error("it has not learned configuration {newer} yet")]
+    Behind {
+        /// What the peer knows.
+        newer: Mark,
+    },
+    /// A peer has another configuration for the same past, and no quorum agrees with this server.
+    #[error("its configuration and the one at {other} are forked")]
+    Forked {
+        /// What the peer has.
+        other: Mark,
+    },
+    /// It hears fewer members than the policy wants.
+    #[error("it hears {members} of the {wanted} members that the policy wants")]
+    Alone {
+        /// How many it hears, itself counted.
+        members: usize,
+        /// How many it should.
+        wanted: usize,
+    },
+    /// It is about to stop.
+    #[error("it is about to stop")]
+    Draining,
+}
+
 /// Why the log gave no answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Failure {
@@ -238,6 +276,9 @@ pub enum Failure {
     /// changed.
     #[error("the disk of this server is full; nothing was changed")]
     DiskFull,
+    /// This server takes no clients; another one may.
+    #[error("the server is not ready; nothing was changed: {0}")]
+    NotReady(NotReady),
     /// No leader or no quorum in time; nothing was changed.
     #[error("no quorum serves; nothing was changed")]
     NoQuorum,

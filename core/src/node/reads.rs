@@ -168,6 +168,7 @@ impl Node {
             Question::Config => Reply::Config {
                 shared: self.machine.shared().clone(),
                 slot,
+                stamp,
             },
             Question::Inspect { key } => {
                 let view = query::inspect(&self.machine, asked.zone, key, stamp);

@@ -49,6 +49,11 @@ impl Node {
     /// What to do about `ask`. Proofs are checked here, before anything is proposed: the log gets
     /// no garbage, and apply compares equality only (rule 24).
     fn plan(&self, zone: ZoneId, ask: Ask) -> Result<Plan, Failure> {
+        if ask.is_clients()
+            && let Some(why) = self.not_ready()
+        {
+            return Err(Failure::NotReady(why));
+        }
         let operation = match ask {
             Ask::Acquire(acquire) => Operation::Acquire(acquire),
             Ask::Release(proof) => {

@@ -16,6 +16,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use bytes::Bytes;
 
+mod configuration;
 mod elections;
 mod handover;
 mod laws;
@@ -123,6 +124,7 @@ struct World {
     replies: Vec<(u64, Tag, Reply)>,
     notes: Vec<(u64, Note)>,
     halts: Vec<(u64, Halt)>,
+    configured: Vec<(u64, Config)>,
     tags: u64,
     /// A server whose disk syncs nothing any more.
     hung: Option<u64>,
@@ -150,6 +152,7 @@ impl World {
             replies: Vec::new(),
             notes: Vec::new(),
             halts: Vec::new(),
+            configured: Vec::new(),
             tags: 0,
             hung: None,
             preferred,
@@ -179,15 +182,20 @@ impl World {
 
     fn config(&self, node: u64) -> Config {
         let mut members: Vec<Member> = (1..=self.size).map(member).collect();
-        let mut policy = Policy::default();
-        if let Some((leader_at, node, place)) = self.preferred {
-            policy.leader_location = leader_at.into();
+        if let Some((_, node, place)) = self.preferred {
             members[node as usize - 1].location = place.into();
         }
-        let shared = Shared::genesis(crate::ids::ClusterId([9; 16]), members).unwrap();
-        let (seen, change) = (shared.mark().change, Change::Policy(policy));
-        let shared = shared.apply(Slot::new(1), Stamp::ZERO, "", seen, &change);
-        Config::of(NodeId::new(node), shared.unwrap()).unwrap()
+        let mut shared = Shared::genesis(crate::ids::ClusterId([9; 16]), members).unwrap();
+        if let Some((leader_at, ..)) = self.preferred {
+            let change = Change::Policy(Policy {
+                leader_location: leader_at.into(),
+                ..Policy::default()
+            });
+            let seen = shared.mark().change;
+            let next = shared.apply(Slot::new(1), Stamp::ZERO, "", seen, &change);
+            shared = next.unwrap();
+        }
+        Config::of(NodeId::new(node), shared).unwrap()
     }
 
     fn step(&mut self, node: u64, input: Input) {
@@ -231,6 +239,7 @@ impl World {
                         index,
                         bytes: None,
                     }),
+                    Output::Configured { config } => self.configured.push((node, *config)),
                     Output::Note(note) => self.notes.push((node, note)),
                     Output::Halt { reason } => self.halts.push((node, reason)),
                 }

@@ -4,6 +4,7 @@
 //! it speaks of. `docs/CONSENSUS.md` has the table of who says what when.
 
 use super::fitness::Fitness;
+use crate::config::Mark;
 use crate::entry::Entry;
 use crate::ids::{Ballot, NodeId, Slot, SnapshotId};
 use crate::time::Stamp;
@@ -63,6 +64,8 @@ pub enum Message {
         beat: Beat,
         /// Every slot up to here is decided.
         decided: Slot,
+        /// The shared configuration that the sender has applied.
+        mark: Mark,
     },
     /// Yes.
     Pong {

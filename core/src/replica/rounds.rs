@@ -94,6 +94,7 @@ impl Replica {
             round: self.rounds.round(),
             beat: self.election.freshest(),
             decided: self.commit(),
+            mark: self.config.shared().mark(),
         };
         out.push(Effect::Send {
             to,

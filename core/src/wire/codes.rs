@@ -123,6 +123,9 @@ codes! {
     /// The disk of the server is full. Another one may have room.
     DISK_FULL = 206 "disk-full" retryable NotApplied,
 
+    /// The server takes no clients now; another one may.
+    NOT_READY = 207 "not-ready" retryable NotApplied,
+
     /// An execute command that this server does not know.
     INVALID_COMMAND = 301 "invalid-command" lasting NotApplied,
     /// A length over its cap. The connection is closed.
@@ -179,6 +182,7 @@ pub const fn of_failure(failure: &Failure) -> Code {
     match failure {
         Failure::Busy => BUSY,
         Failure::DiskFull => DISK_FULL,
+        Failure::NotReady(_) => NOT_READY,
         Failure::NoQuorum => NO_QUORUM,
         Failure::Unknown => OUTCOME_UNKNOWN,
         Failure::BadProof => BAD_PROOF,

@@ -15,7 +15,7 @@ use crate::clock::DRIFT_PPM_MAX;
 use crate::marks::{Mark, Marks};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use tenure_core::config::Shared;
+use tenure_core::config::{self, Shared, Standing};
 use tenure_core::entry::{Entry, EntryKind};
 use tenure_core::ids::{Boot, ChangeId, Fence, NodeId, Slot, TicketId, ZoneId};
 use tenure_core::machine::answer::{Answer, Event, Grant, Refusal};
@@ -320,6 +320,17 @@ impl History {
                 _,
             ) => {}
         }
+    }
+
+    /// What a server says it has applied is one of the states that the log made.
+    pub fn on_mark(&self, index: usize, mark: config::Mark, docket: &mut Docket) {
+        let standing = self.machine.shared().judge(mark);
+        let is_known = matches!(standing, Standing::Same | Standing::Behind);
+        docket.check(
+            is_known,
+            "every configuration is one that the log made",
+            || format!("server {} is at {mark}: {standing:?}", index + 1),
+        );
     }
 
     /// The shared configuration changes by compare-and-set.

@@ -272,6 +272,7 @@ impl Client {
                 return;
             }
             Failure::Busy | Failure::DiskFull => scene.marks.hit(Mark::AnsweredBusy),
+            Failure::NotReady(_) => scene.marks.hit(Mark::AnsweredNotReady),
             Failure::NoQuorum => scene.marks.hit(Mark::AnsweredNoQuorum),
             Failure::Unknown => scene.marks.hit(Mark::AnsweredUnknown),
         }

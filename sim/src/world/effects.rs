@@ -34,7 +34,7 @@ fn destination(output: &Output) -> Destination {
         Output::SnapshotChunk { .. } | Output::SnapshotDone { .. } | Output::Truncate { .. } => {
             Destination::Snapshots
         }
-        Output::Note(_) | Output::Halt { .. } => Destination::Operator,
+        Output::Configured { .. } | Output::Note(_) | Output::Halt { .. } => Destination::Operator,
     }
 }
 
@@ -180,6 +180,7 @@ impl World {
             | Output::SnapshotDone { .. }
             | Output::Truncate { .. }
             | Output::LoadChunk { .. } => self.do_snapshot(index, output),
+            Output::Configured { .. } => {}
             Output::Note(note) => self.do_note(index, &note),
             Output::Halt { reason } => {
                 let detail = format!("server {}: {reason}", index + 1);

@@ -34,6 +34,7 @@ impl World {
             | Output::Append { .. }
             | Output::Promise { .. }
             | Output::Load { .. }
+            | Output::Configured { .. }
             | Output::Note(_)
             | Output::Halt { .. } => return,
         };

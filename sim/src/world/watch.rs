@@ -90,6 +90,7 @@ impl Judges {
             | Output::Load { .. }
             | Output::SnapshotChunk { .. }
             | Output::LoadChunk { .. }
+            | Output::Configured { .. }
             | Output::Note(_)
             | Output::Halt { .. } => {}
         }
@@ -104,6 +105,7 @@ impl Judges {
 
     fn watch_message(&mut self, index: usize, boot: Boot, message: &Message) {
         match message {
+            Message::Ping { mark, .. } => self.history.on_mark(index, *mark, &mut self.docket),
             Message::Prepare { ballot } => {
                 self.votes.on_lead(index, boot, *ballot, &mut self.docket);
                 self.promises[index].on_say_promise(index, *ballot, &mut self.docket);
@@ -144,8 +146,7 @@ impl Judges {
                     slot = slot.next();
                 }
             }
-            Message::Ping { .. }
-            | Message::Pong { .. }
+            Message::Pong { .. }
             | Message::PreVote { .. }
             | Message::PreVoteReply { .. }
             | Message::Nack { .. }

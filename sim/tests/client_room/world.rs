@@ -251,7 +251,7 @@ impl World {
                     | Output::Truncate { .. }
                     | Output::LoadChunk { .. } => {}
                     Output::Note(Note::Leading { .. }) => self.seen.leaders += 1,
-                    Output::Note(_) => {}
+                    Output::Configured { .. } | Output::Note(_) => {}
                     Output::Halt { reason } => panic!("{reason}"),
                 }
             }

@@ -190,7 +190,7 @@ impl World {
                         inputs.extend([Input::Promised { ballot }, Input::Flush])
                     }
                     Output::Reply { tag, reply } => self.reply(tag, &reply),
-                    Output::Send { .. } | Output::Note(_) => {}
+                    Output::Send { .. } | Output::Configured { .. } | Output::Note(_) => {}
                     Output::SnapshotChunk { .. }
                     | Output::SnapshotDone { .. }
                     | Output::Truncate { .. } => {}

@@ -12,7 +12,7 @@ use tenure_core::ids::{Fence, NodeId, SessionId, Slot, TicketId, ZoneId};
 use tenure_core::machine::answer::{Blocker, Grant, Refusal, Table};
 use tenure_core::machine::command::{Life, Mode};
 use tenure_core::machine::key::{Key, Value};
-use tenure_core::node::output::{Failure, Reply};
+use tenure_core::node::output::{Failure, NotReady, Reply};
 use tenure_core::query::{HolderView, LockView, Page, WaiterView};
 use tenure_core::wire::codes;
 use tenure_rt::block_on;
@@ -210,6 +210,7 @@ fn every_refusal_and_failure_has_the_status_that_the_manual_says() {
         Failure::Busy,
         Failure::DiskFull,
         Failure::NoQuorum,
+        Failure::NotReady(NotReady::Draining),
         Failure::Unknown,
         Failure::BadProof,
         Failure::Invalid(""),

@@ -127,6 +127,12 @@ fn every_route_has_its_example() {
         "GET /v1/locks",
         "POST /v1/locks",
         "GET /v1/cluster",
+        "GET /v1/config",
+        "PATCH /v1/config",
+        "GET /v1/config/history",
+        "PUT /v1/zones/{zone}",
+        "GET /v1/members",
+        "PATCH /v1/members/{id}",
         "GET /healthz",
         "GET /readyz",
     ] {

@@ -5,6 +5,7 @@ use crate::{ServeError, check_address, serve};
 use bytes::BytesMut;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tenure_host::publish;
 use tenure_rt::net::{Listener, Stream};
 use tenure_rt::{clock, spawn};
 
@@ -14,7 +15,11 @@ async fn serve_at_free_port(world: &World) -> SocketAddr {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = Listener::bind(any).await.expect("a port is free");
     let address = listener.local_addr().expect("it listens");
-    drop(spawn(serve(listener, config(1), world.door.clone())));
+    drop(spawn(serve(
+        listener,
+        publish(config(1)).1,
+        world.door.clone(),
+    )));
     address
 }
 
@@ -159,7 +164,7 @@ fn without_tls_only_loopback_is_served() {
         let world = World::real().await;
         let any = SocketAddr::from(([0, 0, 0, 0], 0));
         let listener = Listener::bind(any).await.expect("a port is free");
-        let served = serve(listener, config(1), world.door.clone()).await;
+        let served = serve(listener, publish(config(1)).1, world.door.clone()).await;
         assert!(matches!(served, Err(ServeError::NotLoopback { .. })));
     });
 }

@@ -18,7 +18,9 @@ use tenure_core::node::{Node, Secrets};
 use tenure_core::replica::message::Message;
 use tenure_core::replica::record::{Record, Recovered};
 use tenure_core::time::Timestamp;
-use tenure_host::{Appended, Door, Group, Host, Log, NoKeeper, Options, Peers, Steps, SyncMode};
+use tenure_host::{
+    Appended, Door, Group, Host, Log, NoKeeper, Options, Peers, Steps, SyncMode, publish,
+};
 use tenure_rt::{block_on, clock, spawn};
 use tower::ServiceExt;
 
@@ -87,7 +89,7 @@ impl Steps for Script {
     }
 }
 
-pub(super) fn config(servers: u64) -> Arc<Config> {
+pub(super) fn config(servers: u64) -> Config {
     let member = |id| Member {
         node: NodeId::new(id),
         peer: format!("127.0.0.1:76{id}2"),
@@ -97,7 +99,7 @@ pub(super) fn config(servers: u64) -> Arc<Config> {
     };
     let members = (1..=servers).map(member).collect();
     let config = Config::new(ClusterId([7; 16]), NodeId::new(1), members);
-    Arc::new(config.expect("it is a cluster"))
+    config.expect("it is a cluster")
 }
 
 /// A running server, and the way to it.
@@ -162,15 +164,7 @@ impl World {
         let floor = Fence::new(1000);
         let seed = Seed::new(1);
         let now = clock::now();
-        let node = Node::boot(
-            (*config).clone(),
-            recovered,
-            None,
-            &secrets,
-            seed,
-            floor,
-            now,
-        );
+        let node = Node::boot(config.clone(), recovered, None, &secrets, seed, floor, now);
         Self::start(node, config, crate::router::WAIT_MARGIN).await
     }
 
@@ -179,18 +173,20 @@ impl World {
         Self::start(Script(replies), config(3), Duration::ZERO).await
     }
 
-    async fn start(node: impl Steps, config: Arc<Config>, wait_margin: Duration) -> Self {
+    async fn start(node: impl Steps, config: Config, wait_margin: Duration) -> Self {
         let (door, inbox) = Door::new();
         let options = Options {
             me: config.me(),
             sync: SyncMode::Inline,
         };
+        let (publisher, published) = publish(config);
         let host = Host::new(node, Memory::default(), Nothing, inbox, options);
+        let host = host.publishing(publisher);
         drop(spawn(host.run()));
         let (gateway, _) = Gateway::open(&door).await.expect("the host runs");
         let face = Face {
             gateway: Arc::clone(&gateway),
-            config,
+            config: published,
             wait_margin,
         };
         Self {

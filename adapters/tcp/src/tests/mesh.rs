@@ -12,7 +12,7 @@ use tenure_core::node::output::Output;
 use tenure_core::replica::message::Message;
 use tenure_core::time::Timestamp;
 use tenure_core::wire::peer::{self, Body, Doorman, HelloRefusal};
-use tenure_host::{Door, Host, HostError, Options, Steps, SyncMode};
+use tenure_host::{Door, Host, HostError, Options, Steps, SyncMode, publish};
 use tenure_rt::net::Listener;
 use tenure_rt::{JoinHandle, clock, spawn};
 
@@ -92,7 +92,8 @@ fn config(me: u64, cluster: u8, addresses: &[String]) -> Config {
 fn start(config: &Config, listener: Listener, incarnation: u64) -> Server {
     let (door, inbox) = Door::new();
     let doorman = Doorman::new(config.clone(), Incarnation::new(incarnation), Boot::new(1));
-    let mesh = Mesh::start(config, doorman, listener, door.clone());
+    let (_, published) = publish(config.clone());
+    let mesh = Mesh::start(config, published, doorman, listener, door.clone());
     let heard = Arc::<Mutex<Vec<String>>>::default();
     let options = Options {
         me: config.me(),

@@ -15,7 +15,7 @@ use tenure_core::replica::message::Message;
 use tenure_core::time::Timestamp;
 use tenure_core::wire::client::{Caller, Heard, Word, numbers};
 use tenure_core::wire::codes;
-use tenure_host::{Door, Host, Options, Peers, Steps, SyncMode};
+use tenure_host::{Door, Host, Options, Peers, Steps, SyncMode, publish};
 use tenure_rt::net::Stream;
 use tenure_rt::{clock, spawn};
 
@@ -81,7 +81,7 @@ async fn start() -> Server {
         Options { me, sync },
     );
     drop(spawn(host.run()));
-    drop(spawn(native::serve(listener, Arc::new(config), door)));
+    drop(spawn(native::serve(listener, publish(config).1, door)));
     Server { address, gone }
 }
 

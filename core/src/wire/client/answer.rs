@@ -139,7 +139,7 @@ pub(super) fn put_reply(
             n::SERVERS
         }
         // Only HTTP asks for it.
-        Reply::Config { shared, slot } => {
+        Reply::Config { shared, slot, .. } => {
             put_config_id(out, shared);
             put_int(out, n::LOG_INDEX, slot.get());
             n::CONFIGURE

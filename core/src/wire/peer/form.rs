@@ -2,6 +2,7 @@
 //! raw bytes of entries and commands behind it, whose lengths the head lists.
 
 use super::FrameError;
+use crate::config::Mark;
 use crate::entry::Entry;
 use crate::ids::{Ballot, NodeId, Slot, SnapshotId};
 use crate::limits::PROPOSALS_MAX;
@@ -41,7 +42,7 @@ type Len = u32;
 // The order of the variants is their number on the wire: add at the end only.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Head {
-    Ping(u64, BeatForm, Slot),
+    Ping(u64, BeatForm, Slot, Mark),
     Pong(u64, Ballot, BeatForm, Slot, u64, FitnessForm),
     PreVote(Ballot, Slot),
     PreVoteReply(Ballot, bool, Ballot),
@@ -76,7 +77,7 @@ impl Head {
     pub(super) fn of(message: &Message, parts: &mut Vec<Bytes>) -> Self {
         use Message as M;
         match message {
-            M::Ping { round, beat, decided } => Self::Ping(*round, beat_form(beat), *decided),
+            M::Ping { round, beat, decided, mark } => Self::Ping(*round, beat_form(beat), *decided, *mark),
             M::Pong { round, promised, beat, decided, clock_ns, fitness } => {
                 Self::Pong(*round, *promised, beat_form(beat), *decided, *clock_ns, fitness_form(*fitness))
             }
@@ -119,7 +120,7 @@ impl Head {
     pub(super) fn message(self, parts: &mut Parts<'_>) -> Result<Message, FrameError> {
         use Message as M;
         Ok(match self {
-            Self::Ping(round, beat, decided) => M::Ping { round, beat: beat_of(beat), decided },
+            Self::Ping(round, beat, decided, mark) => M::Ping { round, beat: beat_of(beat), decided, mark },
             Self::Pong(round, promised, beat, decided, clock_ns, fitness) => {
                 M::Pong { round, promised, beat: beat_of(beat), decided, clock_ns, fitness: fitness_of(fitness) }
             }

@@ -1,8 +1,9 @@
 //! What is sent is heard, without a copy; what nobody sent is refused, and says where.
 
 use super::*;
+use crate::config::Mark;
 use crate::entry::{Entry, EntryKind};
-use crate::ids::{Ballot, NodeId, Round, Slot, SnapshotId};
+use crate::ids::{Ballot, ChangeId, NodeId, Round, Slot, SnapshotId};
 use crate::limits::PROPOSALS_MAX;
 use crate::replica::fitness::Fitness;
 use crate::replica::fitness::Space;
@@ -80,8 +81,9 @@ fn samples() -> Vec<(&'static str, Message)> {
         Proposal { number: 2, command: Bytes::new() },
     ];
     let stamp = Stamp::from_nanos(77);
+    let mark = Mark { change: ChangeId::new(5), hash: 300 };
     vec![
-        ("ping", Message::Ping { round: 1, beat: beat(), decided: slot(7) }),
+        ("ping", Message::Ping { round: 1, beat: beat(), decided: slot(7), mark }),
         ("pong", Message::Pong { round: 1, promised: ballot(6), beat: beat(), decided: slot(7), clock_ns: 12_345, fitness: fitness() }),
         ("pre_vote", Message::PreVote { ballot: ballot(6), decided: slot(7) }),
         ("pre_vote_reply", Message::PreVoteReply { ballot: ballot(6), granted: false, promised: ballot(7) }),

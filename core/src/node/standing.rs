@@ -1,0 +1,86 @@
+//! Whether this server may take clients: what it hears of its peers' configurations, and how many
+//! of them it hears.
+
+use super::Node;
+use super::output::NotReady;
+use crate::config::{Mark, Shared, Standing};
+use crate::ids::NodeId;
+use crate::limits::{CHECK_QUORUM, CONFIG_PATIENCE};
+use crate::time::Timestamp;
+use alloc::collections::BTreeMap;
+
+/// What one peer said last.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    at: Timestamp,
+    mark: Mark,
+    /// Since when it has said that it knows a newer configuration than this server.
+    ahead_since: Option<Timestamp>,
+}
+
+/// What the peers say of themselves.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    heard: BTreeMap<NodeId, Heard>,
+    pub(super) draining: bool,
+}
+
+impl Peers {
+    /// A member's ping.
+    pub(super) fn hear(&mut self, now: Timestamp, peer: NodeId, mark: Mark, shared: &Shared) {
+        if shared.member(peer).is_none() {
+            return;
+        }
+        let is_ahead = shared.judge(mark) == Standing::Ahead;
+        let before = self.heard.get(&peer).and_then(|heard| heard.ahead_since);
+        let heard = Heard {
+            at: now,
+            mark,
+            ahead_since: is_ahead.then_some(before.unwrap_or(now)),
+        };
+        self.heard.insert(peer, heard);
+    }
+
+    /// Why this server takes no clients, if it does not.
+    fn refusal(&self, now: Timestamp, shared: &Shared, quorum: usize) -> Option<NotReady> {
+        if self.draining {
+            return Some(NotReady::Draining);
+        }
+        let lately = self.heard.values();
+        let lately = lately.filter(|heard| now.since(heard.at) < CHECK_QUORUM);
+        // This server agrees with itself.
+        let (mut members, mut agree, mut forked) = (1, 1, None);
+        for heard in lately {
+            members += 1;
+            match shared.judge(heard.mark) {
+                Standing::Same | Standing::Behind => agree += 1,
+                Standing::Forked => forked = Some(heard.mark),
+                Standing::Ahead => {
+                    let since = heard.ahead_since.unwrap_or(now);
+                    if now.since(since) >= CONFIG_PATIENCE {
+                        return Some(NotReady::Behind { newer: heard.mark });
+                    }
+                }
+            }
+        }
+        if let Some(other) = forked
+            && agree < quorum
+        {
+            return Some(NotReady::Forked { other });
+        }
+        let wanted = usize::from(shared.policy().members_min);
+        (members < wanted).then_some(NotReady::Alone { members, wanted })
+    }
+}
+
+impl Node {
+    /// Why this server takes no clients, if it does not. Linearizable requests would be safe all the
+    /// same: this says it early, and to all.
+    pub fn not_ready(&self) -> Option<NotReady> {
+        let (shared, quorum) = (self.machine.shared(), self.config.quorum());
+        self.standing.refusal(self.now, shared, quorum)
+    }
+}
+
+#[cfg(test)]
+mod tests;
