@@ -107,11 +107,12 @@ impl Sizes {
         Self { first, rest }
     }
 
-    /// Bytes of segment `number`: each four times the one before, up to the size of the others, so
-    /// that while one is filled the next can be made, however slow the disk.
+    /// Bytes of segment `number`: each twice the one before, up to the size of the others, so that a
+    /// few can be made ahead at the first start without a wait, and none is far larger than those that
+    /// are filled meanwhile.
     pub fn of(&self, number: SegmentNo) -> u64 {
         let before = u32::try_from(number.before().get()).unwrap_or(u32::MAX);
-        let factor = 4_u64.saturating_pow(before);
+        let factor = 2_u64.saturating_pow(before);
         match before {
             0 => self.first,
             1.. => self.first.saturating_mul(factor).min(self.rest),

@@ -3,12 +3,12 @@
 use crate::common::refused;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tenure_core::ids::RequestId;
-use tenure_core::machine::answer::Answer;
+use tenure_core::machine::answer::{Answer, Grant};
 use tenure_core::machine::command::{Client, Life, Mode};
 use tenure_core::machine::key::Key;
-use tenure_core::node::input::{Ask, Proof};
+use tenure_core::node::input::{Ask, Proof, Token};
 use tenure_core::wire::client::Word;
 use tenure_core::wire::codes;
 use tenure_tests::members::{Members, PATIENCE};
@@ -102,31 +102,62 @@ fn a_full_disk_refuses_new_work_and_loses_none() {
     refused(&word, codes::DISK_FULL);
     assert_eq!(members.state(1, PATIENCE), full, "the state changed");
 
-    // With room again, and after a restart, what was acknowledged is there: the last, and
-    // some of all others.
+    // What was begun ends: there is a segment left for it.
+    let (grant, token) = granted.pop().expect("locks were granted");
+    let mut other = Native::connect(members.client(1), PATIENCE).expect("it listens");
+    let word = release(&mut other, granted.len() as u128 + 1, &grant, token);
+    is_released(&word, granted.len());
+
+    // With room again it takes new work by itself.
     if let Some(disk) = &disk {
         disk.grow();
+        let asked = Instant::now();
+        let word = loop {
+            match ask(30_000) {
+                Word::Rejected(no) if asked.elapsed() < PATIENCE => {
+                    assert_eq!(no.code, codes::DISK_FULL.number, "{no:?}");
+                }
+                word => break word,
+            }
+        };
+        let is_granted = matches!(
+            word,
+            Word::Decided {
+                answer: Answer::Granted(_),
+                ..
+            }
+        );
+        assert!(is_granted, "there is room again: {word:?}");
     }
+
+    // After a restart, what was acknowledged is there: the last, and some of all others.
     members.kill(1);
     members.start_all();
     let mut native = Native::connect(members.client(1), PATIENCE).expect("it listens");
     for (number, (grant, token)) in granted.iter().enumerate().rev().step_by(16) {
-        let release = Ask::Release(Proof {
-            key: Key::parse(grant.key.bytes().clone()).expect("it is a key"),
-            fence: grant.fence,
-            session: None,
-            token: *token,
-        });
-        let id = RequestId::new(number as u128 + 1);
-        let answered = native.ask(id, &Client::None, &release, PATIENCE);
-        let word = answered.expect("the server answers").word;
-        let is_there = matches!(
-            word,
-            Word::Decided {
-                answer: Answer::Released { already: false, .. },
-                ..
-            }
-        );
-        assert!(is_there, "lock {number} is lost: {word:?}");
+        let word = release(&mut native, number as u128 + 1, grant, *token);
+        is_released(&word, number);
     }
+}
+
+fn release(native: &mut Native, id: u128, grant: &Grant, token: Token) -> Word {
+    let release = Ask::Release(Proof {
+        key: Key::parse(grant.key.bytes().clone()).expect("it is a key"),
+        fence: grant.fence,
+        session: None,
+        token,
+    });
+    let answered = native.ask(RequestId::new(id), &Client::None, &release, PATIENCE);
+    answered.expect("the server answers").word
+}
+
+fn is_released(word: &Word, number: usize) {
+    let is_there = matches!(
+        word,
+        Word::Decided {
+            answer: Answer::Released { already: false, .. },
+            ..
+        }
+    );
+    assert!(is_there, "lock {number} is lost: {word:?}");
 }

@@ -5,7 +5,7 @@ use crate::error::DiskError;
 use crate::lock::Lock;
 use crate::mapping::Mapping;
 use crate::segments::Segments;
-use crate::spare::Spare;
+use crate::spare::Spares;
 use crate::superblock::SuperblockFile;
 use crate::trace::{Trace, trace};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, RecordNo, SegmentNo, Slot};
 use tenure_core::replica::record::Record;
@@ -23,16 +23,14 @@ use tenure_core::wal::writer::{Group, Writer};
 
 /// Files that stay open for reading.
 const READERS_MAX: usize = 8;
-/// How long after a failure the next spare segment is tried.
-const SPARE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Whether new work can be taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Space {
     /// Yes.
     Enough,
-    /// No: the next segment could not be made, and what is left of the present one is for the work
-    /// that has begun. It is tried again every second.
+    /// No: only the emergency segment is left, for the work that has begun, and no other can be made.
+    /// It is tried again every second.
     Low,
 }
 
@@ -45,9 +43,7 @@ pub struct Disk {
     pub(crate) superblock: Option<Durable>,
     pub(crate) writer: Writer,
     pub(crate) active: Active,
-    pub(crate) spare: Spare,
-    pub(crate) space: Space,
-    pub(crate) spare_tried: Instant,
+    pub(crate) spares: Spares,
     pub(crate) readers: BTreeMap<SegmentNo, File>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) trace: Option<SyncSender<Trace>>,
@@ -181,7 +177,7 @@ impl Disk {
             Record::DecidedHint { .. } => 0,
         };
         if self.writer.may_need_next_segment(payload) {
-            self.need_spare()?;
+            self.spares.need()?;
         }
         Ok(self.writer.append(number, record)?)
     }
@@ -258,18 +254,11 @@ impl Disk {
 
     /// Whether new work can be taken. Asks again for room, once a second, if there was none.
     pub fn space(&mut self) -> Space {
-        self.spare.poll();
-        match &self.spare {
-            Spare::Ready(..) => self.space = Space::Enough,
-            Spare::Making(..) => {}
-            Spare::Failed(..) => {
-                self.space = Space::Low;
-                if self.spare_tried.elapsed() >= SPARE_AGAIN {
-                    self.begin_spare();
-                }
-            }
+        if self.spares.are_low() {
+            Space::Low
+        } else {
+            Space::Enough
         }
-        self.space
     }
 
     /// Whether the last group has records, so that a trailing seal is due.
@@ -293,7 +282,7 @@ impl Disk {
     }
 
     fn trailing_seal(&mut self) -> Option<Group> {
-        let fits = !self.writer.may_need_next_segment(0) || self.need_spare().is_ok();
+        let fits = !self.writer.may_need_next_segment(0) || self.spares.need().is_ok();
         if fits {
             self.writer.trailing_seal()
         } else {
@@ -327,16 +316,9 @@ impl Disk {
         })
     }
 
-    /// Maps the spare segment and begins the next one.
+    /// Maps the next segment.
     fn next_segment(&mut self, wanted: SegmentNo) -> Result<(), DiskError> {
-        self.need_spare()?;
-        let after = wanted.next();
-        let bytes = self.writer.next_segment().1;
-        let next = Spare::begin(&self.segments, after, bytes);
-        self.spare_tried = Instant::now();
-        let Spare::Ready(number, file) = std::mem::replace(&mut self.spare, next) else {
-            panic!("the next segment was waited for");
-        };
+        let (number, file) = self.spares.take()?;
         assert!(number == wanted, "segments are used in their order");
         let path = self.segments.path(number);
         let len = file.metadata().map_err(DiskError::io("read", &path))?.len();
@@ -347,36 +329,12 @@ impl Disk {
         });
         Ok(())
     }
-
-    /// Waits for the next segment. If it could not be made, tries once more.
-    fn need_spare(&mut self) -> Result<(), DiskError> {
-        if matches!(self.spare, Spare::Failed(..)) {
-            self.begin_spare();
-        }
-        self.spare.wait();
-        match &mut self.spare {
-            Spare::Failed(error) => {
-                self.space = Space::Low;
-                Err(std::mem::replace(error, DiskError::Failed))
-            }
-            Spare::Ready(..) | Spare::Making(..) => {
-                self.space = Space::Enough;
-                Ok(())
-            }
-        }
-    }
-
-    fn begin_spare(&mut self) {
-        let (number, bytes) = self.writer.next_segment();
-        self.spare = Spare::begin(&self.segments, number, bytes);
-        self.spare_tried = Instant::now();
-    }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         // The lock goes after this: nobody else may find a segment half made.
-        self.spare.wait();
+        self.spares.wait();
     }
 }
 

@@ -1,22 +1,21 @@
 //! Making a data directory, and opening one.
 
-use crate::disk::{Active, Disk, Shared, Space};
+use crate::disk::{Active, Disk, Shared};
 use crate::error::DiskError;
 use crate::files::Files;
 use crate::keeper::Keeper;
 use crate::lock::Lock;
 use crate::segments::{Segments, sync_folder};
-use crate::spare::Spare;
+use crate::spare::{AHEAD, Spares};
 use crate::superblock::SuperblockFile;
 use crate::trace::Trace;
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Instant;
 use tenure_core::ids::{ClusterId, Incarnation, NodeId, SegmentNo, SnapshotId};
 use tenure_core::replica::record::Recovered;
 use tenure_core::wal::damage::Damage;
@@ -211,18 +210,13 @@ impl Opening {
         let recovery = Recovery::new(superblock, self.options.sizes, floor);
         let tail = recover(&self.dir, &self.segments, superblock, recovery)?;
         let first = superblock.first_segment;
-        let spare = settle(&self.segments, &tail, first, self.options.sizes)?;
+        let found = settle(&self.segments, &tail, first, self.options.sizes)?;
         let (recovered, writer) = tail.done();
         let number = writer.segment();
         let active = Active::new(number, self.segments.open(number)?);
         let active = active.map_err(DiskError::io("mapped", &self.segments.path(number)))?;
-        let spare = match spare {
-            Some(spare) => spare,
-            None => {
-                let (number, bytes) = writer.next_segment();
-                Spare::begin(&self.segments, number, bytes)
-            }
-        };
+        let (segments, sizes) = (self.segments.clone(), self.options.sizes);
+        let spares = Spares::new(segments, sizes, number.next(), found);
         let mut disk = Disk {
             dir: self.dir,
             segments: self.segments,
@@ -230,9 +224,7 @@ impl Opening {
             superblock: Some(self.superblock),
             writer,
             active,
-            spare,
-            space: Space::Enough,
-            spare_tried: Instant::now(),
+            spares,
             readers: BTreeMap::new(),
             shared: self.shared,
             trace: self.options.trace,
@@ -318,29 +310,32 @@ fn recover(
 }
 
 /// Makes the end of the log safe, and removes what is before its beginning: a truncation that was cut
-/// off. Gives the segment after it, if there is a good one.
+/// off. Gives the segments after it that are good.
 fn settle(
     segments: &Segments,
     tail: &Tail,
     first: SegmentNo,
     sizes: Sizes,
-) -> Result<Option<Spare>, DiskError> {
+) -> Result<Vec<(SegmentNo, File)>, DiskError> {
     if let Some(zero) = tail.zero {
         segments.zero(zero.segment, zero.offset, zero.len)?;
     }
     // A group that only a killed process left in the page cache was read like a durable one.
     let synced = segments.open(tail.sync)?.sync_data();
     synced.map_err(DiskError::io("synced", &segments.path(tail.sync)))?;
-    let mut spare = None;
+    let mut spares = Vec::with_capacity(AHEAD);
+    let mut next = tail.spare;
     for number in segments.list()? {
         if (first..tail.spare).contains(&number) {
             continue;
         }
-        if number == tail.spare && segments.len(number)? == sizes.of(number) {
-            spare = Some(Spare::Ready(number, segments.open(number)?));
+        let fits = number == next && spares.len() < AHEAD;
+        if fits && segments.len(number)? == sizes.of(number) {
+            spares.push((number, segments.open(number)?));
+            next = number.next();
         } else {
             segments.remove(number)?;
         }
     }
-    Ok(spare)
+    Ok(spares)
 }

@@ -5,9 +5,11 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tenure_core::ids::{Slot, SnapshotId};
 use tenure_core::wal::Sizes;
-use tenure_disk::{Disk, DiskError, Options, Space};
+use tenure_disk::{Disk, DiskError, Keeper, Kept, Opening, Options, Space};
 
 /// A small file system of its own, gone with the test.
 struct SmallDisk {
@@ -90,12 +92,90 @@ fn a_full_disk_is_said_before_anything_is_appended() {
     assert_eq!(disk.space(), Space::Enough);
 }
 
+/// The emergency segment is for what was begun: the disk is low before it is used, and a whole segment
+/// of work goes on; with room, all is as before, without a restart.
+#[test]
+fn a_whole_segment_is_left_when_the_disk_is_low() {
+    let Some(small) = SmallDisk::new(2 << 20) else {
+        println!("MOUNTING IS NOT PERMITTED HERE: the emergency segment is not tested");
+        return;
+    };
+    let dir = small.path().join("data");
+    Disk::format(&dir, OWNER, bytes::Bytes::new(), &options()).unwrap();
+    let mut disk = Disk::open(&dir, OWNER, options()).unwrap().0;
+    disk.promise(ballot(1)).unwrap();
+    let mut slot = 0;
+    while disk.space() == Space::Enough {
+        slot += 1;
+        put(&mut disk, slot, &accepted(slot, 3000)).unwrap();
+    }
+    let low = slot;
+    let full = loop {
+        slot += 1;
+        match put(&mut disk, slot, &accepted(slot, 3000)) {
+            Ok(()) => assert_eq!(disk.space(), Space::Low, "it stays low at {slot}"),
+            Err(error) => break error,
+        }
+    };
+    assert!(full.is_full(), "{full}");
+    // A record takes a group of 4096 bytes here.
+    let segment = 256 << 10;
+    assert!((slot - low) * 4096 >= segment, "{low} to {slot}");
+    mount_remount(small.path(), MountFlags::empty(), c"size=8388608").unwrap();
+    put(&mut disk, slot, &accepted(slot, 3000)).unwrap();
+    let asked = Instant::now();
+    while disk.space() == Space::Low {
+        assert!(
+            asked.elapsed() < Duration::from_secs(20),
+            "it is low for ever"
+        );
+        std::thread::yield_now();
+    }
+    for slot in slot + 1..slot + 100 {
+        put(&mut disk, slot, &accepted(slot, 3000)).unwrap();
+    }
+    assert_eq!(disk.space(), Space::Enough);
+}
+
+/// A snapshot for which there is no room is given up, and the log goes on.
+#[test]
+fn a_snapshot_without_room_is_given_up_and_nothing_else() {
+    let Some(small) = SmallDisk::new(2 << 20) else {
+        println!("MOUNTING IS NOT PERMITTED HERE: a snapshot without room is not tested");
+        return;
+    };
+    let dir = small.path().join("data");
+    Disk::format(&dir, OWNER, bytes::Bytes::new(), &options()).unwrap();
+    let opening = Opening::begin(&dir, OWNER, options()).unwrap();
+    let (mut disk, mut keeper, _) = opening.finish().unwrap();
+    disk.promise(ballot(1)).unwrap();
+    let write = |keeper: &mut Keeper, chunks: u32| {
+        for index in 0..chunks {
+            keeper.chunk(Slot::new(5), index, &[7; 256 << 10]).unwrap();
+        }
+        let hash = 9;
+        let slot = Slot::new(5);
+        keeper.done(SnapshotId { slot, hash }, chunks).unwrap()
+    };
+    let given_up = write(&mut keeper, 20);
+    assert!(
+        matches!(&given_up, Kept::GivenUp(why) if why.contains("tmp/5.snap")),
+        "{given_up:?}"
+    );
+    assert_eq!(fs::read_dir(dir.join("tmp")).unwrap().count(), 0);
+    put(&mut disk, 1, &accepted(1, 3000)).unwrap();
+    assert!(
+        matches!(write(&mut keeper, 1), Kept::Durable),
+        "a small one has room"
+    );
+}
+
 /// The other way to run out: a limit on the size of files, which needs no rights.
 #[test]
 fn a_limit_on_file_sizes_is_an_answer_too() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
-    // 2 MiB is room for the first segment and not for the second.
+    // 2 MiB is room for the first two segments and not for the third.
     let script = "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$1\" acks";
     let ran = Command::new("bash")
         .args(["-c", script, env!("CARGO_BIN_EXE_disk-bench")])
@@ -105,7 +185,7 @@ fn a_limit_on_file_sizes_is_an_answer_too() {
     let said = String::from_utf8(ran.stderr).unwrap();
     assert_eq!(ran.status.code(), Some(1), "{said}");
     assert!(said.contains("no room for 4194304 bytes at"), "{said}");
-    assert!(said.contains("00000002.seg"), "{said}");
+    assert!(said.contains("00000003.seg"), "{said}");
     let acked = String::from_utf8(ran.stdout).unwrap();
     assert!(
         acked.lines().count() > 100,
@@ -113,5 +193,5 @@ fn a_limit_on_file_sizes_is_an_answer_too() {
         acked.lines().count()
     );
     assert!(fs::exists(data.join("superblock")).unwrap());
-    assert!(!fs::exists(data.join("wal/00000002.new")).unwrap());
+    assert!(!fs::exists(data.join("wal/00000003.new")).unwrap());
 }
