@@ -9,13 +9,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tenure_core::entry::{Entry, EntryKind};
 use tenure_core::ids::{
-    Boot, Fence, NodeId, RequestId, RequestSeq, Seed, SessionId, TicketId, ZoneId,
+    Boot, ClusterId, Fence, NodeId, RequestId, RequestSeq, Seed, SessionId, Slot, TicketId, ZoneId,
 };
 use tenure_core::machine::codec;
 use tenure_core::machine::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
 use tenure_core::machine::key::Key;
 use tenure_core::rng::Rng;
 use tenure_core::time::Stamp;
+use tenure_core::wal::snapshot::Encoder;
 
 const SESSION: SessionId = SessionId::new(0x55);
 
@@ -27,7 +28,8 @@ fn main() -> io::Result<()> {
     choices("snapshot", 1, 12, 400)?;
     contents()?;
     choices("superblock", 2, 16, 40)?;
-    choices("wal", 5, 9, 220)
+    choices("wal", 6, 9, 220)?;
+    snapshot_files()
 }
 
 fn root() -> PathBuf {
@@ -113,6 +115,33 @@ fn streams(target: &str, file: &str) -> io::Result<()> {
         "later_commands",
         b"\x05\x3f\xff12345678\x7f\xff\xcf\xff\x70\x16",
     )
+}
+
+/// Files of snapshots, and lies in each of their numbers.
+fn snapshot_files() -> io::Result<()> {
+    let cluster = ClusterId(*b"0123456789abcdef");
+    let file = |chunks: &[&[u8]]| {
+        let (mut encoder, mut file) = Encoder::begin(cluster, Slot::new(7));
+        for chunk in chunks {
+            file.extend_from_slice(&encoder.chunk(chunk));
+            file.extend_from_slice(chunk);
+        }
+        let (end, _) = encoder.finish(0x0102_0304_0506_0708);
+        file.extend_from_slice(&end);
+        file
+    };
+    let whole = file(&[b"first", b"", &[0x5a; 300]]);
+    write("snapshot_file", "no_chunks", &file(&[]))?;
+    write("snapshot_file", "empty_chunks", &file(&[&[][..]; 40]))?;
+    write("snapshot_file", "three_chunks", &whole)?;
+    write("snapshot_file", "one_byte_more", &[&*whole, b"\0"].concat())?;
+    // Kind, number and length of the first chunk, and what the end says.
+    for at in [8, 16, 40, 52, 56, 60, whole.len() - 24, whole.len() - 8] {
+        let mut lie = whole.clone();
+        lie[at..at + 4].fill(0xff);
+        write("snapshot_file", &format!("lie_at_{at}"), &lie)?;
+    }
+    Ok(())
 }
 
 // A table reads better with one operation a line.

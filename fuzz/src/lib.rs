@@ -12,6 +12,7 @@
 //! | [`answers`]  | a server's connection | however it is cut, the same words; all can be resaid   |
 //! | [`command`]  | a log entry           | canonical                                              |
 //! | [`snapshot`] | a machine's snapshot  | refused, or written again the same by a machine that goes on |
+//! | [`snapshot_file`] | a snapshot's file | read as it would be written, or refused          |
 //! | [`wal`]      | segments of the log   | recovery gives a prefix of what was written, or says no |
 //! | [`superblock`] | its four copies     | a promise that was durable is never forgotten          |
 //!
@@ -23,6 +24,7 @@ mod draw;
 mod memory;
 mod peer;
 mod snapshot;
+mod snapshot_file;
 mod superblock;
 mod wal;
 
@@ -30,6 +32,7 @@ pub use client::{answers, requests};
 pub use command::command;
 pub use peer::peer;
 pub use snapshot::snapshot;
+pub use snapshot_file::snapshot_file;
 pub use superblock::superblock;
 pub use wal::wal;
 
@@ -43,7 +46,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target {
         name: "answers",
         run: answers,
@@ -63,6 +66,10 @@ pub const TARGETS: [Target; 7] = [
     Target {
         name: "snapshot",
         run: snapshot,
+    },
+    Target {
+        name: "snapshot_file",
+        run: snapshot_file,
     },
     Target {
         name: "superblock",

@@ -3,7 +3,7 @@
 use self::image::Image;
 use self::log::{Log, Said};
 use crate::draw::Draw;
-use tenure_core::ids::SegmentNo;
+use tenure_core::ids::{SegmentNo, Slot};
 use tenure_core::wal::ATOM_BYTES;
 use tenure_core::wal::recovery::{Tail, Verdict};
 
@@ -14,12 +14,15 @@ mod log;
 /// The first byte says what happens, the next ones what was written before, the last ones where.
 pub fn wal(bytes: &[u8]) {
     let mut draw = Draw::new(bytes);
-    match draw.byte() % 5 {
-        0 => power_cut(&mut draw),
-        1 => rot(&mut draw),
-        2 => anything(&mut draw),
-        3 => forge::strange_segment(&mut draw),
-        _ => raw(draw.rest()),
+    match draw.byte() {
+        5 => truncated(&mut draw),
+        kind => match kind % 5 {
+            0 => power_cut(&mut draw),
+            1 => rot(&mut draw),
+            2 => anything(&mut draw),
+            3 => forge::strange_segment(&mut draw),
+            _ => raw(draw.rest()),
+        },
     }
 }
 
@@ -65,6 +68,41 @@ fn rot(draw: &mut Draw<'_>) {
             "{groups} of {written} groups are left"
         );
     }
+}
+
+/// The log begins late: a snapshot stands for what went. What is above it is recovered as if all were
+/// there; with rot in it, it is what some first groups said, or refused.
+fn truncated(draw: &mut Draw<'_>) {
+    let mut log = Log::written(draw);
+    let said = log.says(log.groups.len());
+    let below = |draw: &mut Draw<'_>, slot: Slot| {
+        let bound = usize::try_from(slot.get()).expect("slots are few");
+        u64::try_from(draw.below(bound + 1)).expect("it is small")
+    };
+    let upto = Slot::new(below(draw, said.decided()));
+    let floor = Slot::new(upto.get() + u64::from(draw.byte() % 4));
+    let superblock = log.truncate(upto);
+    let rots = draw.byte() % 4 == 3;
+    if rots {
+        let last = log.image.last();
+        let segment = log.image.segment(last);
+        let at = draw.below(segment.len());
+        segment[at] ^= 1 << draw.below(8);
+    }
+    let found = log.image.recover_above(&superblock, floor);
+    let tail = match found {
+        Ok(tail) => tail,
+        Err(damage) => {
+            assert!(rots, "nothing is wrong with it: {damage}");
+            return;
+        }
+    };
+    log.image.settle(&tail);
+    let found = Said::of(tail.done().0);
+    let mut groups = (0..=log.groups.len()).rev();
+    let groups = groups.find(|groups| log.says(*groups).above(floor) == found);
+    let groups = groups.expect("what is believed was written, with all that was before it");
+    assert!(rots || groups == log.groups.len(), "all of it is there");
 }
 
 fn any_segment(draw: &mut Draw<'_>, image: &Image) -> SegmentNo {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tenure_core::ids::{Ballot, ClusterId, Epoch, Incarnation, NodeId, Round, SegmentNo, Slot};
 use tenure_core::wal::damage::Damage;
 use tenure_core::wal::recovery::{Floor, Recovery, Tail};
-use tenure_core::wal::superblock::{self, Superblock};
+use tenure_core::wal::superblock::{self, Durable, Superblock};
 use tenure_core::wal::writer::Group;
 use tenure_core::wal::{Identity, Sizes};
 
@@ -29,9 +29,10 @@ pub(super) fn ballot(round: u64) -> Ballot {
     }
 }
 
-fn superblock() -> Superblock {
+/// One that promised ballot 99.
+pub(super) fn superblock() -> Durable {
     let made = superblock::format(identity(), Bytes::new()).done();
-    made.promise(ballot(99)).done().superblock().clone()
+    made.promise(ballot(99)).done()
 }
 
 #[derive(Clone, Debug)]
@@ -75,13 +76,24 @@ impl Image {
 
     pub(super) fn recover(&self) -> Result<Tail, Damage> {
         let bytes = self.0.values().map(Vec::len).sum();
-        memory::within(bytes, 4, || self.read())
+        let superblock = superblock();
+        let none = Slot::new(0);
+        memory::within(bytes, 4, || self.read(superblock.superblock(), none))
     }
 
-    fn read(&self) -> Result<Tail, Damage> {
-        let none = Slot::new(0);
-        let floor = Floor::of(&superblock(), none, none).expect("nothing was removed");
-        let mut recovery = Recovery::new(&superblock(), SIZES, floor);
+    /// Recovers what is above a whole snapshot of slot `whole`.
+    pub(super) fn recover_above(
+        &self,
+        superblock: &Superblock,
+        whole: Slot,
+    ) -> Result<Tail, Damage> {
+        let bytes = self.0.values().map(Vec::len).sum();
+        memory::within(bytes, 4, || self.read(superblock, whole))
+    }
+
+    fn read(&self, superblock: &Superblock, whole: Slot) -> Result<Tail, Damage> {
+        let floor = Floor::of(superblock, whole, whole).expect("the snapshot is there");
+        let mut recovery = Recovery::new(superblock, SIZES, floor);
         for (number, bytes) in &self.0 {
             if *number != recovery.next_segment() {
                 return Err(recovery.hole(recovery.next_segment()));

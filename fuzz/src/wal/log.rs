@@ -1,13 +1,14 @@
 //! A log written by choices, and a naive model of what it says.
 
-use super::image::{Image, ballot};
+use super::image::{Image, ballot, superblock};
 use crate::draw::Draw;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use tenure_core::entry::{Entry, EntryKind};
-use tenure_core::ids::{Ballot, RecordNo, Slot};
+use tenure_core::ids::{Ballot, RecordNo, SegmentNo, Slot};
 use tenure_core::replica::record::{Record, Recovered, RecoveredEntry};
 use tenure_core::time::Stamp;
+use tenure_core::wal::superblock::Superblock;
 use tenure_core::wal::writer::{Group, Writer};
 
 const STEPS_MAX: usize = 64;
@@ -22,6 +23,17 @@ pub(super) struct Said {
 }
 
 impl Said {
+    pub(super) const fn decided(&self) -> Slot {
+        self.decided
+    }
+
+    /// What it says if a snapshot has everything up to `floor`.
+    pub(super) fn above(mut self, floor: Slot) -> Self {
+        self.decided = self.decided.max(floor);
+        self.accepted.retain(|entry| entry.slot > self.decided);
+        self
+    }
+
     pub(super) fn of(recovered: Recovered) -> Self {
         Self {
             decided: recovered.decided,
@@ -133,6 +145,20 @@ impl Log {
         self.image.store(&group);
         self.groups.push(group);
         self.records.push(std::mem::take(&mut self.gathered));
+    }
+
+    /// Removes what holds nothing above slot `upto`. Gives the superblock that says so.
+    pub(super) fn truncate(&mut self, upto: Slot) -> Superblock {
+        let first = self.writer.first_needed(upto);
+        for number in (1..first.get()).map(SegmentNo::new) {
+            self.image.lose(number);
+        }
+        self.writer.forget_before(first);
+        superblock()
+            .truncate(first, upto)
+            .done()
+            .superblock()
+            .clone()
     }
 
     fn restart(&mut self) {
