@@ -29,6 +29,15 @@ pub(crate) enum Verb {
     Show(Show),
     /// List the locks that are held or waited for.
     Ls(Ls),
+    /// The configuration that all servers share.
+    #[command(hide = true)]
+    Config(Config),
+    /// The servers of the cluster.
+    #[command(hide = true)]
+    Member(Member),
+    /// Give a zone its quota, and make it if there is none of this name: locks, tickets, sessions.
+    #[command(hide = true)]
+    Zone(ZoneSet),
     /// Measure locks a second, on servers of its own or on yours.
     #[command(hide = true)]
     Bench(Bench),
@@ -141,6 +150,90 @@ pub(crate) struct Ls {
     pub(crate) service: Service,
     #[command(flatten)]
     pub(crate) print: Print,
+}
+
+/// What `config` does.
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) verb: ConfigVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigVerb {
+    /// Show it.
+    Show {
+        #[command(flatten)]
+        service: Service,
+        #[command(flatten)]
+        print: Print,
+    },
+    /// Change how the cluster serves: members_min, leader_location.
+    Set(Edit),
+    /// Show who changed what, the newest first.
+    History {
+        #[command(flatten)]
+        service: Service,
+        #[command(flatten)]
+        print: Print,
+    },
+}
+
+/// What `member` does.
+#[derive(Debug, Args)]
+pub(crate) struct Member {
+    #[command(subcommand)]
+    pub(crate) verb: MemberVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemberVerb {
+    /// List them.
+    Ls {
+        #[command(flatten)]
+        service: Service,
+        #[command(flatten)]
+        print: Print,
+    },
+    /// Let another server lead: this one, or the fittest.
+    Transfer {
+        /// Its number.
+        #[arg(value_name = "ID")]
+        id: Option<u64>,
+        #[command(flatten)]
+        service: Service,
+    },
+    /// Change what is told of one: peer, client, http, location.
+    Set {
+        /// Its number.
+        #[arg(value_name = "ID")]
+        id: u64,
+        #[command(flatten)]
+        edit: Edit,
+    },
+}
+
+/// What `zone` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ZoneSet {
+    /// The zone.
+    #[arg(value_name = "ZONE")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) edit: Edit,
+}
+
+/// A change of the shared configuration.
+#[derive(Debug, Args)]
+pub(crate) struct Edit {
+    /// What is to be different; what is not said stays.
+    #[arg(value_name = "NAME=VALUE", required = true)]
+    pub(crate) settings: Vec<String>,
+    /// Only if this is still the last change: what `config show` said.
+    #[arg(long, value_name = "CHANGE")]
+    pub(crate) expect: Option<u64>,
+    #[command(flatten)]
+    pub(crate) service: Service,
 }
 
 /// How to print.

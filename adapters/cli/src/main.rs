@@ -3,12 +3,14 @@
 mod args;
 mod bench;
 mod child;
+mod config;
 mod exit;
 mod lock;
 mod print;
 mod serve;
 mod several;
 mod verbs;
+mod web;
 
 use args::{Cli, Verb};
 use clap::Parser as _;
@@ -46,6 +48,9 @@ fn run(verb: Verb) -> Result<ExitCode, Exit> {
         Verb::Release(words) => wait(verbs::release(&words))?,
         Verb::Show(words) => wait(verbs::show(&words))?,
         Verb::Ls(words) => wait(verbs::ls(&words))?,
+        Verb::Config(words) => wait(config::config(&words))?,
+        Verb::Member(words) => wait(config::member(&words))?,
+        Verb::Zone(words) => wait(config::zone(&words))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -32,6 +32,11 @@ pub(crate) fn claim(client: &Client, claim: &Claim, command: &str) -> LockReques
     }
 }
 
+/// Who changes the configuration, for its history.
+pub(crate) fn who() -> String {
+    this_process("").trim_end().to_owned()
+}
+
 /// The holder's name unless another is given: who runs what, and where.
 fn this_process(command: &str) -> String {
     let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
@@ -130,7 +135,7 @@ pub(crate) fn not_acquired(error: &Error) -> Exit {
 }
 
 /// Why anything else was not done.
-fn refused(error: &Error) -> Exit {
+pub(crate) fn refused(error: &Error) -> Exit {
     let code = match error {
         _ if error.is_no_service() => Code::NoService,
         Error::Key(_) | Error::Options(_) => Code::Usage,

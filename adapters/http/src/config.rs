@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
-use tenure_core::config::{Change, Mark, Member, Past, Quota, Shared};
+use tenure_core::config::{Change, Config, Mark, Member, Past, Quota, Shared};
 use tenure_core::ids::{NodeId, Slot};
 use tenure_core::machine::answer::Answer;
 use tenure_core::machine::command::Configure;
@@ -299,6 +299,18 @@ pub(crate) async fn patch_member(
         },
     )
     .await
+}
+
+/// Who shall lead: the member that `to` names, or whoever is fittest.
+pub(crate) fn heir(head: &Parts, body: &[u8], config: &Config) -> Result<Option<NodeId>, Problem> {
+    let fields = Fields::read(head, body, &["to"])?;
+    let Some(to) = fields.given("to") else {
+        return Ok(None);
+    };
+    let node = to.parse().ok().map(NodeId::new);
+    let node = node.filter(|node| config.shared().member(*node).is_some());
+    node.map(Some)
+        .ok_or_else(|| Problem::bad_value("to", "expected the id of a member"))
 }
 
 /// What stands behind `before` in the address, and no more parts.

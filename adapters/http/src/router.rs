@@ -14,7 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, patch, put};
+use axum::routing::{MethodRouter, get, patch, post, put};
 use bytes::Bytes;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use tenure_core::limits::TTL_MS_DEFAULT;
 use tenure_core::machine::answer::{Answer, Refusal};
 use tenure_core::machine::command::{Acquire, Client, Life, Mode};
 use tenure_core::machine::key::{Key, path_prefix};
-use tenure_core::node::input::{Ask, Proof, Request as Wanted, Token};
+use tenure_core::node::input::{Admin, Ask, Proof, Request as Wanted, Token};
 use tenure_core::node::output::{Failure, Reply};
 use tenure_host::Published;
 use tenure_rt::clock;
@@ -66,6 +66,10 @@ pub(crate) fn router(face: Face) -> Router {
         )
         .route("/v1/locks", on_locks.fallback(|| wrong_method("GET, POST")))
         .route("/v1/cluster", question(get(servers)))
+        .route(
+            "/v1/cluster:transfer-leader",
+            post(transfer_leader).fallback(|| wrong_method("POST")),
+        )
         .route(
             "/v1/config",
             get(config::show)
@@ -187,6 +191,15 @@ async fn servers(State(face): State<Face>, request: Request) -> Result<Response,
     let (head, _) = parts(request)?;
     Params::read(&head, &[], params::NOTHING)?;
     let reply = face.read(Ask::Servers).await?;
+    cluster::servers(&face.config.now(), &reply).ok_or_else(|| unexpected(reply))
+}
+
+/// Another server shall lead.
+async fn transfer_leader(State(face): State<Face>, request: Request) -> Result<Response, Problem> {
+    let (head, body) = parts(request)?;
+    let body = read_body(body).await?;
+    let to = config::heir(&head, &body, &face.config.now())?;
+    let reply = face.read(Ask::Admin(Admin::HandOver { to })).await?;
     cluster::servers(&face.config.now(), &reply).ok_or_else(|| unexpected(reply))
 }
 

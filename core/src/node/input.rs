@@ -196,6 +196,12 @@ pub enum Admin {
     Configure(Configure),
     /// What is that configuration? Linearizable.
     ReadConfig,
+    /// Another server shall lead. The answer says who the servers are, and who leads by now; the new
+    /// leader follows in a moment, if there is one that is fit.
+    HandOver {
+        /// Who; the fittest if none is named.
+        to: Option<NodeId>,
+    },
 }
 
 impl Ask {
@@ -208,7 +214,7 @@ impl Ask {
     pub const fn is_read(&self) -> bool {
         match self {
             Self::Resume { .. }
-            | Self::Admin(Admin::ReadConfig)
+            | Self::Admin(Admin::ReadConfig | Admin::HandOver { .. })
             | Self::Inspect { .. }
             | Self::List { .. }
             | Self::Servers => true,

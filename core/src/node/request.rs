@@ -27,6 +27,9 @@ impl Node {
             client,
             ask,
         } = request;
+        if let Ask::Admin(Admin::HandOver { to }) = ask {
+            self.replica.on_hand_over(self.now, to, effects);
+        }
         let result = match self.plan(zone, ask) {
             Ok(Plan::Propose(operation)) => {
                 self.propose(tag, zone, principal, client, operation, effects)
@@ -90,7 +93,9 @@ impl Node {
                     limit,
                 }));
             }
-            Ask::Servers => return Ok(Plan::Say(self.servers())),
+            Ask::Servers | Ask::Admin(Admin::HandOver { .. }) => {
+                return Ok(Plan::Say(self.servers()));
+            }
         };
         Ok(Plan::Propose(operation))
     }

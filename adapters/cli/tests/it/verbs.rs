@@ -144,6 +144,41 @@ fn words_that_make_no_sense_change_nothing() {
 }
 
 #[test]
+fn an_operator_reads_changes_and_reads_again() {
+    let service = Service::start();
+    let shown = service.good(&["config", "show"]);
+    assert!(shown.contains("change 0 "), "{shown}");
+    let members = service.good(&["member", "ls"]);
+    assert!(members.contains("member 1 "), "{members}");
+
+    let set = ["config", "set", "members_min=1", "--expect", "0"];
+    assert!(service.good(&set).starts_with("Change "));
+    assert_fails(&service.run(&set), 1, &["config-moved"]);
+    let wrong = service.run(&["config", "set", "quorum=1"]);
+    assert_fails(&wrong, 2, &["members_min", "unknown-field"]);
+    let wrong = service.run(&["config", "set", "members_min"]);
+    assert_fails(&wrong, 2, &["NAME=VALUE"]);
+
+    service.good(&["member", "set", "1", "location=au.perth"]);
+    service.good(&["zone", "prod", "locks=100"]);
+    let history = service.good(&["config", "history"]);
+    let lines: Vec<&str> = history.lines().collect();
+    assert_eq!(lines.len(), 3, "{history}");
+    assert!(
+        lines[0].contains("prod") && lines[2].contains("members_min"),
+        "{history}"
+    );
+    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+    assert!(lines[0].contains(&format!("{user}@")), "{history}");
+    let shown = service.good(&["config", "show", "-o", "json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).expect("it is JSON");
+    assert_eq!(shown["members"][0]["location"], "au.perth");
+    assert_eq!(shown["zones"][1]["locks"], 100);
+    assert_eq!(service.good(&["member", "transfer"]), "Asked.\n");
+    assert!(service.server.stop());
+}
+
+#[test]
 fn without_a_service_it_says_so() {
     let endpoint = format!("127.0.0.1:{}", free_ports());
     let words = ["show", "a", "--endpoints", &endpoint, "--patience", "200ms"];

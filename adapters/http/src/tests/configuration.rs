@@ -58,6 +58,20 @@ fn a_server_that_hears_too_few_says_so() {
 }
 
 #[test]
+fn who_shall_lead_is_a_member() {
+    test(async {
+        let world = World::real().await;
+        let got = world.post("/v1/cluster:transfer-leader?to=1").await;
+        assert_eq!(got.status.as_u16(), 200, "{}", got.text);
+        assert!(got.text.contains(r#""leader":1"#), "{}", got.text);
+        let got = world.post("/v1/cluster:transfer-leader?to=9").await;
+        assert_eq!(got.status.as_u16(), 400, "{}", got.text);
+        let got = world.get("/v1/cluster:transfer-leader").await;
+        assert_eq!(got.status.as_u16(), 405, "{}", got.text);
+    });
+}
+
+#[test]
 fn a_zone_is_made_and_bounded() {
     test(async {
         let world = World::real().await;

@@ -133,6 +133,7 @@ fn every_route_has_its_example() {
         "PUT /v1/zones/{zone}",
         "GET /v1/members",
         "PATCH /v1/members/{id}",
+        "POST /v1/cluster:transfer-leader",
         "GET /healthz",
         "GET /readyz",
     ] {

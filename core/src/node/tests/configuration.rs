@@ -98,6 +98,16 @@ fn who_drains_answers_those_it_has_and_takes_no_more() {
 }
 
 #[test]
+fn an_operator_says_who_shall_lead() {
+    let mut world = cluster();
+    let to = Some(NodeId::new(3));
+    let tag = world.ask(2, Client::None, Ask::Admin(Admin::HandOver { to }));
+    assert!(matches!(world.reply(tag), Some(Reply::Servers { .. })));
+    world.run(MS * 1000);
+    assert_eq!(world.leader(), 3);
+}
+
+#[test]
 fn a_restarted_server_has_the_configuration_again() {
     let mut world = cluster();
     world.ask(1, Client::None, policy(0, 2));
