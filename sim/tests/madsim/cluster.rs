@@ -115,12 +115,12 @@ async fn serve(me: NodeId, statuses: Statuses) {
 
     let (door, inbox) = Door::new();
     let doorman = Doorman::new(config.clone(), incarnation, boot);
-    let mesh = Mesh::start(&config, doorman, for_peers, door.clone());
-    let served = Arc::new(config.clone());
-    let clients = native::serve(for_clients, Arc::clone(&served), door.clone());
+    let (publisher, published) = tenure_host::publish(config.clone());
+    let mesh = Mesh::start(&config, published.clone(), doorman, for_peers, door.clone());
+    let clients = native::serve(for_clients, published.clone(), door.clone());
     drop(spawn(clients));
     drop(spawn(async {
-        let ended = tenure_http::serve(for_http, served, door).await;
+        let ended = tenure_http::serve(for_http, published, door).await;
         ended.expect("HTTP is served as long as the server");
     }));
 
@@ -140,7 +140,7 @@ async fn serve(me: NodeId, statuses: Statuses) {
         sync: SyncMode::Inline,
     };
     let audited = Audited { node, steps: 0 };
-    let host = Host::new(audited, log, mesh, inbox, options);
+    let host = Host::new(audited, log, mesh, inbox, options).publishing(publisher);
     let status = host.status();
     {
         let mut known = statuses.lock().expect("no test panics in it");
