@@ -4,7 +4,7 @@
 use super::*;
 use crate::config::{Change, Member, Policy, Shared};
 use crate::entry::Entry;
-use crate::ids::{RecordNo, Tag, ZoneId};
+use crate::ids::{RecordNo, SnapshotId, Tag, ZoneId};
 use crate::machine::answer::Answer;
 use crate::machine::command::{Acquire, Client, Life, Mode};
 use crate::machine::key::Key;
@@ -21,6 +21,7 @@ mod elections;
 mod handover;
 mod laws;
 mod requests;
+mod snapshots;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -40,12 +41,16 @@ struct Disk {
     promised: Ballot,
     records: Vec<Record>,
     boot: u64,
+    /// The chunks under construction, and those of whole snapshots.
+    building: Vec<Bytes>,
+    snapshots: BTreeMap<SnapshotId, Vec<Bytes>>,
 }
 
 impl Disk {
     fn recovered(&mut self) -> Recovered {
         self.boot += 1;
-        let mut decided = Slot::new(0);
+        let newest = self.snapshots.last_key_value().map(|(id, _)| id.slot);
+        let mut decided = newest.unwrap_or_default();
         let mut best: BTreeMap<Slot, RecoveredEntry> = BTreeMap::new();
         for record in &self.records {
             let found = match record.clone() {
@@ -130,6 +135,7 @@ struct World {
     hung: Option<u64>,
     /// Where the leader should stand, and a server's place.
     preferred: Option<(&'static str, u64, &'static str)>,
+    limits: Limits,
 }
 
 impl World {
@@ -142,6 +148,14 @@ impl World {
     }
 
     fn made(size: u64, preferred: Option<(&'static str, u64, &'static str)>) -> Self {
+        Self::limited(size, preferred, Limits::default())
+    }
+
+    fn limited(
+        size: u64,
+        preferred: Option<(&'static str, u64, &'static str)>,
+        limits: Limits,
+    ) -> Self {
         let mut world = Self {
             now: Timestamp::from_nanos(1_000_000),
             nodes: BTreeMap::new(),
@@ -156,6 +170,7 @@ impl World {
             tags: 0,
             hung: None,
             preferred,
+            limits,
         };
         for node in 1..=size {
             world.start(node);
@@ -171,12 +186,13 @@ impl World {
         let node_new = Node::boot(
             config,
             recovered,
-            None,
+            self.disks[&node].restored(self.limits.machine),
             &secrets,
             Seed::new(node),
             floor,
             self.now,
         );
+        let node_new = node_new.with_limits(self.limits);
         self.nodes.insert(node, node_new);
     }
 
@@ -230,15 +246,10 @@ impl World {
                             entries,
                         });
                     }
-                    Output::SnapshotChunk { .. } | Output::Truncate { .. } => {}
-                    Output::SnapshotDone { id, .. } => {
-                        inputs.push_back(Input::SnapshotFailed { id });
-                    }
-                    Output::LoadChunk { id, index } => inputs.push_back(Input::ChunkLoaded {
-                        id,
-                        index,
-                        bytes: None,
-                    }),
+                    Output::SnapshotChunk { .. }
+                    | Output::SnapshotDone { .. }
+                    | Output::Truncate { .. }
+                    | Output::LoadChunk { .. } => inputs.extend(disk.snapshot(output)),
                     Output::Configured { config } => self.configured.push((node, *config)),
                     Output::Note(note) => self.notes.push((node, note)),
                     Output::Halt { reason } => self.halts.push((node, reason)),

@@ -1,0 +1,237 @@
+//! Snapshots through the door: made, truncated to, fetched, installed, restarted from.
+
+use super::*;
+use crate::ids::RequestId;
+use crate::machine;
+use crate::machine::snapshot::Restore;
+use crate::node::input::Proof;
+use alloc::vec;
+
+impl Disk {
+    /// Does what has to do with snapshots, at once and for good.
+    pub(super) fn snapshot(&mut self, output: Output) -> Vec<Input> {
+        match output {
+            Output::SnapshotChunk { slot, index, bytes } => {
+                if index == 0 {
+                    self.building.clear();
+                }
+                self.building.push(bytes);
+                vec![Input::ChunkStored { slot, index }]
+            }
+            Output::SnapshotDone { id, chunks } => {
+                assert_eq!(self.building.len(), chunks as usize);
+                self.snapshots.insert(id, self.building.clone());
+                vec![Input::SnapshotDurable { id }]
+            }
+            Output::Truncate { upto, .. } => {
+                self.records.retain(|record| match record {
+                    Record::Accepted { slot, .. } | Record::Decided { slot, .. } => *slot > upto,
+                    Record::DecidedHint { .. } => true,
+                });
+                while self.snapshots.len() > 2 {
+                    self.snapshots.pop_first();
+                }
+                Vec::new()
+            }
+            Output::LoadChunk { id, index } => {
+                let chunks = self.snapshots.get(&id);
+                let bytes = chunks.and_then(|chunks| chunks.get(index as usize).cloned());
+                vec![Input::ChunkLoaded { id, index, bytes }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn restored(&self, limits: machine::Limits) -> Option<Restored> {
+        let (id, chunks) = self.snapshots.last_key_value()?;
+        let mut restore = Restore::new(*id, limits, Seed::new(1));
+        for chunk in chunks {
+            restore.chunk(chunk).unwrap();
+        }
+        Some(Restored {
+            id: *id,
+            chunks: chunks.len() as u32,
+            machine: restore.finish().unwrap(),
+        })
+    }
+}
+
+/// Three servers that make a snapshot every few entries and keep nothing in memory.
+fn forgetful(budget: Budget) -> World {
+    let limits = Limits {
+        machine: machine::Limits {
+            snapshot_bytes: 1000,
+            snapshot_chunk_bytes: 1 << 10,
+            ..machine::Limits::default()
+        },
+        window: Window {
+            slots_max: 2,
+            ..Window::default()
+        },
+        budget,
+    };
+    let mut world = World::limited(3, None, limits);
+    world.run(MS * 500);
+    world
+}
+
+/// So many locks, one entry after another.
+fn work(world: &mut World, node: u64, from: u64, count: u64) {
+    for number in from..from + count {
+        let path = alloc::format!("work/{number}");
+        world.ask(node, Client::None, acquire(&path, 0));
+        world.run(MS * 3);
+    }
+}
+
+fn follower(world: &World) -> u64 {
+    let leader = world.leader();
+    (1..=3).find(|node| *node != leader).unwrap()
+}
+
+fn applied(world: &World, node: u64) -> (Slot, u64) {
+    let machine = world.nodes[&node].view().machine;
+    (machine.applied(), machine.digest_full())
+}
+
+fn release_of(world: &World, tag: Tag) -> Ask {
+    let Some(Reply::Decided {
+        answer: Answer::Granted(grant),
+        token: Some(token),
+        ..
+    }) = world.reply(tag)
+    else {
+        panic!("it was granted");
+    };
+    Ask::Release(Proof {
+        key: grant.key.clone(),
+        fence: grant.fence,
+        session: None,
+        token: *token,
+    })
+}
+
+fn installs(world: &World, node: u64) -> usize {
+    let installed =
+        |(of, note): &&(u64, Note)| *of == node && matches!(note, Note::Installed { .. });
+    world.notes.iter().filter(installed).count()
+}
+
+#[test]
+fn a_cold_follower_catches_up_while_the_load_goes_on() {
+    let mut world = forgetful(Budget::default());
+    let (leader, cold) = (world.leader(), follower(&world));
+    world.isolate(cold);
+    work(&mut world, leader, 0, 80);
+    let first = world.disks[&leader].load(Slot::new(1), Slot::new(1));
+    assert!(first.is_empty(), "the leader's log begins later");
+
+    world.cut.clear();
+    work(&mut world, leader, 100, 40);
+    assert_eq!(installs(&world, cold), 1);
+    world.run(MS * 200);
+    assert_eq!(applied(&world, cold), applied(&world, leader));
+    assert_eq!(world.halts, []);
+}
+
+#[test]
+fn what_laggards_get_is_bounded_by_time() {
+    let budget = Budget {
+        bytes_per_second: 50_000,
+        bytes_max: 1,
+    };
+    let mut world = forgetful(budget);
+    let (leader, cold) = (world.leader(), follower(&world));
+    world.isolate(cold);
+    work(&mut world, leader, 0, 80);
+    let (_, chunks) = world.disks[&leader].snapshots.last_key_value().unwrap();
+    let bytes: usize = chunks.iter().map(Bytes::len).sum();
+    let least = Duration::from_secs_f64(bytes as f64 / 50_000.0);
+
+    world.cut.clear();
+    let begun = world.now;
+    while installs(&world, cold) == 0 {
+        assert!(
+            world.now.since(begun) < least * 4 + MS * 500,
+            "it comes at all"
+        );
+        world.run(MS);
+    }
+    // Two sources may serve, and the last read may overdraw.
+    assert!(world.now.since(begun) > least / 3, "and not at once");
+}
+
+#[test]
+fn a_restart_goes_on_from_the_newest_snapshot() {
+    let mut world = forgetful(Budget::default());
+    let leader = world.leader();
+    work(&mut world, leader, 0, 60);
+    let before = applied(&world, leader);
+    world.start(leader);
+    assert!(
+        applied(&world, leader).0 > Slot::new(20),
+        "before the first step"
+    );
+    world.run(MS * 500);
+    assert_eq!(world.halts, []);
+    let after = applied(&world, leader);
+    assert!(after.0 >= before.0);
+    assert_eq!(after, applied(&world, world.leader()));
+}
+
+#[test]
+fn callers_whose_answers_were_skipped_hear_that_it_is_unknown() {
+    let mut world = forgetful(Budget::default());
+    let (leader, cold) = (world.leader(), follower(&world));
+    let held = world.ask(leader, Client::None, acquire("held", 0));
+    world.run(MS * 20);
+    let named = Client::Key(RequestId::new(7));
+    let waits = world.ask(cold, named, acquire("held", 60_000));
+    world.run(MS * 50);
+    assert!(matches!(world.answer(waits), Answer::Queued { .. }));
+
+    // The request still goes out, and the answer does not come in.
+    let others = (1..=3).filter(|node| *node != cold);
+    world.cut = others.map(|node| (node, cold)).collect();
+    let asked = world.ask(cold, Client::None, acquire("asked", 0));
+    world.run(MS * 20);
+    assert_eq!(world.reply(asked), None);
+    let release = release_of(&world, held);
+    world.ask(leader, Client::None, release);
+    work(&mut world, leader, 0, 80);
+
+    world.cut.clear();
+    work(&mut world, leader, 100, 40);
+    assert_eq!(installs(&world, cold), 1);
+    let unknown = Reply::Failed(Failure::Unknown);
+    assert_eq!(world.reply(asked), Some(&unknown));
+    // It was offered the lock in an entry that was skipped, and takes it in time.
+    assert!(matches!(world.answer(waits), Answer::Granted(_)));
+    assert_eq!(world.nodes[&cold].view().queued, [0, 0, 0]);
+}
+
+#[test]
+fn a_snapshot_that_is_not_its_name_is_refused() {
+    let mut world = forgetful(Budget::default());
+    let (leader, cold) = (world.leader(), follower(&world));
+    world.isolate(cold);
+    work(&mut world, leader, 0, 80);
+    for disk in world.disks.values_mut() {
+        for chunks in disk.snapshots.values_mut() {
+            let mut bytes = chunks[0].to_vec();
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+            chunks[0] = bytes.into();
+        }
+    }
+    world.cut.clear();
+    world.run(MS * 800);
+    let refused =
+        |(node, note): &(u64, Note)| *node == cold && matches!(note, Note::BadSnapshot { .. });
+    assert!(world.notes.iter().any(refused));
+    assert_eq!(installs(&world, cold), 0);
+    assert!(
+        applied(&world, cold).0 < Slot::new(30),
+        "nothing was believed"
+    );
+}
