@@ -235,8 +235,20 @@ impl Doorman {
                 });
             }
         }
+        self.check_mark(hello)?;
         self.remember(node, hello.incarnation, hello.boot);
         Ok(())
+    }
+
+    /// Whether the two configurations have one past. Asked last: what is said of a server that should
+    /// not be there at all is worth more.
+    fn check_mark(&self, hello: &Hello) -> Result<(), HelloRefusal> {
+        // One that is behind is let in: it catches up here.
+        let (expected, found) = (self.config.shared().mark(), hello.mark);
+        match self.config.shared().judge(found) {
+            Standing::Forked => Err(HelloRefusal::Forked { expected, found }),
+            Standing::Same | Standing::Behind | Standing::Ahead => Ok(()),
+        }
     }
 
     /// Whether the peer is a member of this cluster, in this membership, and looks for this server.
@@ -257,11 +269,6 @@ impl Doorman {
         if expected != found {
             return Err(HelloRefusal::NotMe { expected, found });
         }
-        // One that is behind is let in: it catches up here.
-        let (expected, found) = (self.config.shared().mark(), hello.mark);
-        match self.config.shared().judge(found) {
-            Standing::Forked => Err(HelloRefusal::Forked { expected, found }),
-            Standing::Same | Standing::Behind | Standing::Ahead => Ok(()),
-        }
+        Ok(())
     }
 }

@@ -187,6 +187,19 @@ fn one_that_is_behind_or_ahead_comes_in() {
 }
 
 #[test]
+fn a_second_server_is_called_so_even_if_its_list_differs() {
+    let mut door = doorman(1);
+    assert_eq!(door.admit(&hello()), Ok(()));
+    let mut second = changed(|hello| hello.mark = mark(0, 11));
+    second.incarnation = Incarnation::new(9);
+    let refused = door.admit(&second);
+    assert!(
+        matches!(refused, Err(HelloRefusal::Incarnation { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn lists_that_differ_are_a_fork_from_the_start() {
     let mut door = doorman(1);
     let other = config(7, 2, &[1, 2]);
