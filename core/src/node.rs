@@ -380,6 +380,9 @@ impl Node {
             Effect::HandingOver { to, why } => {
                 out.push(Output::Note(Note::HandingOver { to, why }));
             }
+            Effect::ClockOff { node, ahead_ms } => {
+                out.push(Output::Note(Note::ClockOff { node, ahead_ms }));
+            }
             Effect::KeepsLeading { to } => out.push(Output::Note(Note::KeepsLeading { to })),
             Effect::Reverted { peer, acked, upto } => {
                 out.push(Output::Note(Note::Reverted { peer, acked, upto }));

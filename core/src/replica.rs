@@ -20,6 +20,7 @@
 //! | `handover` | letting another one lead |
 //! | `rounds` | pings: failure detection, and confirmation of reads and of time |
 //! | `clock` | agreed time |
+//! | `clocks` | alarms about wrong clocks |
 //! | `log` | what was accepted and decided |
 //! | `catchup` | getting and giving decided entries |
 //! | `transfer` | getting and giving snapshots |
@@ -28,6 +29,7 @@ mod acceptor;
 mod candidate;
 mod catchup;
 mod clock;
+mod clocks;
 mod election;
 pub mod fitness;
 pub mod handover;
@@ -179,6 +181,13 @@ pub enum Effect {
     KeepsLeading {
         /// Who was to lead, if one was named.
         to: Option<NodeId>,
+    },
+    /// A server's clock is wrong.
+    ClockOff {
+        /// Whose.
+        node: NodeId,
+        /// By how many milliseconds it went ahead of the others in ten seconds; behind if negative.
+        ahead_ms: i64,
     },
     /// A peer has less than it acknowledged before it restarted: its disk lost something, and it no
     /// longer counts (rule 7).

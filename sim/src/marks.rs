@@ -123,6 +123,7 @@ marks! {
     AnsweredBusy = Case "answered_busy",
     BadProofRefused = Case "bad_proof_refused",
     Election = Case "election",
+    ClockOff = Case "alarm_about_a_clock",
     HandingOver = Case "leader_hands_over",
     KeepsLeading = Case "leader_was_not_relieved",
     TwoLeaders = Case "two_servers_think_they_lead",

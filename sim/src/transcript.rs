@@ -47,6 +47,9 @@ pub fn words(output: &Output) -> Option<String> {
         Output::Promise { ballot } => Some(format!("writes promise {ballot}")),
         Output::Note(Note::Leading { ballot }) => Some(format!("leads under {ballot}")),
         Output::Note(Note::HandingOver { to, .. }) => Some(format!("hands over to {to}")),
+        Output::Note(Note::ClockOff { node, .. }) => {
+            Some(format!("finds the clock of {node} wrong"))
+        }
         Output::Note(Note::KeepsLeading { .. }) => Some("is not relieved".to_owned()),
         Output::Configured { config } => {
             Some(format!("has configuration {}", config.shared().mark()))

@@ -479,6 +479,10 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 tracing::info!(%to, ?why, "this leader hands over");
                 return;
             }
+            Note::ClockOff { node, ahead_ms } => {
+                tracing::error!(%node, ahead_ms, "this server's clock is wrong: mend it");
+                return;
+            }
             Note::KeepsLeading { to } => {
                 let to = to.map(NodeId::get);
                 tracing::warn!(to, "this leader stays: nobody fit took over");

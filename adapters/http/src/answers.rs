@@ -253,6 +253,15 @@ pub(crate) fn lock(view: &LockView, slot: Slot) -> Response {
     ok(slot, &LockBody::of(view))
 }
 
+/// Says of a stale answer that it is one.
+pub(crate) fn labelled(mut response: Response, is_stale: bool) -> Response {
+    if is_stale {
+        let label = HeaderValue::from_static("true");
+        response.headers_mut().insert("tenure-stale", label);
+    }
+    response
+}
+
 #[derive(Serialize)]
 struct PageBody<'a> {
     locks: Vec<LockBody<'a>>,

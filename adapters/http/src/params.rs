@@ -32,7 +32,9 @@ pub(crate) const RENEW: &[&str] = &["token", "ttl"];
 /// What a release may say.
 pub(crate) const RELEASE: &[&str] = &["token"];
 /// What a list may say.
-pub(crate) const LIST: &[&str] = &["prefix", "limit", "cursor"];
+pub(crate) const LIST: &[&str] = &["prefix", "limit", "cursor", "stale"];
+/// What a question about one lock may say.
+pub(crate) const INSPECT: &[&str] = &["stale"];
 /// What a question without parameters may say.
 pub(crate) const NOTHING: &[&str] = &[];
 
@@ -49,6 +51,7 @@ pub(crate) struct Params {
     pub(crate) prefix: Option<String>,
     pub(crate) limit: Option<usize>,
     pub(crate) cursor: Option<Key>,
+    pub(crate) is_stale: Option<bool>,
 }
 
 impl Params {
@@ -89,6 +92,7 @@ impl Params {
                 &mut self.token,
                 token_of(&value.text(field)?, field)?,
             ),
+            "stale" => once(field, &mut self.is_stale, flag_of(field, value)?),
             "prefix" => once(field, &mut self.prefix, value.text(field)?.into_owned()),
             "limit" => once(field, &mut self.limit, limit_of(field, value)?),
             "cursor" => once(

@@ -24,7 +24,7 @@ use tenure_core::limits::TTL_MS_DEFAULT;
 use tenure_core::machine::answer::{Answer, Refusal};
 use tenure_core::machine::command::{Acquire, Client, Life, Mode};
 use tenure_core::machine::key::{Key, path_prefix};
-use tenure_core::node::input::{Admin, Ask, Proof, Request as Wanted, Token};
+use tenure_core::node::input::{Admin, Ask, Proof, Question, Request as Wanted, Token};
 use tenure_core::node::output::{Failure, Reply};
 use tenure_host::Published;
 use tenure_rt::clock;
@@ -163,9 +163,17 @@ async fn release(State(face): State<Face>, request: Request) -> Result<Response,
 async fn inspect(State(face): State<Face>, request: Request) -> Result<Response, Problem> {
     let (head, _) = parts(request)?;
     let key = key_of(&head)?;
-    Params::read(&head, &[], params::NOTHING)?;
-    match face.read(Ask::Inspect { key }).await? {
-        Reply::Lock { view, slot, .. } => Ok(answers::lock(&view, slot)),
+    let params = Params::read(&head, &[], params::INSPECT)?;
+    let is_stale = params.is_stale.unwrap_or_default();
+    let ask = if is_stale {
+        Ask::Stale(Question::Inspect { key })
+    } else {
+        Ask::Inspect { key }
+    };
+    match face.read(ask).await? {
+        Reply::Lock { view, slot, .. } => {
+            Ok(answers::labelled(answers::lock(&view, slot), is_stale))
+        }
         reply => Err(unexpected(reply)),
     }
 }
@@ -173,16 +181,28 @@ async fn inspect(State(face): State<Face>, request: Request) -> Result<Response,
 async fn list(State(face): State<Face>, request: Request) -> Result<Response, Problem> {
     let (head, _) = parts(request)?;
     let params = Params::read(&head, &[], params::LIST)?;
-    let ask = Ask::List {
-        prefix: params
-            .prefix
-            .as_deref()
-            .map_or_else(Bytes::new, path_prefix),
-        after: params.cursor,
-        limit: params.limit.unwrap_or(PAGE_DEFAULT),
+    let prefix = params.prefix.as_deref();
+    let prefix = prefix.map_or_else(Bytes::new, path_prefix);
+    let after = params.cursor;
+    let limit = params.limit.unwrap_or(PAGE_DEFAULT);
+    let is_stale = params.is_stale.unwrap_or_default();
+    let ask = if is_stale {
+        Ask::Stale(Question::List {
+            prefix,
+            after,
+            limit,
+        })
+    } else {
+        Ask::List {
+            prefix,
+            after,
+            limit,
+        }
     };
     match face.read(ask).await? {
-        Reply::Locks { page, slot, .. } => Ok(answers::locks(&page, slot)),
+        Reply::Locks { page, slot, .. } => {
+            Ok(answers::labelled(answers::locks(&page, slot), is_stale))
+        }
         reply => Err(unexpected(reply)),
     }
 }

@@ -185,8 +185,32 @@ pub enum Ask {
         /// At most so many.
         limit: usize,
     },
+    /// What does this server know of that? Answered at once, by any server, with or without a quorum:
+    /// true at the slot that the answer names, and perhaps not any more.
+    Stale(Question),
     /// Who are the servers?
     Servers,
+}
+
+/// What can be read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Question {
+    /// The shared configuration.
+    Config,
+    /// One lock.
+    Inspect {
+        /// Which.
+        key: Key,
+    },
+    /// Some locks.
+    List {
+        /// Only keys whose canonical bytes begin with this.
+        prefix: Bytes,
+        /// Only keys after this one.
+        after: Option<Key>,
+        /// At most so many.
+        limit: usize,
+    },
 }
 
 /// What an operator asks.
@@ -217,6 +241,7 @@ impl Ask {
             | Self::Admin(Admin::ReadConfig | Admin::HandOver { .. })
             | Self::Inspect { .. }
             | Self::List { .. }
+            | Self::Stale(_)
             | Self::Servers => true,
             Self::Acquire(_)
             | Self::Release(_)

@@ -169,6 +169,13 @@ pub enum Note {
         /// Which.
         id: SnapshotId,
     },
+    /// A server's clock is wrong. It is outvoted, and serves on; a second one would not be.
+    ClockOff {
+        /// Whose.
+        node: NodeId,
+        /// By how many milliseconds it went ahead of the others in ten seconds; behind if negative.
+        ahead_ms: i64,
+    },
     /// A peer has less than it acknowledged before it restarted: its disk lost something. It is
     /// not counted until another leader is elected; replace it.
     Reverted {

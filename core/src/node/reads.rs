@@ -1,30 +1,15 @@
 //! Linearizable questions: asked of the leader for a slot, answered here once that is applied.
 
 use super::Node;
+use super::input::Question;
 use super::output::{Failure, Output, Reply};
 use crate::ids::{Boot, Slot, Tag, ZoneId};
 use crate::limits::{FORWARD_RETRY, REQUEST_PATIENCE};
-use crate::machine::key::Key;
 use crate::query;
 use crate::replica::Effect;
 use crate::time::{Stamp, Timestamp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use bytes::Bytes;
-
-/// What is asked.
-#[derive(Clone, Debug)]
-pub(super) enum Question {
-    Config,
-    Inspect {
-        key: Key,
-    },
-    List {
-        prefix: Bytes,
-        after: Option<Key>,
-        limit: usize,
-    },
-}
 
 #[derive(Debug)]
 struct Asked {
@@ -153,7 +138,7 @@ impl Node {
                 .max(self.machine.stamp());
             for asked in batch.asked {
                 self.reads.count -= 1;
-                let reply = self.look(&asked, stamp);
+                let reply = self.look(asked.zone, &asked.question, stamp);
                 out.push(Output::Reply {
                     tag: asked.tag,
                     reply,
@@ -162,16 +147,17 @@ impl Node {
         }
     }
 
-    fn look(&self, asked: &Asked, stamp: Stamp) -> Reply {
+    /// What this server knows of `question` at the slot that it has applied.
+    pub(super) fn look(&self, zone: ZoneId, question: &Question, stamp: Stamp) -> Reply {
         let slot = self.machine.applied();
-        match &asked.question {
+        match question {
             Question::Config => Reply::Config {
                 shared: self.machine.shared().clone(),
                 slot,
                 stamp,
             },
             Question::Inspect { key } => {
-                let view = query::inspect(&self.machine, asked.zone, key, stamp);
+                let view = query::inspect(&self.machine, zone, key, stamp);
                 Reply::Lock { view, slot, stamp }
             }
             Question::List {
@@ -180,7 +166,7 @@ impl Node {
                 limit,
             } => {
                 let after = after.as_ref();
-                let page = query::list(&self.machine, asked.zone, prefix, after, *limit, stamp);
+                let page = query::list(&self.machine, zone, prefix, after, *limit, stamp);
                 Reply::Locks { page, slot, stamp }
             }
         }

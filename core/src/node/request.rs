@@ -1,10 +1,9 @@
 //! What callers want: checked, proved, and turned into commands, reads, or an answer at once.
 
 use super::Node;
-use super::input::{Admin, Ask, Proof, Request};
+use super::input::{Admin, Ask, Proof, Question, Request};
 use super::output::{Failure, Output, Reply};
 use super::pending::Caller;
-use super::reads::Question;
 use crate::ids::{Tag, ZoneId};
 use crate::limits::{PAGE_MAX, READS_MAX};
 use crate::machine::codec;
@@ -93,11 +92,19 @@ impl Node {
                     limit,
                 }));
             }
+            Ask::Stale(question) => return Ok(Plan::Say(self.stale(zone, question))),
             Ask::Servers | Ask::Admin(Admin::HandOver { .. }) => {
                 return Ok(Plan::Say(self.servers()));
             }
         };
         Ok(Plan::Propose(operation))
+    }
+
+    fn stale(&self, zone: ZoneId, mut question: Question) -> Reply {
+        if let Question::List { limit, .. } = &mut question {
+            *limit = (*limit).clamp(1, PAGE_MAX);
+        }
+        self.look(zone, &question, self.machine.stamp())
     }
 
     fn checked(&self, zone: ZoneId, proof: Proof) -> Result<Proof, Failure> {

@@ -8,7 +8,7 @@ use crate::ids::{RecordNo, SnapshotId, Tag, ZoneId};
 use crate::machine::answer::Answer;
 use crate::machine::command::{Acquire, Client, Life, Mode};
 use crate::machine::key::Key;
-use crate::node::input::{Ask, Request};
+use crate::node::input::{Ask, Question, Request};
 use crate::node::output::{Failure, Reply};
 use crate::replica::message::Message;
 use crate::replica::record::{Record, RecoveredEntry};

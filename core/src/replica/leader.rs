@@ -4,6 +4,7 @@ mod forward;
 mod replication;
 
 use super::clock::AgreedClock;
+use super::clocks::ClockWatch;
 use super::handover::{HandOver, SETTLE};
 use super::log::Log;
 use super::message::{Beat, Proposal};
@@ -55,6 +56,7 @@ pub(super) struct Leading {
     /// The node wants an entry even if there is no command: agreed time is due.
     wants_entry: bool,
     clock: AgreedClock,
+    pub(super) clocks: ClockWatch,
     /// Whom it hands over to.
     pub(super) hand_over: Option<HandOver>,
     /// When it looks again whether another one would lead better.
@@ -89,6 +91,7 @@ impl Leading {
             queue: VecDeque::new(),
             wants_entry: false,
             clock,
+            clocks: ClockWatch::new(since),
             hand_over: None,
             hand_over_after: since.plus(SETTLE),
             beats: 0,
@@ -370,7 +373,12 @@ impl Replica {
             self.election.step_aside(self.now);
         }
         if leading.is_lost(self.now, &self.log) {
-            self.follow(out);
+            return self.follow(out);
+        }
+        let (now, me) = (self.now, self.config.me());
+        if let Role::Leading(leading) = &mut self.role {
+            let off = leading.clocks.judge(me, now).into_iter();
+            out.extend(off.map(|(node, ahead_ms)| Effect::ClockOff { node, ahead_ms }));
         }
     }
 }

@@ -153,6 +153,10 @@ impl Replica {
         if pong.promised <= ballot && pong.round >= first_round && pong.round > peer.confirmed {
             peer.confirmed = pong.round;
             peer.clock_ns = pong.clock_ns;
+            let asked = self.rounds.sent_at(pong.round);
+            if let (Role::Leading(leading), Some(asked)) = (&mut self.role, asked) {
+                leading.clocks.hear(from, pong.clock_ns, asked, now);
+            }
             self.confirm_rounds(out);
             self.resend_if_stalled(from);
         }

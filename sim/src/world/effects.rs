@@ -194,6 +194,14 @@ impl World {
             Note::Leading { .. } => self.marks.hit(Mark::Election),
             Note::HandingOver { .. } => self.marks.hit(Mark::HandingOver),
             Note::KeepsLeading { .. } => self.marks.hit(Mark::KeepsLeading),
+            Note::ClockOff { node, ahead_ms } => {
+                self.marks.hit(Mark::ClockOff);
+                let is_bad = self.plan.bad_clock == Some(index_of(*node));
+                let docket = &mut self.judges.docket;
+                docket.check(is_bad, "only a wrong clock raises an alarm", || {
+                    format!("server {node} is said to be {ahead_ms} ms ahead")
+                });
+            }
             Note::Following { .. } | Note::Fetching { .. } | Note::Installed { .. } => {}
             Note::BadSnapshot { id, .. } => {
                 self.marks.hit(Mark::BadSnapshot);

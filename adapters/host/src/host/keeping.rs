@@ -95,6 +95,7 @@ pub(super) const fn is_new_work(ask: &Ask) -> bool {
         | Ask::CloseSession { .. }
         | Ask::Inspect { .. }
         | Ask::List { .. }
+        | Ask::Stale(_)
         | Ask::Servers => false,
     }
 }

@@ -369,6 +369,26 @@ fn pairs_lock_what_their_text_names() {
 }
 
 #[test]
+fn a_stale_answer_needs_no_majority_and_has_a_label() {
+    test(async {
+        let world = World::real().await;
+        world.post("/v1/locks/a").await;
+        let fresh = world.get("/v1/locks/a").await;
+        let stale = world.get("/v1/locks/a?stale=true").await;
+        assert_eq!(stale.json()["state"], fresh.json()["state"]);
+        assert!(stale.headers.contains_key("tenure-stale"));
+        assert!(stale.headers.contains_key("lock-index"));
+        assert!(!fresh.headers.contains_key("tenure-stale"));
+        let alone = World::of_servers(3).await;
+        let list = alone.get("/v1/locks?stale=true").await;
+        assert_eq!(
+            (list.status.as_u16(), list.text.trim_end()),
+            (200, r#"{"locks":[]}"#)
+        );
+    });
+}
+
+#[test]
 fn a_list_has_pages_that_skip_nothing() {
     test(async {
         let world = World::real().await;

@@ -53,6 +53,33 @@ fn key(number: u128) -> Client {
 }
 
 #[test]
+fn a_stale_read_needs_no_quorum_and_says_where_it_was_true() {
+    let mut world = World::new(3);
+    world.run(MS * 500);
+    let key = Key::from_path("a").unwrap();
+    let ask = || Ask::Stale(Question::Inspect { key: key.clone() });
+    let tag = world.ask(1, Client::None, acquire("a", 0));
+    world.run(MS * 100);
+    assert!(matches!(world.answer(tag), Answer::Granted(_)));
+    world.isolate(3);
+    let tag = world.ask(3, Client::None, ask());
+    let applied = world.nodes[&3].view().applied;
+    let Some(Reply::Lock { view, slot, .. }) = world.reply(tag) else {
+        panic!("it is answered at once");
+    };
+    assert_eq!((view.holders.len(), *slot), (1, applied));
+    // What happens without it, it does not know.
+    let more = world.ask(1, Client::None, acquire("b", 0));
+    world.run(MS * 100);
+    assert!(matches!(world.answer(more), Answer::Granted(_)));
+    let tag = world.ask(3, Client::None, ask());
+    let Some(Reply::Lock { slot, .. }) = world.reply(tag) else {
+        panic!("it is answered at once");
+    };
+    assert_eq!(*slot, applied);
+}
+
+#[test]
 fn any_server_answers_any_request() {
     let mut world = cluster();
     let mut fence = Fence::new(0);

@@ -49,6 +49,7 @@ impl Leading {
             progress.acked = Slot::new(0);
             progress.in_flight.clear();
             self.clock.forget(peer);
+            self.clocks.forget(peer);
         }
     }
 

@@ -287,6 +287,7 @@ impl Edge {
             | Ask::Admin(_)
             | Ask::Inspect { .. }
             | Ask::List { .. }
+            | Ask::Stale(_)
             | Ask::Servers => None,
         };
         let by_client = match request.client {

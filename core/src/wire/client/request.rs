@@ -7,7 +7,7 @@ use crate::ids::{RequestId, RequestSeq, SessionId, ZoneId};
 use crate::limits::{PAGE_MAX, TTL_MS_DEFAULT, WAIT_MS_MAX};
 use crate::machine::command::{Acquire, Client, Life, Mode};
 use crate::machine::key::Key;
-use crate::node::input::{Ask, Proof, Request};
+use crate::node::input::{Ask, Proof, Question, Request};
 use crate::wire::codes;
 use bytes::{BufMut, Bytes};
 
@@ -219,6 +219,7 @@ const fn session_of(client: &Client, ask: &Ask) -> Option<SessionId> {
         | Ask::Admin(_)
         | Ask::Inspect { .. }
         | Ask::List { .. }
+        | Ask::Stale(_)
         | Ask::Servers => match client {
             Client::Session { id, .. } => Some(*id),
             Client::None | Client::Key(_) => None,
@@ -258,7 +259,8 @@ fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
         }
         Ask::KeepAlive { .. } => n::KEEP_ALIVE,
         Ask::CloseSession { .. } => n::CLOSE_SESSION,
-        Ask::Inspect { key } => {
+        // No register asks for less than the truth: who would take a stale answer gets a fresh one.
+        Ask::Inspect { key } | Ask::Stale(Question::Inspect { key }) => {
             put_key(out, key);
             n::QUERY
         }
@@ -266,7 +268,12 @@ fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
             prefix,
             after,
             limit,
-        } => {
+        }
+        | Ask::Stale(Question::List {
+            prefix,
+            after,
+            limit,
+        }) => {
             if !prefix.is_empty() {
                 put_text(out, n::KEY_PREFIX, prefix);
             }
@@ -279,7 +286,7 @@ fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
         }
         Ask::Servers => n::SERVERS,
         // It has its number, and servers refuse it: operators ask over HTTP.
-        Ask::Admin(_) => n::CONFIGURE,
+        Ask::Admin(_) | Ask::Stale(Question::Config) => n::CONFIGURE,
     }
 }
 
