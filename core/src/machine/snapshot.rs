@@ -18,7 +18,7 @@
 //! A snapshot is due when the entries since the last one have more bytes than a limit: at the same
 //! slot everywhere (rule 37). [`Machine::open_snapshot`] at that slot begins the sweep, and
 //! [`Machine::snapshot_slice`] writes a bounded part of it. A record that changes before the sweep
-//! comes by leaves its old image in its [`Table`] until then.
+//! comes by leaves its old image in its table until then.
 
 use super::Machine;
 use super::table::Table;
