@@ -4,6 +4,7 @@
 //! computed from the votes on the disks' images, what the log means from a machine of their own.
 
 pub mod belief;
+pub mod calls;
 pub mod history;
 pub mod lateness;
 pub mod locks;
@@ -13,6 +14,7 @@ pub mod promises;
 pub mod reads;
 pub mod snapshots;
 pub mod votes;
+pub mod wgl;
 
 use crate::Nanos;
 

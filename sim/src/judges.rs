@@ -2,6 +2,7 @@
 
 use crate::check::Docket;
 use crate::check::belief::Beliefs;
+use crate::check::calls::Calls;
 use crate::check::history::History;
 use crate::check::promises::Promises;
 use crate::check::votes::Votes;
@@ -23,6 +24,8 @@ pub struct Judges {
     pub history: History,
     /// What clients believe.
     pub beliefs: Beliefs,
+    /// What clients asked and were told.
+    pub calls: Calls,
 }
 
 impl Judges {
@@ -34,6 +37,7 @@ impl Judges {
             promises: (0..servers).map(|_| Promises::default()).collect(),
             history: History::new(genesis(servers), limits),
             beliefs: Beliefs::default(),
+            calls: Calls::default(),
         }
     }
 

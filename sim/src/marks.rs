@@ -142,6 +142,7 @@ marks! {
     Nacked = Case "nacked",
     Recovered = Case "recovered_undecided_entries",
     RecoveredTorn = Case "recovered_a_torn_tail",
+    Linearizable = Case "calls_put_in_one_order",
     FullyHealed = Case "liveness_phase_ended",
 }
 

@@ -2,11 +2,13 @@
 
 use super::op::{Doing, Op};
 use super::{Act, Client, Scene, Session, Why, ZONE, belief_ns};
+use crate::check::calls::{Call, Told};
 use crate::marks::Mark;
 use tenure_core::ids::{Fence, SessionId, Slot, Tag};
 use tenure_core::machine::answer::{Answer, Refusal};
 use tenure_core::machine::command::Client as Named;
-use tenure_core::machine::command::Life;
+use tenure_core::machine::command::{Life, Mode};
+use tenure_core::machine::key::Key;
 use tenure_core::node::input::{Ask, Token};
 use tenure_core::node::output::{Failure, Reply};
 use tenure_core::query::LockView;
@@ -31,7 +33,12 @@ impl Client {
             self.attempts.remove(&tag.request);
         }
         match reply {
-            Reply::Decided { answer, token, .. } => {
+            Reply::Decided {
+                answer,
+                token,
+                slot,
+            } => {
+                self.note_order(attempt.op, *slot, scene);
                 self.decided(attempt.op, answer, *token, scene);
             }
             Reply::Resumed => {
@@ -40,13 +47,38 @@ impl Client {
             }
             Reply::Lock { view, slot, .. } => {
                 self.read(view, (attempt.told, *slot), scene);
-                self.finish(attempt.op, scene);
+                let fences = view.holders.iter().map(|holder| holder.fence).collect();
+                if let Some(op) = self.finish(attempt.op, scene) {
+                    self.note_call(&view.key, &op, Told::Read { fences }, scene);
+                }
             }
             Reply::Config { .. } | Reply::Locks { .. } | Reply::Servers { .. } => {
                 self.finish(attempt.op, scene);
             }
             Reply::Failed(failure) => self.failed(attempt.op, *failure, scene),
         }
+    }
+
+    /// What was asked after something was answered stands behind it in the log.
+    fn note_order(&self, id: u64, slot: Slot, scene: &mut Scene<'_>) {
+        if let Some(op) = self.ops.get(&id) {
+            scene.judges.docket.check(
+                slot > op.told,
+                "what is asked after an answer stands behind it",
+                || format!("{:?} at {slot}, asked after {}", op.doing, op.told),
+            );
+        }
+    }
+
+    /// For the judge who knows nothing of the log.
+    fn note_call(&self, key: &Key, op: &Op, told: Told, scene: &mut Scene<'_>) {
+        scene.judges.calls.on_answer(Call {
+            client: self.index,
+            key: key.clone(),
+            called: op.began,
+            returned: Some(scene.now),
+            told,
+        });
     }
 
     fn finish(&mut self, id: u64, scene: &mut Scene<'_>) -> Option<Op> {
@@ -86,6 +118,7 @@ impl Client {
         let Some(op) = self.finish(id, scene) else {
             return;
         };
+        self.note_answer(&op, answer, scene);
         let judges = &mut *scene.judges;
         judges.docket.check(
             !matches!(op.doing, Doing::Forge) || matches!(answer, Answer::Refused(_)),
@@ -132,6 +165,25 @@ impl Client {
             Answer::Configured { mark } => self.config_seen = self.config_seen.max(mark.change),
             Answer::Refused(refusal) => self.refused(&op, refusal, scene),
             Answer::Queued { .. } | Answer::Offered { .. } => {}
+        }
+    }
+
+    fn note_answer(&self, op: &Op, answer: &Answer, scene: &mut Scene<'_>) {
+        match (answer, &op.request.ask) {
+            (Answer::Granted(grant), _) => {
+                let told = Told::Granted {
+                    fence: grant.fence,
+                    shared: grant.mode == Mode::Shared,
+                    kept: grant.life == Life::Static,
+                };
+                self.note_call(&grant.key, op, told, scene);
+            }
+            (Answer::Released { fence, already }, Ask::Release(proof)) => {
+                let (fence, already) = (*fence, *already);
+                let told = Told::Released { fence, already };
+                self.note_call(&proof.key, op, told, scene);
+            }
+            (_, _) => {}
         }
     }
 

@@ -298,6 +298,8 @@ impl Client {
             .judges
             .history
             .on_release_asked(scene.now, ZONE, fence);
+        let calls = &mut scene.judges.calls;
+        calls.on_release(self.index, &proof.key, scene.now, fence);
         let name = self.name();
         self.start(Doing::Release { fence }, name, Ask::Release(proof), scene);
     }
@@ -315,6 +317,7 @@ impl Client {
             doing,
             request,
             began: scene.now,
+            told: scene.judges.history.reads.answered,
             first_sent,
             sent: 0,
             ticket: None,

@@ -27,6 +27,8 @@ pub(super) struct Op {
     pub(super) request: Request,
     /// True time of the first attempt, for judges.
     pub(super) began: Nanos,
+    /// The highest position of the log that anybody had been told of then.
+    pub(super) told: Slot,
     /// The client's clock at the first attempt: what deadlines count from.
     pub(super) first_sent: u64,
     pub(super) sent: usize,

@@ -1,6 +1,7 @@
 //! What must be so at the end: a majority was whole for long enough.
 
 use super::World;
+use crate::check::wgl::{self, Verdict};
 use crate::marks::Mark;
 use crate::scenario::SECOND;
 
@@ -11,6 +12,7 @@ impl World {
     pub(super) fn judge_the_end(&mut self) {
         self.marks.hit(Mark::FullyHealed);
         self.judge_requests();
+        self.judge_calls();
         self.judge_servers();
     }
 
@@ -23,6 +25,17 @@ impl World {
                     .check(age < PATIENCE, "a whole majority answers", || {
                         format!("{what} waits for {} ms", age / 1_000_000)
                     });
+            }
+        }
+    }
+
+    fn judge_calls(&mut self) {
+        match wgl::check(&self.judges.calls.take()) {
+            Verdict::Linearizable => self.marks.hit(Mark::Linearizable),
+            Verdict::Unknown => {}
+            Verdict::Not(why) => {
+                let docket = &mut self.judges.docket;
+                docket.broken("what clients were told can be put in one order", why);
             }
         }
     }
