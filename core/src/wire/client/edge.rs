@@ -222,7 +222,7 @@ impl Edge {
                 answer::put_plain(out, to, n::RESET);
             }
             n::HELLO => self.greet(config, to, out),
-            _ => match self.ask(execute, to) {
+            _ => match self.ask(config, execute, to) {
                 Ok(ask) => asked.push(ask),
                 Err(bad) => answer::put_bad(out, to, execute, bad),
             },
@@ -244,8 +244,8 @@ impl Edge {
         }
     }
 
-    fn ask(&mut self, execute: u16, to: To) -> Result<Asked, Bad> {
-        let mut request = request::read(self.registers(), execute)?;
+    fn ask(&mut self, config: &Config, execute: u16, to: To) -> Result<Asked, Bad> {
+        let mut request = request::read(self.registers(), config.shared(), execute)?;
         if self.open.len() >= REQUESTS_MAX {
             let what = "too many requests of this connection wait for their answers";
             return Err(Bad {

@@ -3,6 +3,7 @@
 use super::numbers as n;
 use super::registers::{Registers, bad_value, missing};
 use super::{put_execute, put_fixed, put_int, put_text};
+use crate::config::Shared;
 use crate::ids::{RequestId, RequestSeq, SessionId, ZoneId};
 use crate::limits::{PAGE_MAX, TTL_MS_DEFAULT, WAIT_MS_MAX};
 use crate::machine::command::{Acquire, Client, Life, Mode};
@@ -13,17 +14,15 @@ use bytes::{BufMut, Bytes};
 
 pub use super::registers::Bad;
 
-/// The name of the one zone there is.
-const DEFAULT_ZONE: &[u8] = b"default";
 /// The canonical bytes of every path begin with this, and end with a zero byte.
 const PATH_BEFORE: &[u8] = b"_path\0\x0b";
 
 /// What the registers ask for, when `execute` comes.
-pub(super) fn read(registers: &Registers, execute: u16) -> Result<Request, Bad> {
+pub(super) fn read(registers: &Registers, shared: &Shared, execute: u16) -> Result<Request, Bad> {
     if let Some(bad) = registers.spoiled() {
         return Err(bad);
     }
-    let zone = zone(registers)?;
+    let zone = zone(registers, shared)?;
     let ask = match execute {
         n::SET_LOCK | n::SET_LOCK_WAIT => Ask::Acquire(acquire(registers, execute)?),
         n::UNLOCK => Ask::Release(proof(registers)?),
@@ -69,15 +68,18 @@ pub(super) fn read(registers: &Registers, execute: u16) -> Result<Request, Bad> 
     })
 }
 
-fn zone(registers: &Registers) -> Result<ZoneId, Bad> {
-    match registers.text(n::ZONE) {
-        Some(name) if name != DEFAULT_ZONE => Err(Bad {
-            code: codes::UNKNOWN_ZONE,
-            number: n::ZONE,
-            what: "there is no such zone",
-        }),
-        Some(_) | None => Ok(ZoneId::new(0)),
-    }
+/// The tenant of this name, as the server knows it: a new one is known everywhere in a moment.
+fn zone(registers: &Registers, shared: &Shared) -> Result<ZoneId, Bad> {
+    let Some(name) = registers.text(n::ZONE) else {
+        return Ok(ZoneId::new(0));
+    };
+    let name = core::str::from_utf8(&name).ok();
+    let zone = name.and_then(|name| shared.zone_named(name));
+    zone.ok_or(Bad {
+        code: codes::UNKNOWN_ZONE,
+        number: n::ZONE,
+        what: "there is no such zone",
+    })
 }
 
 /// How a retry is known as one: by its number in the session, else by its id.

@@ -1,7 +1,10 @@
 //! What the registers remember and forget, and what is refused.
 
 use super::*;
+use crate::config::{Change, Quota};
+use crate::ids::Slot;
 use crate::node::output::Reply;
+use crate::time::Stamp;
 use crate::wire::codes;
 use crate::wire::codes::Code;
 
@@ -177,6 +180,29 @@ fn a_claim_with_something_unserved_in_it_is_never_granted_without_it() {
 }
 
 #[test]
+fn a_zone_is_known_by_its_name_as_soon_as_the_configuration_has_it() {
+    let bytes = join(&[b"\x90\x03\0\x04acme", NAME, b"\x70\0"]);
+    let change = Change::Zone {
+        name: "acme".into(),
+        quota: Quota::default(),
+    };
+    let before = config();
+    let (at, seen) = (Slot::new(5), before.shared().mark().change);
+    let after = before.shared().apply(at, Stamp::ZERO, "", seen, &change);
+    let after = Config::of(before.me(), after.unwrap()).unwrap();
+    let mut edge = edge();
+    let mut ask = |config: &Config| {
+        let (mut asked, mut out) = (Vec::new(), BytesMut::new());
+        let mut buffer = BytesMut::from(&bytes[..]);
+        edge.read(config, &mut buffer, &mut asked, &mut out)
+            .unwrap();
+        asked.first().map(|asked| asked.request.zone)
+    };
+    assert_eq!(ask(&before), None);
+    assert_eq!(ask(&after), Some(ZoneId::new(1)));
+}
+
+#[test]
 fn bad_values_are_named_and_the_connection_lives() {
     refused_as(&join(&[NAME, b"\0\0\x07\x70\0"]), codes::BAD_VALUE); // LOCK_MODE 7
     refused_as(&join(&[NAME, b"\0\x01\x07\x70\0"]), codes::BAD_VALUE); // LIFE 7
@@ -264,7 +290,7 @@ fn a_connection_has_at_most_64_sessions() {
         let reply = Reply::Decided {
             answer,
             token: None,
-            slot: crate::ids::Slot::new(1),
+            slot: Slot::new(1),
         };
         edge.reply(&config(), asked[0].number, &reply, &mut out);
     }
