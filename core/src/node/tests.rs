@@ -44,6 +44,8 @@ struct Disk {
     /// The chunks under construction, and those of whole snapshots.
     building: Vec<Bytes>,
     snapshots: BTreeMap<SnapshotId, Vec<Bytes>>,
+    /// Nothing goes from the log: the segment that holds it is still written to.
+    keeps_log: bool,
 }
 
 impl Disk {

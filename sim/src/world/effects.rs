@@ -250,6 +250,11 @@ impl World {
 
     /// Something on a disk is done.
     pub(super) fn disk_done(&mut self, index: usize, done: DiskDone) {
+        if done == DiskDone::Snapshot {
+            // Rare: a crash that is near comes now, before the name is there or before it is synced.
+            let near = &mut self.servers[index].crash_in;
+            *near = near.map(|_| 0);
+        }
         if self.effect(index) {
             self.marks.hit(Mark::CrashInSync);
             return;

@@ -23,6 +23,7 @@ impl Disk {
                 self.snapshots.insert(id, self.building.clone());
                 vec![Input::SnapshotDurable { id }]
             }
+            Output::Truncate { .. } if self.keeps_log => Vec::new(),
             Output::Truncate { upto, .. } => {
                 self.records.retain(|record| match record {
                     Record::Accepted { slot, .. } | Record::Decided { slot, .. } => *slot > upto,
@@ -208,6 +209,51 @@ fn callers_whose_answers_were_skipped_hear_that_it_is_unknown() {
     // It was offered the lock in an entry that was skipped, and takes it in time.
     assert!(matches!(world.answer(waits), Answer::Granted(_)));
     assert_eq!(world.nodes[&cold].view().queued, [0, 0, 0]);
+}
+
+#[test]
+fn what_an_install_jumped_over_is_given_to_nobody() {
+    let mut world = forgetful(Budget::default());
+    let (leader, cold) = (world.leader(), follower(&world));
+    world.isolate(cold);
+    work(&mut world, leader, 0, 80);
+    // What the cold one accepted last was never chosen, and stands in its log for ever.
+    let next = world.nodes[&cold].view().decided.next();
+    let disk = world.disks.get_mut(&cold).unwrap();
+    disk.keeps_log = true;
+    disk.records.push(Record::Accepted {
+        ballot: Ballot::ZERO.above(NodeId::new(cold)),
+        base: Slot::new(0),
+        slot: next,
+        entry: Entry::new(crate::entry::EntryKind::Noop, Stamp::ZERO, &[]),
+    });
+    world.cut.clear();
+    work(&mut world, leader, 100, 10);
+    assert_eq!(installs(&world, cold), 1);
+
+    world.net.clear();
+    let message = Message::CatchUp { from: next };
+    let boot = world.nodes[&leader].identity().1;
+    let from = NodeId::new(leader);
+    world.step(
+        cold,
+        Input::Peer {
+            from,
+            boot,
+            message,
+        },
+    );
+    let said: Vec<&Message> = world.net.iter().map(|(_, _, _, message)| message).collect();
+    assert!(
+        said.iter()
+            .any(|message| matches!(message, Message::SnapshotOffer { .. })),
+        "{said:?}"
+    );
+    assert!(
+        !said
+            .iter()
+            .any(|message| matches!(message, Message::Decided { .. }))
+    );
 }
 
 #[test]
