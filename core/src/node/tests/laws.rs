@@ -329,3 +329,24 @@ fn a_leader_counts_itself_only_after_its_own_sync() {
     give(&mut world, Input::Flush);
     assert_eq!(world.nodes[&1].view().decided, Slot::new(1));
 }
+
+#[test]
+fn an_idle_cluster_writes_almost_nothing() {
+    let mut world = World::new(3);
+    world.run(MS * 1000);
+    let decided = |world: &World| world.nodes[&1].view().decided.get();
+    let before = decided(&world);
+    world.run(MS * 60_000);
+    assert_eq!(decided(&world), before, "nothing is pending");
+    // While a deadline is pending, one entry in ten seconds carries a stamp (rule 19).
+    let mut ask = acquire("a", 0);
+    if let Ask::Acquire(acquire) = &mut ask {
+        acquire.life = Life::Lease { ttl_ms: 3_600_000 };
+    }
+    world.ask(1, Client::None, ask);
+    world.run(MS * 1000);
+    let before = decided(&world);
+    world.run(MS * 60_000);
+    let written = decided(&world) - before;
+    assert!((5..=7).contains(&written), "{written} entries in a minute");
+}
