@@ -8,17 +8,21 @@
 //!   everything at hand was done   Writer::seal      Group {segment, offset, bytes, through}
 //!                                                   ──────────────────>   store, then sync
 //!   Input::Durable {through}  <────────────────────────────────────────   synced
+//!   a snapshot is durable         Writer::first_needed, Durable::truncate  superblock, then unlink
 //!   start                         superblock::open  Pending: writes       store and sync, each
-//!                                 Recovery::segment, one after another <─ every segment
+//!                                 snapshot::Reader, chunks ────────────<─ the newest snapshot
+//!                                 Recovery::segment, above its Floor ──<─ every segment
 //!                                 Recovery::finish  Tail: what to zero    zero, then sync
 //!                                 Tail::done        Recovered and Writer
 //! ```
 //!
-//! Three promises that the disk's side must keep, because recovery is built on them:
+//! Four promises that the disk's side must keep, because recovery is built on them:
 //! 1. A group's bytes are handed to the disk only when every group before it was synced.
 //! 2. A segment was zero in every byte, and synced, before the first group was stored in it.
 //! 3. What [`recovery::Tail`] asks for is done and synced before anything that was recovered is
 //!    spoken of.
+//! 4. A snapshot has its name only when it is durable in every byte, and a segment is removed only
+//!    when the superblock that does not count it any more is durable.
 //!
 //! `docs/WAL.md` has the byte pictures and the table of verdicts.
 #![allow(
