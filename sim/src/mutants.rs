@@ -166,6 +166,14 @@ fn hunt(home: &Path, name: &str, path: &Path, patch: u64, seconds: u64) -> Resul
         let why = String::from_utf8_lossy(&applied.stderr).into_owned();
         return Err(format!("{name} no longer applies: {why}"));
     }
+    let text = fs::read_to_string(&path).map_err(|error| error.to_string())?;
+    if let Some(test) = text
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("test: "))
+    {
+        return try_test(home, &tree, name, patch, test);
+    }
     let built = run(Command::new("cargo")
         .args([
             "build",
@@ -187,7 +195,6 @@ fn hunt(home: &Path, name: &str, path: &Path, patch: u64, seconds: u64) -> Resul
         return Err(format!("{name} does not compile: {why}"));
     }
     let sim = home.join("build/release/sim");
-    let text = fs::read_to_string(&path).map_err(|error| error.to_string())?;
     let scenario = scenario_of(&text).map(|name| ["--scenario", name]);
     let hunted = run(Command::new("timeout")
         .arg((seconds + 60).to_string())
@@ -196,6 +203,30 @@ fn hunt(home: &Path, name: &str, path: &Path, patch: u64, seconds: u64) -> Resul
         .args(scenario.iter().flatten())
         .current_dir(&tree))?;
     Ok(verdict(name, patch, &hunted))
+}
+
+/// A mutant that needs a schedule finer than chance makes is killed by a test of the core, which its
+/// first line names.
+fn try_test(
+    home: &Path,
+    tree: &Path,
+    name: &str,
+    patch: u64,
+    test: &str,
+) -> Result<Verdict, String> {
+    let tested = run(Command::new("cargo")
+        .args(["test", "-q", "-p", "tenure-core", "--lib", test])
+        .env("CARGO_TARGET_DIR", home.join("build"))
+        .current_dir(tree))?;
+    let text = String::from_utf8_lossy(&tested.stdout);
+    let failed = text.contains("test result: FAILED");
+    Ok(Verdict {
+        name: name.to_owned(),
+        patch,
+        killed_by: failed.then(|| format!("test {test}")),
+        seed: String::new(),
+        cpu_s: String::new(),
+    })
 }
 
 /// The schedule that a mutant needs, if its first line names one: the general hunt meets it too
