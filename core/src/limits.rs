@@ -52,7 +52,9 @@ pub const BATCH_BYTES_MAX: usize = 256 << 10;
 pub const FRAME_BYTES_MAX: usize = (1 << 20) + (512 << 10);
 
 /// Bytes of log entries after which a snapshot is due.
-pub const SNAPSHOT_BYTES: u64 = 64 << 20;
+pub const SNAPSHOT_BYTES: u64 = 128 << 20;
+/// What an entry counts at least: on the disk it is in a group, which takes whole sectors.
+pub const SNAPSHOT_ENTRY_BYTES_MIN: u64 = 4 << 10;
 /// Bytes of one chunk of a snapshot.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
 /// Records that one slice of a snapshot's sweep writes: half a millisecond of them.

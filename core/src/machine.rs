@@ -72,6 +72,8 @@ pub struct Limits {
     pub zones: usize,
     /// Bytes of entries between two snapshots.
     pub snapshot_bytes: u64,
+    /// What an entry counts at least of them.
+    pub snapshot_entry_bytes_min: u64,
     /// Bytes of one chunk of a snapshot; at least 1.
     pub snapshot_chunk_bytes: usize,
 }
@@ -87,6 +89,7 @@ impl Default for Limits {
             session_window: limits::SESSION_WINDOW,
             zones: limits::ZONES_MAX,
             snapshot_bytes: limits::SNAPSHOT_BYTES,
+            snapshot_entry_bytes_min: limits::SNAPSHOT_ENTRY_BYTES_MIN,
             snapshot_chunk_bytes: limits::SNAPSHOT_CHUNK_BYTES,
         }
     }

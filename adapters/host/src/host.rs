@@ -7,7 +7,6 @@ use crate::peers::Peers;
 use crate::published::Publisher;
 use crate::snapshots::{Event, Job, Snapshots};
 use crate::syncer::{Begun, SyncMode, Syncer};
-use keeping::is_new_work;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
@@ -391,7 +390,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                     if !self.callers.asked(tag) {
                         continue;
                     }
-                    if self.space == Space::Enough || !is_new_work(&request.ask) {
+                    if self.space == Space::Enough || !request.ask.is_new_work() {
                         self.inputs.push(Input::Request { tag, request });
                     } else {
                         let reply = Reply::Failed(Failure::DiskFull);

@@ -45,6 +45,8 @@ struct Shared {
     links: Mutex<BTreeMap<NodeId, Link>>,
     /// Who refuses whom, as it was logged last: each peer that tries again says the same.
     refusals: Mutex<BTreeMap<NodeId, HelloRefusal>>,
+    /// The members that do not let this server in, and why, each until it does.
+    unwelcome_at: Mutex<BTreeMap<NodeId, HelloRefusal>>,
     door: Door,
     published: Published,
 }
@@ -75,6 +77,7 @@ impl Mesh {
             doorman: Mutex::new(doorman),
             links: Mutex::default(),
             refusals: Mutex::default(),
+            unwelcome_at: Mutex::default(),
             door,
             published,
         });
@@ -250,6 +253,7 @@ impl Shared {
     async fn hear(&self, peer: NodeId, boot: Boot, frames: &mut Frames) -> LinkError {
         tracing::info!(%peer, "connected");
         lock(&self.refusals).remove(&peer);
+        lock(&self.unwelcome_at).remove(&peer);
         loop {
             match frames.next().await {
                 Ok(message) => {
@@ -306,7 +310,7 @@ impl Shared {
                     tracing::error!("{name} at {address}: {ended}");
                 }
                 if let LinkError::Unwelcome(refusal) = ended {
-                    self.unwelcome(refusal).await;
+                    self.unwelcome(known, refusal).await;
                 }
             }
             LinkError::Stopped(_) => {}
@@ -319,10 +323,15 @@ impl Shared {
         }
     }
 
-    /// Stops this server if so many members refuse it that it can never serve.
-    async fn unwelcome(&self, refusal: &HelloRefusal) {
-        let refusing = lock(&self.refusals).len();
-        if self.members - refusing < self.quorum {
+    /// Stops this server if so many members refuse it that it can never serve. Whom this server
+    /// refuses does not count: a stranger, or one forked member, must not stop those that agree.
+    async fn unwelcome(&self, at: NodeId, refusal: &HelloRefusal) {
+        let refusing = {
+            let mut unwelcome_at = lock(&self.unwelcome_at);
+            unwelcome_at.insert(at, *refusal);
+            unwelcome_at.len()
+        };
+        if self.members - refusing.min(self.members) < self.quorum {
             let me = self.me;
             let reason = format!("{refusing} members refuse server {me}: {refusal}");
             self.door.fail(reason).await;

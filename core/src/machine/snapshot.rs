@@ -122,7 +122,8 @@ impl Machine {
     }
 
     pub(super) fn count_bytes(&mut self, entry: &Entry) {
-        self.log_bytes += u64::try_from(entry.bytes().len()).unwrap_or(u64::MAX);
+        let bytes = u64::try_from(entry.bytes().len()).unwrap_or(u64::MAX);
+        self.log_bytes += bytes.max(self.limits.snapshot_entry_bytes_min);
         self.snapshot_due = self.log_bytes > self.limits.snapshot_bytes;
         if self.snapshot_due {
             self.log_bytes = 0;

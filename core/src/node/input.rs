@@ -234,6 +234,26 @@ impl Ask {
         !matches!(self, Self::Admin(_) | Self::Servers)
     }
 
+    /// Whether it asks for more than what was granted before. A server that is short of room, or of
+    /// company, refuses that and goes on with what was begun: its renewals and its end.
+    pub const fn is_new_work(&self) -> bool {
+        match self {
+            Self::Acquire(_) | Self::OpenSession { .. } => true,
+            // The operator may want to take this server out.
+            Self::Admin(_)
+            | Self::Release(_)
+            | Self::Renew { .. }
+            | Self::Cancel { .. }
+            | Self::Resume { .. }
+            | Self::KeepAlive { .. }
+            | Self::CloseSession { .. }
+            | Self::Inspect { .. }
+            | Self::List { .. }
+            | Self::Stale(_)
+            | Self::Servers => false,
+        }
+    }
+
     /// Whether it is answered without a new entry in the log.
     pub const fn is_read(&self) -> bool {
         match self {

@@ -51,8 +51,8 @@ impl Node {
     /// What to do about `ask`. Proofs are checked here, before anything is proposed: the log gets
     /// no garbage, and apply compares equality only (rule 24).
     fn plan(&self, zone: ZoneId, ask: Ask) -> Result<Plan, Failure> {
-        if ask.is_clients()
-            && let Some(why) = self.not_ready()
+        if let Some(why) = self.not_ready()
+            && why.refuses(&ask)
         {
             return Err(Failure::NotReady(why));
         }

@@ -2,6 +2,7 @@
 //! of them it hears.
 
 use super::Node;
+use super::input::Ask;
 use super::output::NotReady;
 use crate::config::{Mark, Shared, Standing};
 use crate::ids::NodeId;
@@ -49,27 +50,37 @@ impl Peers {
         let lately = self.heard.values();
         let lately = lately.filter(|heard| now.since(heard.at) < CHECK_QUORUM);
         // This server agrees with itself.
-        let (mut members, mut agree, mut forked) = (1, 1, None);
+        let (mut members, mut agree, mut odd) = (1, 1, None);
         for heard in lately {
             members += 1;
             match shared.judge(heard.mark) {
                 Standing::Same | Standing::Behind => agree += 1,
-                Standing::Forked => forked = Some(heard.mark),
+                Standing::Forked => odd = Some(NotReady::Forked { other: heard.mark }),
                 Standing::Ahead => {
                     let since = heard.ahead_since.unwrap_or(now);
                     if now.since(since) >= CONFIG_PATIENCE {
-                        return Some(NotReady::Behind { newer: heard.mark });
+                        odd = odd.or(Some(NotReady::Behind { newer: heard.mark }));
                     }
                 }
             }
         }
-        if let Some(other) = forked
-            && agree < quorum
-        {
-            return Some(NotReady::Forked { other });
+        // One that says something else does not stop a quorum that agrees.
+        if agree < quorum && odd.is_some() {
+            return odd;
         }
         let wanted = usize::from(shared.policy().members_min);
         (members < wanted).then_some(NotReady::Alone { members, wanted })
+    }
+}
+
+impl NotReady {
+    /// Whether it is a reason to refuse `ask`. What was granted must not end because a server has
+    /// too little company: agreed time goes on, and all the others may be as lonely.
+    pub(super) const fn refuses(&self, ask: &Ask) -> bool {
+        match self {
+            Self::Alone { .. } => ask.is_new_work(),
+            Self::Behind { .. } | Self::Forked { .. } | Self::Draining => ask.is_clients(),
+        }
     }
 }
 

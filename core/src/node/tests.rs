@@ -135,6 +135,9 @@ struct World {
     tags: u64,
     /// A server whose disk syncs nothing any more.
     hung: Option<u64>,
+    /// What a disk takes for a promise, and the promises under way.
+    promise_takes: Duration,
+    promising: BTreeMap<u64, (Timestamp, Ballot)>,
     /// Where the leader should stand, and a server's place.
     preferred: Option<(&'static str, u64, &'static str)>,
     limits: Limits,
@@ -171,6 +174,8 @@ impl World {
             configured: Vec::new(),
             tags: 0,
             hung: None,
+            promise_takes: Duration::ZERO,
+            promising: BTreeMap::new(),
             preferred,
             limits,
         };
@@ -237,6 +242,10 @@ impl World {
                         disk.records.push(record);
                         through = number;
                     }
+                    Output::Promise { ballot } if !self.promise_takes.is_zero() => {
+                        let at = self.now.plus(self.promise_takes);
+                        self.promising.insert(node, (at, ballot));
+                    }
                     Output::Promise { ballot } => {
                         disk.promised = ballot;
                         inputs.push_back(Input::Promised { ballot });
@@ -290,6 +299,7 @@ impl World {
         self.deliver();
         while self.now < end {
             let wakes = self.nodes.values().filter_map(Node::wake_at);
+            let wakes = wakes.chain(self.promising.values().map(|(at, _)| *at));
             let next = wakes.min().unwrap_or(end).clamp(self.now, end);
             self.now = next;
             let due: Vec<u64> = self
@@ -301,8 +311,19 @@ impl World {
             for node in due {
                 self.step(node, Input::Tick);
             }
+            self.end_promises();
             self.deliver();
             self.audit();
+        }
+    }
+
+    /// Promises that are durable by now.
+    fn end_promises(&mut self) {
+        let now = self.now;
+        let done = self.promising.extract_if(.., |_, (at, _)| *at <= now);
+        for (node, (_, ballot)) in done.collect::<Vec<_>>() {
+            self.disks.get_mut(&node).unwrap().promised = ballot;
+            self.step(node, Input::Promised { ballot });
         }
     }
 

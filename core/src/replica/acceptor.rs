@@ -116,6 +116,7 @@ impl Replica {
             "the promise that was asked for is durable"
         );
         self.acceptor.durable = ballot;
+        self.election.promise_ended(self.now);
         if let Role::Preparing(preparing) = &self.role
             && preparing.ballot() == ballot
         {
@@ -139,6 +140,7 @@ impl Replica {
                 return; // the candidate asks again (rule 4)
             }
             self.acceptor.promise(ballot, out);
+            self.election.promise_began(self.now);
             self.follow(out);
             self.election.wait_for_candidate(self.now);
         }

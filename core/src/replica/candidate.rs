@@ -140,19 +140,21 @@ impl Replica {
         };
         let ballot = highest.above(self.config.me());
         self.acceptor.promise(ballot, out);
+        self.election.promise_began(self.now);
         self.role = Role::Preparing(Preparing {
             tally: Tally::new(ballot, self.config.quorum()),
             ballot,
-            until: self.try_until(),
+            until: self.stand_until(),
             sent: self.now,
         });
     }
 
     /// 1a, once the own promise is durable; which is also the first promise.
     pub(super) fn prepare(&mut self, out: &mut Vec<Effect>) {
-        let now = self.now;
+        let (now, until) = (self.now, self.try_until());
         if let Role::Preparing(preparing) = &mut self.role {
             preparing.sent = now;
+            preparing.until = until;
         }
         self.ask_promises(out);
         for part in self.promise_parts() {

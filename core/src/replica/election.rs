@@ -15,8 +15,10 @@ use core::time::Duration;
 const JITTER_MS_MAX: u64 = 10;
 /// A peer that answered no ping for this long is not counted on.
 const SILENCE: Duration = Duration::from_millis(120);
-/// How long a candidate waits for answers before it begins anew.
+/// How long a candidate waits for answers before it begins anew, beside what disks take.
 const TRY: Duration = CHECK_QUORUM;
+/// How long it waits for its own promise to be durable: there is no other way to lead.
+const OWN_PROMISE: Duration = Duration::from_secs(5);
 
 /// How long a leader that got nothing through leaves it to others to lead.
 const STEP_ASIDE: Duration = Duration::from_secs(1);
@@ -32,6 +34,9 @@ pub(super) struct Election {
     patient_until: Timestamp,
     jitter: Duration,
     stamp_heard: Stamp,
+    /// When the promise that is being written was given to the disk, and what the last one took.
+    promising_since: Timestamp,
+    promise_took: Duration,
 }
 
 impl Election {
@@ -48,6 +53,8 @@ impl Election {
             patient_until: now,
             jitter: Duration::ZERO,
             stamp_heard: Stamp::ZERO,
+            promising_since: now,
+            promise_took: Duration::ZERO,
         }
     }
 
@@ -76,8 +83,26 @@ impl Election {
 
     /// A candidate was promised: it gets the time to lead.
     pub(super) fn wait_for_candidate(&mut self, now: Timestamp) {
-        self.patient_until = self.patient_until.max(now.plus(ELECTION_TIMEOUT));
+        let until = now.plus(ELECTION_TIMEOUT).plus(self.disks());
+        self.patient_until = self.patient_until.max(until);
         self.is_new = false;
+    }
+
+    /// A promise was given to the disk.
+    pub(super) const fn promise_began(&mut self, now: Timestamp) {
+        self.promising_since = now;
+    }
+
+    /// It is durable. What it took is what a peer's may take: an election is never given up before
+    /// the disks can be done, or slow disks would elect nobody, for ever.
+    pub(super) fn promise_ended(&mut self, now: Timestamp) {
+        self.promise_took = now.since(self.promising_since);
+    }
+
+    /// What an election waits for disks beyond what it waits for words: a voter may be busy with
+    /// another promise first.
+    fn disks(&self) -> Duration {
+        self.promise_took * 2
     }
 
     /// After a failed try: not again at once, and not together with the others.
@@ -232,8 +257,13 @@ impl Replica {
         self.ask_votes(ballot, out);
     }
 
-    /// When a try that begins now is given up.
+    /// When a try is given up whose own promise is on its way to the disk.
+    pub(super) fn stand_until(&self) -> Timestamp {
+        self.now.plus(OWN_PROMISE)
+    }
+
+    /// When a try that asks for promises now is given up.
     pub(super) fn try_until(&self) -> Timestamp {
-        self.now.plus(TRY)
+        self.now.plus(TRY).plus(self.election.disks())
     }
 }

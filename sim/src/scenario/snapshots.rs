@@ -44,6 +44,7 @@ impl SnapshotKnobs {
         Limits {
             machine: machine::Limits {
                 snapshot_bytes: self.bytes,
+                snapshot_entry_bytes_min: 0,
                 snapshot_chunk_bytes: self.chunk_bytes,
                 ..machine::Limits::default()
             },

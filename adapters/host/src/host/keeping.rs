@@ -6,7 +6,7 @@ use crate::peers::Peers;
 use crate::snapshots::{Event, Job};
 use bytes::Bytes;
 use tenure_core::ids::{Slot, SnapshotId};
-use tenure_core::node::input::{Ask, Input, Space};
+use tenure_core::node::input::{Input, Space};
 
 impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
     /// Hands a chunk on. One that can't be is dropped, and with it its snapshot: the end will tell.
@@ -77,25 +77,5 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             ),
         }
         self.inputs.push(Input::Space { space });
-    }
-}
-
-/// Whether it asks for more than what was granted before: that is refused while the disk is low. The
-/// room that is left is for what was begun: its renewals and its end.
-pub(super) const fn is_new_work(ask: &Ask) -> bool {
-    match ask {
-        Ask::Acquire(_) | Ask::OpenSession { .. } => true,
-        // The operator may want to take this server out.
-        Ask::Admin(_)
-        | Ask::Release(_)
-        | Ask::Renew { .. }
-        | Ask::Cancel { .. }
-        | Ask::Resume { .. }
-        | Ask::KeepAlive { .. }
-        | Ask::CloseSession { .. }
-        | Ask::Inspect { .. }
-        | Ask::List { .. }
-        | Ask::Stale(_)
-        | Ask::Servers => false,
     }
 }

@@ -29,6 +29,7 @@ pub(super) fn limits() -> impl Strategy<Value = Limits> {
             session_window: window,
             zones,
             snapshot_bytes: 600,
+            snapshot_entry_bytes_min: 100,
             snapshot_chunk_bytes: 64,
         },
     );

@@ -107,3 +107,31 @@ fn who_drains_takes_no_clients() {
     hear(&mut peers, 0, 2, never, &genesis());
     assert_eq!(peers.refusal(at(0), &genesis(), QUORUM), draining);
 }
+
+#[test]
+fn one_that_says_something_newer_does_not_stop_a_quorum_that_agrees() {
+    let (old, new) = (genesis(), changed(&genesis(), 5, 0));
+    let mut peers = Peers::default();
+    for ms in [0, 1000] {
+        hear(&mut peers, ms, 2, new.mark(), &old);
+        hear(&mut peers, ms, 3, old.mark(), &old);
+    }
+    assert_eq!(peers.refusal(at(1000), &old, QUORUM), None);
+}
+
+#[test]
+fn too_little_company_ends_nothing_that_was_begun() {
+    let alone = NotReady::Alone {
+        members: 2,
+        wanted: 3,
+    };
+    let session = crate::ids::SessionId::new(1);
+    let keep_alive = Ask::KeepAlive { session };
+    let open = Ask::OpenSession {
+        ttl_ms: 1000,
+        identifier: bytes::Bytes::new(),
+    };
+    assert!(alone.refuses(&open) && !alone.refuses(&keep_alive));
+    assert!(NotReady::Draining.refuses(&open) && NotReady::Draining.refuses(&keep_alive));
+    assert!(!NotReady::Draining.refuses(&Ask::Servers), "operators ask");
+}

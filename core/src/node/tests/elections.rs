@@ -132,3 +132,21 @@ fn a_leader_whose_disk_hangs_hands_over() {
     world.run(MS * 100);
     assert!(matches!(world.answer(tag), Answer::Granted(_)));
 }
+
+/// Four syncs, one after another, are a promise. An election takes the candidate's and a voter's.
+#[test]
+fn slow_disks_elect_a_leader_too() {
+    for promise_ms in [100, 300, 800, 2000] {
+        let mut world = World::new(3);
+        world.run(MS * 500);
+        let first = world.leader();
+        world.promise_takes = MS * promise_ms;
+        world.isolate(first);
+        world.run(MS * 1000 + MS * promise_ms * 5);
+        let leaders = world.leaders();
+        assert!(
+            leaders.iter().any(|leader| *leader != first),
+            "with promises of {promise_ms} ms: {leaders:?}"
+        );
+    }
+}

@@ -62,6 +62,7 @@ fn forgetful(budget: Budget) -> World {
     let limits = Limits {
         machine: machine::Limits {
             snapshot_bytes: 1000,
+            snapshot_entry_bytes_min: 0,
             snapshot_chunk_bytes: 1 << 10,
             ..machine::Limits::default()
         },
