@@ -83,8 +83,7 @@ impl Election {
 
     /// A candidate was promised: it gets the time to lead.
     pub(super) fn wait_for_candidate(&mut self, now: Timestamp) {
-        let until = now.plus(ELECTION_TIMEOUT).plus(self.disks());
-        self.patient_until = self.patient_until.max(until);
+        self.patient_until = self.patient_until.max(now.plus(ELECTION_TIMEOUT));
         self.is_new = false;
     }
 
