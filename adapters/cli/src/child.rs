@@ -15,10 +15,16 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
 use tenure_rt::sync::oneshot;
 
 /// The word by which this binary asks itself to become the command: see [`become_command`].
 pub(crate) const BECOME: &str = "__become";
+
+/// How long what was killed may take to die. Only a process that hangs in the kernel takes longer.
+const KILL_PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is looked for.
+const KILL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A running command.
 pub(crate) struct Child {
@@ -117,11 +123,13 @@ fn signal_group(group: Pid, signal: Signal) {
     }
 }
 
-/// Kills what the command left outside its group. This process is their parent now; each that is
-/// killed may leave children of its own, which come here too.
+/// Kills what the command left outside its group, and waits until it is gone. A process becomes this
+/// one's child when its own parent has died, which takes a while on a busy machine; each that is killed
+/// may leave children of its own, which come here too.
 fn kill_orphans() {
     let me = std::process::id();
-    for _ in 0..100 {
+    let began = Instant::now();
+    loop {
         let children = children_of(me);
         if children.is_empty() {
             return;
@@ -131,7 +139,10 @@ fn kill_orphans() {
                 tracing::debug!(%error, "an orphan is gone already");
             }
         }
-        std::thread::yield_now();
+        if began.elapsed() >= KILL_PATIENCE {
+            return tracing::error!("what the command started does not die");
+        }
+        std::thread::sleep(KILL_INTERVAL);
     }
 }
 
