@@ -25,10 +25,6 @@
 //!    when the superblock that does not count it any more is durable.
 //!
 //! `docs/WAL.md` has the byte pictures and the table of verdicts.
-#![allow(
-    dead_code,
-    reason = "recovery, which reads what is written here, is being built"
-)]
 
 use crate::ids::{ClusterId, Incarnation, NodeId, SegmentNo};
 use crc32fast::Hasher;

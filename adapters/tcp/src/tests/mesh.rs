@@ -244,3 +244,36 @@ fn a_stranger_hears_why_he_is_refused() {
         assert_eq!(frame.expect("all of it came").body, refused);
     });
 }
+
+/// Whom a server refuses does not refuse it: a stranger's call must not make one wrong member two.
+#[test]
+fn a_stranger_and_one_wrong_member_do_not_stop_a_server() {
+    test(async {
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let (listener, address) = listen().await;
+            listeners.push(listener);
+            addresses.push(address);
+        }
+        let mut listeners = listeners.into_iter();
+        let mut next = || listeners.next().expect("there are three");
+        // Member 1 is of another cluster, and refuses both others.
+        let wrong = start(&config(1, 9, &addresses), next(), 101);
+        let two = start(&config(2, 1, &addresses), next(), 102);
+        let doorman = Doorman::new(config(3, 7, &addresses), Incarnation::new(5), Boot::new(1));
+        let three = start(&config(3, 1, &addresses), next(), 103);
+        three.wait_for("2 up", 1).await;
+        let hello = Body::Hello(doorman.hello(NodeId::new(3)));
+        let word = peer::encode(&doorman.header(), &hello).to_bytes();
+        assert!(
+            !says(&addresses[2], &word).await.is_empty(),
+            "it is told why"
+        );
+        // Server 2 dialled member 1 as well, and both go on.
+        assert_eq!((two.count("3 down"), three.count("2 down")), (0, 0));
+        two.door.stop().await;
+        three.wait_for("2 down", 1).await;
+        assert!(!three.end.is_finished(), "it goes on alone");
+        assert!(!wrong.end.is_finished());
+    });
+}

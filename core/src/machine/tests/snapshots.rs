@@ -434,3 +434,31 @@ fn one_snapshot_at_a_time() {
     assert!(std::panic::catch_unwind(twice).is_err());
     assert_eq!(one_of_each().snapshot_slice(1), None);
 }
+
+/// A refusal that is remembered names its holder; by the session's identifier, if that says who it is.
+#[test]
+fn the_longest_names_are_written_and_read_back() {
+    let mut world = World::with_limits(Limits::default());
+    let open = Operation::OpenSession {
+        ttl_ms: 10_000,
+        identifier: vec![b'i'; limits::IDENTIFIER_BYTES_MAX].into(),
+    };
+    let Answer::SessionOpened { session, .. } = world.ask(Client::None, open) else {
+        panic!("a session is opened");
+    };
+    let nameless = |name: &str, life| {
+        let mut operation = acquire(name, Exclusive, life, 0);
+        if let Operation::Acquire(acquire) = &mut operation {
+            acquire.holder = Bytes::new();
+        }
+        operation
+    };
+    world.granted(numbered(session, 1, 0), nameless("a", Life::Session));
+    let refused = world.ask(key(7), lease("a"));
+    assert!(matches!(&refused, Answer::Refused(Refusal::Held { by }) if by[0].holder.len() > 100));
+    let written = Written::of(&mut world.machine);
+    let machine = written.restored(Limits::default(), 3).unwrap();
+    assert_eq!(machine.digest_full(), world.machine.digest_full());
+    world.machine = machine;
+    assert_eq!(world.ask(key(7), lease("a")), refused, "remembered");
+}

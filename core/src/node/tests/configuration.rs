@@ -63,12 +63,24 @@ fn of_two_operators_one_is_late() {
 }
 
 #[test]
-fn a_server_that_hears_too_few_members_takes_no_clients_but_operators() {
+fn a_server_that_hears_too_few_members_takes_no_new_work_but_operators() {
     let mut world = cluster();
     world.ask(1, Client::None, policy(0, 3));
+    let open = Ask::OpenSession {
+        ttl_ms: 10_000,
+        identifier: Bytes::new(),
+    };
+    let tag = world.ask(1, Client::None, open);
     world.run(MS * 100);
+    let Answer::SessionOpened { session, .. } = *world.answer(tag) else {
+        panic!("{:?}", world.answer(tag));
+    };
     world.isolate(3);
     world.run(MS * 600);
+    // Agreed time goes on, so what was granted must be kept alive somewhere.
+    let tag = world.ask(1, Client::None, Ask::KeepAlive { session });
+    world.run(MS * 100);
+    assert!(matches!(world.answer(tag), Answer::KeptAlive { .. }));
     let tag = world.ask(1, Client::None, acquire("a", 0));
     let alone = NotReady::Alone {
         members: 2,
