@@ -218,6 +218,8 @@ struct Peer {
     confirmed: u64,
     /// When it last answered a ping.
     heard_at: Option<Timestamp>,
+    /// The highest ballot that it promised, as it said.
+    promised: Ballot,
     /// How far its log is decided.
     decided: Slot,
     /// How fit it is to lead, as it said.
@@ -318,6 +320,7 @@ impl Replica {
             self.start_round(out);
         }
         self.tick_leader(out);
+        self.tick_outranked(out);
         self.tick_hand_over(out);
         self.tick_election(out);
         self.tick_transfer(out);
@@ -389,6 +392,7 @@ impl Replica {
             Message::Forward { proposals } => self.on_forward(from, proposals, out),
             Message::HandOver { to } => self.on_hand_over(self.now, to, out),
             Message::TakeOver { ballot } => self.on_take_over(from, ballot, out),
+            Message::Outranked { ballot, promised } => self.on_outranked(ballot, promised),
             Message::Refuse { numbers, reason } => out.push(Effect::Refused { numbers, reason }),
         }
     }

@@ -34,6 +34,10 @@ pub enum Graph {
     /// Servers stop hearing, one after the other, and hear again in another order
     /// (FoundationDB's swizzle).
     Swizzle,
+    /// A candidate was promised by too few to lead, and the leader's accepts no longer reach it.
+    Unelected,
+    /// The same, and it hears the leader from others only.
+    Shunned,
     /// The leader's large frames vanish (F10b).
     BlackHole,
     /// The leader's disk is a hundred times slower than the others', and slow for a client.
@@ -66,6 +70,8 @@ impl Graph {
         Self::OneWay,
         Self::Flapping,
         Self::Swizzle,
+        Self::Unelected,
+        Self::Shunned,
         Self::BlackHole,
         Self::SlowDisk,
         Self::HungDisk,
@@ -95,6 +101,8 @@ impl Graph {
             | Self::OneWay
             | Self::Flapping
             | Self::Swizzle
+            | Self::Unelected
+            | Self::Shunned
             | Self::BlackHole
             | Self::SlowDisk
             | Self::HungDisk
@@ -125,7 +133,9 @@ impl Graph {
             | Self::Deaf
             | Self::OneWay
             | Self::Flapping
-            | Self::Swizzle => 1_500 * MS,
+            | Self::Swizzle
+            | Self::Unelected
+            | Self::Shunned => 1_500 * MS,
         }
     }
 
@@ -151,7 +161,9 @@ impl Graph {
             | Self::Deaf
             | Self::OneWay
             | Self::Flapping
-            | Self::Swizzle => false,
+            | Self::Swizzle
+            | Self::Unelected
+            | Self::Shunned => false,
         }
     }
 }

@@ -140,6 +140,7 @@ marks! {
     TransferResumed = Case "snapshot_fetched_from_two_peers",
     BadSnapshot = Case "bad_snapshot_refused",
     Nacked = Case "nacked",
+    Outranked = Case "leader_told_of_a_higher_promise",
     Recovered = Case "recovered_undecided_entries",
     RecoveredTorn = Case "recovered_a_torn_tail",
     Linearizable = Case "calls_put_in_one_order",

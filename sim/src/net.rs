@@ -9,6 +9,7 @@ use crate::Nanos;
 use crate::marks::{Mark, Marks};
 use crate::rand::Rand;
 use link::Link;
+pub use link::Loss;
 use serde::{Deserialize, Serialize};
 use tenure_core::ids::Boot;
 use tenure_core::replica::message::Message;
@@ -128,6 +129,11 @@ impl Net {
         self.link(from, to).bytes_max = bytes_max;
     }
 
+    /// Frames of one direction that say this vanish.
+    pub fn lose(&mut self, from: usize, to: usize, loss: Option<Loss>) {
+        self.link(from, to).loss = loss;
+    }
+
     /// Everything is whole again, and nothing happens to frames any more but a short delay.
     pub fn heal(&mut self) {
         self.knobs = NetKnobs {
@@ -153,6 +159,9 @@ impl Net {
             && entry_bytes(&frame.message) > bytes_max
         {
             marks.hit(Mark::BlackHole);
+            return arrivals;
+        }
+        if self.links[index].loses(&frame.message) {
             return arrivals;
         }
         if self.rand.chance(self.knobs.replay_ppm)
@@ -291,6 +300,7 @@ fn entry_bytes(message: &Message) -> usize {
         | Message::ReadAt { .. }
         | Message::HandOver { .. }
         | Message::TakeOver { .. }
+        | Message::Outranked { .. }
         | Message::Refuse { .. } => 0,
     }
 }

@@ -81,6 +81,8 @@ pub struct Process {
     pub snapshots: Snapshots,
     /// Which snapshot it was sent a chunk of last, and by whom.
     pub fetched_from: Option<(SnapshotId, usize)>,
+    /// Since when it has no leader, if it has none.
+    pub leaderless_since: Option<Nanos>,
     /// What it will be told.
     pub inbox: VecDeque<Input>,
     /// When it looks at its inbox next.
@@ -242,6 +244,7 @@ impl Server {
             storage,
             snapshots,
             fetched_from: None,
+            leaderless_since: Some(now),
             inbox: VecDeque::new(),
             run_at: None,
             busy_until: now,

@@ -1,6 +1,7 @@
 //! Proposing, replication, commit.
 
 mod forward;
+mod outranked;
 mod replication;
 
 use super::clock::AgreedClock;
@@ -17,6 +18,7 @@ use crate::time::{Stamp, Timestamp};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use outranked::Outranked;
 use replication::Progress;
 
 /// A proposed slot that is not decided yet.
@@ -61,6 +63,7 @@ pub(super) struct Leading {
     pub(super) hand_over: Option<HandOver>,
     /// When it looks again whether another one would lead better.
     pub(super) hand_over_after: Timestamp,
+    outranked: Option<Outranked>,
     beats: u64,
     first_round: u64,
     confirmed_round: u64,
@@ -94,6 +97,7 @@ impl Leading {
             clocks: ClockWatch::new(since),
             hand_over: None,
             hand_over_after: since.plus(SETTLE),
+            outranked: None,
             beats: 0,
             first_round: round + 1,
             confirmed_round: 0,

@@ -222,4 +222,11 @@ pub enum Message {
         /// The ballot of the leader that says so.
         ballot: Ballot,
     },
+    /// Stand again: somebody whom I hear promised more than your ballot, and so has no leader.
+    Outranked {
+        /// The ballot of the leader that is told.
+        ballot: Ballot,
+        /// What was promised.
+        promised: Ballot,
+    },
 }

@@ -86,6 +86,7 @@ impl Replica {
             self.ping(peer, out);
         }
         self.ask_promises(out);
+        self.tell_outranked(out);
         self.confirm_rounds(out);
     }
 
@@ -145,10 +146,14 @@ impl Replica {
         };
         peer.heard_at = Some(now);
         peer.decided = peer.decided.max(pong.decided);
+        peer.promised = peer.promised.max(pong.promised);
         peer.fitness = pong.fitness;
         let Some((ballot, first_round)) = leads_at else {
             return;
         };
+        if let Role::Leading(leading) = &mut self.role {
+            leading.hear_promise(pong.promised, now);
+        }
         // A voter that promised more, durably or not, no longer confirms this leader.
         if pong.promised <= ballot && pong.round >= first_round && pong.round > peer.confirmed {
             peer.confirmed = pong.round;

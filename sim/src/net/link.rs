@@ -4,9 +4,19 @@ use super::Frame;
 use crate::Nanos;
 use crate::marks::{Mark, Marks};
 use std::collections::VecDeque;
+use tenure_core::replica::message::Message;
 
 /// The frames that one connection remembers for a replay.
 const OLD_MAX: usize = 128;
+
+/// What a link loses of all that it is given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Loss {
+    /// Prepares.
+    Prepares,
+    /// Accepts.
+    Accepts,
+}
 
 /// One direction between two servers.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +31,7 @@ pub(super) struct Link {
     /// Frames take so many hundredths of what they take elsewhere.
     pub(super) slowness: u64,
     pub(super) bytes_max: Option<usize>,
+    pub(super) loss: Option<Loss>,
     pub(super) last_arrival: Nanos,
     /// When the frames arrive that are on their way.
     under_way: VecDeque<Nanos>,
@@ -51,6 +62,15 @@ impl Link {
             .is_some_and(|(turn, until)| now < until && now / turn % 2 == 1);
         marks.sometimes(flapped, Mark::Flap);
         flapped
+    }
+
+    /// Whether it loses what says this.
+    pub(super) const fn loses(&self, message: &Message) -> bool {
+        match self.loss {
+            Some(Loss::Prepares) => matches!(message, Message::Prepare { .. }),
+            Some(Loss::Accepts) => matches!(message, Message::Accept { .. }),
+            None => false,
+        }
     }
 
     /// Whether the sender's queue has no room for one more.

@@ -191,7 +191,10 @@ impl World {
 
     fn do_note(&mut self, index: usize, note: &Note) {
         match note {
-            Note::Leading { .. } => self.marks.hit(Mark::Election),
+            Note::Leading { .. } => {
+                self.marks.hit(Mark::Election);
+                self.has_leader(index, true);
+            }
             Note::HandingOver { .. } => self.marks.hit(Mark::HandingOver),
             Note::KeepsLeading { .. } => self.marks.hit(Mark::KeepsLeading),
             Note::ClockOff { node, ahead_ms } => {
@@ -202,7 +205,8 @@ impl World {
                     format!("server {node} is said to be {ahead_ms} ms ahead")
                 });
             }
-            Note::Following { .. } | Note::Fetching { .. } | Note::Installed { .. } => {}
+            Note::Following { leader } => self.has_leader(index, leader.is_some()),
+            Note::Fetching { .. } | Note::Installed { .. } => {}
             Note::BadSnapshot { id, .. } => {
                 self.marks.hit(Mark::BadSnapshot);
                 let is_forged = self.plan.net.corrupt_ppm > 0;
@@ -222,6 +226,14 @@ impl World {
                 let detail = format!("server {} says so of a peer", index + 1);
                 self.judges.docket.broken("no disk goes back", detail);
             }
+        }
+    }
+
+    fn has_leader(&mut self, index: usize, has_one: bool) {
+        let now = self.now;
+        if let Some(process) = self.servers[index].process() {
+            let since = process.leaderless_since.unwrap_or(now);
+            process.leaderless_since = (!has_one).then_some(since);
         }
     }
 

@@ -6,6 +6,7 @@ use super::event::Event;
 use crate::Nanos;
 use crate::graph::Graph;
 use crate::marks::Mark;
+use crate::net::Loss;
 use crate::rand::Rand;
 use crate::scenario::{MS, SECOND};
 use crate::server::node_id;
@@ -16,6 +17,8 @@ use tenure_core::node::input::{Input, Space};
 const WHOLE: Nanos = 2 * SECOND;
 /// How long a graph stays once its leader must be found.
 const STAYS: Nanos = 4 * SECOND;
+/// How long a server that hears a majority may look for its leader, once there must be one.
+const DOUBT: Nanos = 300 * MS;
 /// Elections that finding a leader may take.
 const ELECTIONS_MAX: u64 = 3;
 
@@ -32,6 +35,8 @@ pub(super) enum Step {
     Look,
     /// A link that comes and goes does so.
     Flap,
+    /// The leader and a candidate that it did not get rid of hear each other no more.
+    Shun,
 }
 
 /// Who leads, and how far the log has come under it.
@@ -92,6 +97,7 @@ impl World {
             Step::Bound => self.judge_bound(),
             Step::Look => self.judge_reign(),
             Step::Flap => self.flap(),
+            Step::Shun => self.cut_both(self.graphs.leader, self.graphs.subject),
         }
     }
 
@@ -182,6 +188,7 @@ impl World {
                 self.plan_graph(MS, Step::Flap);
             }
             Graph::Swizzle => self.swizzle(&order),
+            Graph::Unelected | Graph::Shunned => self.stand_in_vain(graph, leader, other),
             Graph::BlackHole
             | Graph::SlowDisk
             | Graph::HungDisk
@@ -235,7 +242,31 @@ impl World {
             | Graph::Deaf
             | Graph::OneWay
             | Graph::Flapping
-            | Graph::Swizzle => {}
+            | Graph::Swizzle
+            | Graph::Unelected
+            | Graph::Shunned => {}
+        }
+    }
+
+    /// A server is told to stand, and asks nobody, or one too few.
+    fn stand_in_vain(&mut self, graph: Graph, leader: usize, candidate: usize) {
+        self.graphs.subject = candidate;
+        let servers = self.servers.len();
+        let asks_one = servers > 3 && self.graphs.rand.chance(500_000);
+        let others: Vec<usize> = (0..servers)
+            .filter(|peer| ![leader, candidate].contains(peer))
+            .collect();
+        let asked = asks_one.then(|| others[self.graphs.rand.index(others.len())]);
+        for peer in (0..servers).filter(|peer| Some(*peer) != asked) {
+            self.net.lose(candidate, peer, Some(Loss::Prepares));
+        }
+        for peer in asked.into_iter().chain([candidate]) {
+            self.net.lose(leader, peer, Some(Loss::Accepts));
+        }
+        let to = Some(node_id(candidate));
+        self.order(leader, Input::HandOver { to });
+        if graph == Graph::Shunned {
+            self.plan_graph(100 * MS, Step::Shun);
         }
     }
 
@@ -284,12 +315,17 @@ impl World {
         process.is_some_and(|process| process.busy_until < self.now + 100 * MS)
     }
 
+    /// Whether two servers hear each other, for as long as this graph stands.
+    fn meet(&self, a: usize, b: usize) -> bool {
+        let flapping = self.graphs.flapping;
+        let flaps = flapping
+            .is_some_and(|(one, other, _)| [one, other] == [a, b] || [one, other] == [b, a]);
+        !flaps && self.net.is_open(a, b) && self.net.is_open(b, a)
+    }
+
     /// Whether a server hears and is heard by a majority, itself among it.
     fn is_hub(&self, index: usize) -> bool {
-        let reaches = |peer: &usize| {
-            let both = self.net.is_open(index, *peer) && self.net.is_open(*peer, index);
-            *peer == index || both && self.works(*peer)
-        };
+        let reaches = |peer: &usize| *peer == index || self.meet(index, *peer) && self.works(*peer);
         let reached = (0..self.servers.len()).filter(reaches).count();
         self.works(index) && reached > self.servers.len() / 2
     }
@@ -342,6 +378,27 @@ impl World {
         }
     }
 
+    /// Whoever hears a majority knows whom to ask, directly or from a neighbour: two majorities meet.
+    /// A link that flaps makes it doubt for a moment.
+    fn judge_hubs(&mut self) {
+        let graph = self.graphs.graph;
+        for index in 0..self.servers.len() {
+            if !self.is_hub(index) {
+                continue;
+            }
+            let Some(process) = self.servers[index].process_ref() else {
+                continue;
+            };
+            let since = process.leaderless_since.unwrap_or(self.now);
+            let promised = process.node.view().promised;
+            let (without, docket) = (self.now - since, &mut self.judges.docket);
+            docket.check(without < DOUBT, "who hears a majority has a leader", || {
+                let (number, ms) = (index + 1, without / MS);
+                format!("{graph:?}: server {number} has none for {ms} ms, and promised {promised}")
+            });
+        }
+    }
+
     fn judge_reign(&mut self) {
         let graph = self.graphs.graph;
         let Some(reign) = self.graphs.reign else {
@@ -368,6 +425,7 @@ impl World {
             "the leader of a stable graph serves",
             || format!("{graph:?}: nothing after slot {chosen} in a second"),
         );
+        self.judge_hubs();
         self.graphs.reign = Some(Reign { chosen, ..reign });
         self.plan_graph(SECOND, Step::Look);
     }

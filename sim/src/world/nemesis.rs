@@ -225,6 +225,7 @@ impl World {
             for to in 0..self.servers.len() {
                 self.net.cut(from, to, false);
                 self.net.black_hole(from, to, None);
+                self.net.lose(from, to, None);
             }
         }
     }

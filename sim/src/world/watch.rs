@@ -44,6 +44,8 @@ impl World {
             }
             if let Output::Send { message, .. } = output {
                 marks.sometimes(matches!(message, Message::Nack { .. }), Mark::Nacked);
+                let outranked = matches!(message, Message::Outranked { .. });
+                marks.sometimes(outranked, Mark::Outranked);
                 let caught_up =
                     matches!(message, Message::Decided { entries, .. } if !entries.is_empty());
                 marks.sometimes(caught_up, Mark::CaughtUp);
@@ -159,6 +161,7 @@ impl Judges {
             | Message::Forward { .. }
             | Message::HandOver { .. }
             | Message::TakeOver { .. }
+            | Message::Outranked { .. }
             | Message::Refuse { .. } => {}
         }
     }

@@ -133,6 +133,48 @@ fn a_leader_whose_disk_hangs_hands_over() {
     assert!(matches!(world.answer(tag), Answer::Granted(_)));
 }
 
+/// A candidate that was promised by `voter` alone, and is no more.
+fn promised_in_vain(world: &mut World, candidate: u64, voter: u64) -> Ballot {
+    let ballot = world.nodes[&voter]
+        .view()
+        .promised
+        .above(NodeId::new(candidate));
+    let prepare = Input::Peer {
+        from: NodeId::new(candidate),
+        boot: world.nodes[&candidate].identity().1,
+        message: Message::Prepare { ballot },
+    };
+    world.step(voter, prepare);
+    ballot
+}
+
+#[test]
+fn a_voter_that_promised_in_vain_has_a_leader_again_though_nothing_is_asked() {
+    let mut world = World::new(3);
+    world.run(MS * 500);
+    let promised = promised_in_vain(&mut world, 2, 3);
+    world.run(MS * 200);
+    let view = world.nodes[&1].view();
+    assert_eq!(view.role, "leader", "the candidate has its time");
+    assert!(view.ballot < promised);
+    world.run(MS * 300);
+    assert_eq!(world.leader(), 1);
+    assert!(world.nodes[&1].view().ballot > promised);
+    assert_eq!(world.nodes[&3].view().leader, Some(NodeId::new(1)));
+}
+
+#[test]
+fn a_voter_that_promised_in_vain_and_hears_the_leader_from_others_only() {
+    let mut world = World::new(3);
+    world.run(MS * 500);
+    let promised = promised_in_vain(&mut world, 2, 3);
+    world.cut.extend([(1, 3), (3, 1)]);
+    world.run(MS * 500);
+    assert_eq!(world.leader(), 1);
+    assert!(world.nodes[&1].view().ballot > promised);
+    assert_eq!(world.nodes[&3].view().leader, Some(NodeId::new(1)));
+}
+
 /// Four syncs, one after another, are a promise. An election takes the candidate's and a voter's.
 #[test]
 fn slow_disks_elect_a_leader_too() {

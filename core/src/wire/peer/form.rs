@@ -62,6 +62,7 @@ pub(super) enum Head {
     SnapshotChunk(SnapshotId, u32, Len),
     HandOver(Option<NodeId>),
     TakeOver(Ballot),
+    Outranked(Ballot, Ballot),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -104,6 +105,7 @@ impl Head {
             M::SnapshotOffer { id, chunks } => Self::SnapshotOffer(*id, *chunks),
             M::HandOver { to } => Self::HandOver(*to),
             M::TakeOver { ballot } => Self::TakeOver(*ballot),
+            M::Outranked { ballot, promised } => Self::Outranked(*ballot, *promised),
             M::SnapshotGet { id, index } => Self::SnapshotGet(*id, *index),
             M::SnapshotChunk { id, index, bytes } => Self::SnapshotChunk(*id, *index, push(parts, bytes)),
             M::Refuse { numbers, reason } => {
@@ -143,6 +145,7 @@ impl Head {
             Self::SnapshotOffer(id, chunks) => M::SnapshotOffer { id, chunks },
             Self::HandOver(to) => M::HandOver { to },
             Self::TakeOver(ballot) => M::TakeOver { ballot },
+            Self::Outranked(ballot, promised) => M::Outranked { ballot, promised },
             Self::SnapshotGet(id, index) => M::SnapshotGet { id, index },
             Self::SnapshotChunk(id, index, len) => M::SnapshotChunk { id, index, bytes: parts.take(len)? },
             Self::Refuse(reason, list) => M::Refuse {

@@ -106,6 +106,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("hand_over", Message::HandOver { to: Some(NodeId::new(3)) }),
         ("hand_over_to_any", Message::HandOver { to: None }),
         ("take_over", Message::TakeOver { ballot: ballot(6) }),
+        ("outranked", Message::Outranked { ballot: ballot(6), promised: ballot(7) }),
     ]
 }
 
