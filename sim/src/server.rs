@@ -81,14 +81,14 @@ pub struct Process {
     pub snapshots: Snapshots,
     /// Which snapshot it was sent a chunk of last, and by whom.
     pub fetched_from: Option<(SnapshotId, usize)>,
-    /// Since when it has no leader, if it has none.
-    pub leaderless_since: Option<Nanos>,
     /// What it will be told.
     pub inbox: VecDeque<Input>,
     /// When it looks at its inbox next.
     pub run_at: Option<Nanos>,
     /// It is busy with a round, or stopped by a signal, until then.
     pub busy_until: Nanos,
+    /// Since when it has no leader, if it has none.
+    pub leaderless_since: Option<Nanos>,
 }
 
 impl Process {
@@ -244,10 +244,10 @@ impl Server {
             storage,
             snapshots,
             fetched_from: None,
-            leaderless_since: Some(now),
             inbox: VecDeque::new(),
             run_at: None,
             busy_until: now,
+            leaderless_since: Some(now),
         }));
     }
 

@@ -148,12 +148,12 @@ impl Replica {
         peer.decided = peer.decided.max(pong.decided);
         peer.promised = peer.promised.max(pong.promised);
         peer.fitness = pong.fitness;
-        let Some((ballot, first_round)) = leads_at else {
-            return;
-        };
         if let Role::Leading(leading) = &mut self.role {
             leading.hear_promise(pong.promised, now);
         }
+        let Some((ballot, first_round)) = leads_at else {
+            return;
+        };
         // A voter that promised more, durably or not, no longer confirms this leader.
         if pong.promised <= ballot && pong.round >= first_round && pong.round > peer.confirmed {
             peer.confirmed = pong.round;
