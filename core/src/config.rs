@@ -6,6 +6,7 @@
 
 use crate::ids::{ChangeId, ClusterId, Epoch, NodeId};
 use crate::limits::MEMBERS_MAX;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,15 +14,17 @@ use serde::{Deserialize, Serialize};
 
 mod change;
 mod codec;
+mod membership;
 mod shared;
 
-pub use change::{Change, Past, Refused, Unfit};
+pub use change::{Change, Invite, Past, Refused, Unfit};
 pub use codec::FormError;
+pub use membership::{Membership, Next, Role, Seat};
 pub use shared::{Policy, Quota, Shared, Standing, Zone};
 
 // The order of the fields is their order in the bytes of a configuration: see `config/codec.rs`.
 /// One server of the cluster.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     /// Its number.
     pub node: NodeId,
@@ -33,6 +36,10 @@ pub struct Member {
     pub http: String,
     /// Where it stands, for clients that look for the nearest: `au.perth.dh4`.
     pub location: String,
+    /// What it does for the cluster.
+    pub role: Role,
+    /// What it is to be, if that is something else.
+    pub next: Option<Next>,
 }
 
 /// Names one state of the shared configuration: two servers with equal marks have the same one, and
@@ -90,25 +97,48 @@ pub enum ConfigError {
 pub struct Config {
     me: NodeId,
     shared: Shared,
+    /// Who counts at this server: what `shared` says, or an epoch before or after it while the log is
+    /// being applied.
+    membership: Membership,
 }
 
 impl Config {
-    /// Checks a cluster given by its operator. All members vote.
+    /// Checks a cluster given by its operator, as it begins. All members vote.
     pub fn new(cluster: ClusterId, me: NodeId, members: Vec<Member>) -> Result<Self, ConfigError> {
         Self::of(me, Shared::genesis(cluster, members)?)
     }
 
     /// How server `me` sees `shared`.
     pub fn of(me: NodeId, shared: Shared) -> Result<Self, ConfigError> {
-        if shared.member(me).is_none() {
+        let mut known = shared.members().iter().chain(shared.leaving());
+        if !known.any(|member| member.node == me) {
             return Err(ConfigError::NotAMember { node: me });
         }
-        Ok(Self { me, shared })
+        let membership = shared.membership();
+        Ok(Self {
+            me,
+            shared,
+            membership,
+        })
+    }
+
+    /// How a server that goes by `membership` sees `shared`. It may not be in it yet, or not any more.
+    pub const fn seen_by(me: NodeId, shared: Shared, membership: Membership) -> Self {
+        Self {
+            me,
+            shared,
+            membership,
+        }
     }
 
     /// What all servers have alike.
     pub const fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// Who counts.
+    pub const fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     /// The cluster's name for itself.
@@ -117,8 +147,8 @@ impl Config {
     }
 
     /// The generation of the membership.
-    pub fn epoch(&self) -> Epoch {
-        self.shared.epoch()
+    pub const fn epoch(&self) -> Epoch {
+        self.membership.epoch()
     }
 
     /// This server.
@@ -131,10 +161,31 @@ impl Config {
         self.shared.members()
     }
 
-    /// The other servers, by number.
+    /// The other servers that this one speaks with, by number: those that vote, those that learn, and
+    /// those that have not heard yet that they are no members any more.
     pub fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let nodes = self.members().iter().map(|member| member.node);
-        nodes.filter(|node| *node != self.me)
+        let members = self.members().iter().filter(|member| member.is_in());
+        let members = members.chain(self.shared.leaving());
+        let members = members.map(|member| member.node);
+        let seats = self.membership.seats().iter().map(|seat| seat.node);
+        let all: BTreeSet<NodeId> = members.chain(seats).collect();
+        all.into_iter().filter(|node| *node != self.me)
+    }
+
+    /// The other servers that vote, by number.
+    pub fn voters(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let seats = self.membership.seats().iter().map(|seat| seat.node);
+        seats.filter(|node| *node != self.me)
+    }
+
+    /// Whether `node` votes.
+    pub fn votes(&self, node: NodeId) -> bool {
+        self.membership.role(node).is_some()
+    }
+
+    /// Whether `node` may lead.
+    pub fn may_lead(&self, node: NodeId) -> bool {
+        self.membership.role(node) == Some(Role::Voter)
     }
 
     /// Whether `node` stands where the leader should: `au.perth` holds `au.perth.dh4`. Nobody does
@@ -146,9 +197,9 @@ impl Config {
         !wanted.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 
-    /// How many servers are a majority.
+    /// How many votes are a majority.
     pub fn quorum(&self) -> usize {
-        self.members().len() / 2 + 1
+        self.membership.quorum()
     }
 }
 

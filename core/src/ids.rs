@@ -126,6 +126,7 @@ id!(
 );
 
 counter!(Boot);
+counter!(Epoch);
 counter!(Fence);
 counter!(RecordNo);
 counter!(RequestSeq);

@@ -19,6 +19,11 @@ pub const CONFIG_PATIENCE: Duration = Duration::from_secs(1);
 /// Changes of the shared configuration that are remembered, with who made them.
 pub const CONFIG_HISTORY_MAX: usize = 64;
 
+/// Invitations of servers to be that are open.
+pub const INVITES_MAX: usize = 16;
+/// Milliseconds that such an invitation lasts at most: a week.
+pub const INVITE_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
+
 /// Bytes of one log entry: what a slot may carry.
 pub const ENTRY_BYTES_MAX: usize = 1 << 20;
 /// Commands in one log entry.

@@ -29,6 +29,7 @@ fn config() -> Config {
         client: format!("127.0.0.{node}:7601"),
         http: format!("127.0.0.{node}:7600"),
         location: "au.perth.dh4".into(),
+        ..Member::default()
     };
     let members = vec![member(1), member(2)];
     Config::new(ClusterId([7; 16]), NodeId::new(1), members).expect("it is right")

@@ -79,6 +79,7 @@ fn greet(hello: &Hello) {
         client: String::new(),
         http: String::new(),
         location: String::new(),
+        ..Member::default()
     };
     let members = (1..=3).map(member).collect();
     let config = Config::new(ClusterId([7; 16]), NodeId::new(1), members).expect("it is right");

@@ -51,6 +51,7 @@ fn config(index: usize, servers: usize) -> Config {
         client: String::new(),
         http: String::new(),
         location: String::new(),
+        ..Member::default()
     };
     let members = (0..servers).map(member).collect();
     let config = Config::new(CLUSTER, node_id(index), members);

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
-use tenure_core::config::{Change, Config, Mark, Member, Past, Quota, Shared};
+use tenure_core::config::{Change, Config, Mark, Member, Next, Past, Quota, Role, Shared};
 use tenure_core::ids::{NodeId, Slot};
 use tenure_core::machine::answer::Answer;
 use tenure_core::machine::command::Configure;
@@ -40,6 +40,18 @@ struct MemberBody<'a> {
     client: &'a str,
     http: &'a str,
     location: &'a str,
+    role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<NextBody>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum NextBody {
+    Become(&'static str),
+    Leave {},
+    MakeRoomFor(u64),
+    Ask(&'static str),
 }
 
 #[derive(Serialize)]
@@ -90,6 +102,32 @@ enum ChangeBody<'a> {
         members_min: u8,
         leader_location: &'a str,
     },
+    Add(MemberBody<'a>),
+    Role {
+        id: u64,
+        role: &'static str,
+    },
+    Remove {
+        id: u64,
+    },
+    Replace {
+        id: u64,
+        by: MemberBody<'a>,
+    },
+    Invite {
+        role: &'static str,
+        approve: bool,
+        ttl_ms: u64,
+    },
+    Uninvite {},
+    Join(MemberBody<'a>),
+    Approve {
+        id: u64,
+    },
+    Epoch {
+        epoch: u64,
+        voters: Vec<u64>,
+    },
 }
 
 #[derive(Serialize)]
@@ -106,11 +144,32 @@ impl<'a> MemberBody<'a> {
             client: &member.client,
             http: &member.http,
             location: &member.location,
+            role: role(member.role),
+            next: member.next.map(NextBody::of),
         }
     }
 
     fn all(shared: &'a Shared) -> Vec<Self> {
         shared.members().iter().map(Self::of).collect()
+    }
+}
+
+impl NextBody {
+    const fn of(next: Next) -> Self {
+        match next {
+            Next::Become(wanted) => Self::Become(role(wanted)),
+            Next::Leave => Self::Leave {},
+            Next::MakeRoomFor(node) => Self::MakeRoomFor(node.get()),
+            Next::Ask(wanted) => Self::Ask(role(wanted)),
+        }
+    }
+}
+
+const fn role(role: Role) -> &'static str {
+    match role {
+        Role::Voter => "voter",
+        Role::QuorumOnly => "quorum-only",
+        Role::Observer => "observer",
     }
 }
 
@@ -132,16 +191,52 @@ impl<'a> PastBody<'a> {
             hash: hash(past.mark),
             age_ms: u64::try_from(age).unwrap_or(u64::MAX),
             by: &past.by,
-            what: match &past.change {
-                Change::Member(member) => ChangeBody::Member(MemberBody::of(member)),
-                Change::Zone { name, quota } => ChangeBody::Zone {
-                    name,
-                    quota: QuotaBody::of(*quota),
-                },
-                Change::Policy(policy) => ChangeBody::Policy {
-                    members_min: policy.members_min,
-                    leader_location: &policy.leader_location,
-                },
+            what: ChangeBody::of(&past.change),
+        }
+    }
+}
+
+impl<'a> ChangeBody<'a> {
+    fn of(change: &'a Change) -> Self {
+        match change {
+            Change::Member(member) => Self::Member(MemberBody::of(member)),
+            Change::Zone { name, quota } => Self::Zone {
+                name,
+                quota: QuotaBody::of(*quota),
+            },
+            Change::Policy(policy) => Self::Policy {
+                members_min: policy.members_min,
+                leader_location: &policy.leader_location,
+            },
+            Change::Add(member) => Self::Add(MemberBody::of(member)),
+            Change::Role { node, role: wanted } => Self::Role {
+                id: node.get(),
+                role: role(*wanted),
+            },
+            Change::Remove { node } => Self::Remove { id: node.get() },
+            Change::Replace { old, new } => Self::Replace {
+                id: old.get(),
+                by: MemberBody::of(new),
+            },
+            Change::Invite {
+                secret_hash: _,
+                role: wanted,
+                approve,
+                ttl_ms,
+            } => Self::Invite {
+                role: role(*wanted),
+                approve: *approve,
+                ttl_ms: *ttl_ms,
+            },
+            Change::Uninvite { secret_hash: _ } => Self::Uninvite {},
+            Change::Join {
+                secret_hash: _,
+                member,
+            } => Self::Join(MemberBody::of(member)),
+            Change::Approve { node } => Self::Approve { id: node.get() },
+            Change::Epoch(next) => Self::Epoch {
+                epoch: next.epoch().get(),
+                voters: next.seats().iter().map(|seat| seat.node.get()).collect(),
             },
         }
     }

@@ -175,6 +175,7 @@ impl Settings {
                 client: at(1),
                 http: at(0),
                 location: String::new(),
+                ..Member::default()
             }
         });
         let me = NodeId::new(id.into());
@@ -216,6 +217,7 @@ impl File {
                 client: listed.client.clone(),
                 http: listed.http.clone(),
                 location: listed.location.clone(),
+                ..Member::default()
             });
         }
         let config = Config::new(cluster_id(&self.cluster), NodeId::new(self.id), members);

@@ -24,6 +24,7 @@ fn config() -> Config {
         client: String::new(),
         http: String::new(),
         location: String::new(),
+        ..Member::default()
     };
     Config::new(ClusterId([7; 16]), NodeId::new(1), vec![member]).unwrap()
 }

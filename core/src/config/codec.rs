@@ -1,17 +1,20 @@
 //! The bytes of a shared configuration, in a superblock and in a snapshot.
 //!
 //! ```text
-//! config  = version = 1   cluster  genesis-hash   body   history
-//! body    = epoch   members   zones   policy        what the hash of a state is over
+//! config  = version = 1   cluster  genesis-hash   body   leaving   history
+//! body    = epoch   members   zones   policy   since   node-last   invites        what the hash of a state is over
 //! history = past*           past = mark  stamp  by  change
 //! ```
 //! Postcard throughout: varints, and a varint length before texts and lists. The fields stand in the
 //! order of their structs. `config/tests.rs` holds golden bytes.
 
 use super::shared::{check_location, check_members, check_texts, check_zone};
-use super::{Change, ConfigError, Member, Past, Policy, Shared, Zone};
-use crate::ids::{ChangeId, ClusterId, Epoch, ZoneId};
-use crate::limits::{CONFIG_BYTES_MAX, CONFIG_HISTORY_MAX, HOLDER_BYTES_MAX, ZONES_MAX};
+use super::{Change, ConfigError, Invite, Member, Membership, Past, Policy, Shared, Zone};
+use crate::ids::{ChangeId, ClusterId, Epoch, NodeId, Slot, ZoneId};
+use crate::limits::{
+    CONFIG_BYTES_MAX, CONFIG_HISTORY_MAX, HOLDER_BYTES_MAX, INVITE_MS_MAX, INVITES_MAX,
+    MEMBERS_MAX, ZONES_MAX,
+};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -52,6 +55,9 @@ struct Body<'a> {
     members: &'a [Member],
     zones: &'a BTreeMap<ZoneId, Zone>,
     policy: &'a Policy,
+    since: Slot,
+    node_last: NodeId,
+    invites: &'a [Invite],
 }
 
 #[derive(Deserialize)]
@@ -60,9 +66,12 @@ struct OwnedBody {
     members: Vec<Member>,
     zones: Vec<(ZoneId, Zone)>,
     policy: Policy,
+    since: Slot,
+    node_last: NodeId,
+    invites: Vec<Invite>,
 }
 
-type Whole<B, H> = (u8, ClusterId, u64, B, H);
+type Whole<B, L, H> = (u8, ClusterId, u64, B, L, H);
 
 pub(super) fn body(shared: &Shared) -> Vec<u8> {
     bytes_of(&Body::of(shared))
@@ -75,11 +84,14 @@ impl<'a> Body<'a> {
             members: shared.members.as_slice(),
             zones: &shared.zones,
             policy: &shared.policy,
+            since: shared.since,
+            node_last: shared.node_last,
+            invites: shared.invites.as_slice(),
         }
     }
 }
 
-fn bytes_of(form: &impl Serialize) -> Vec<u8> {
+pub(super) fn bytes_of(form: &impl Serialize) -> Vec<u8> {
     let Ok(bytes) = postcard::to_allocvec(form) else {
         panic!("numbers, texts and lists always have a form in postcard, and memory for it");
     };
@@ -89,11 +101,12 @@ fn bytes_of(form: &impl Serialize) -> Vec<u8> {
 impl Shared {
     /// The bytes of the whole, the history with it.
     pub fn encode(&self) -> Bytes {
-        let whole: Whole<Body<'_>, &VecDeque<Past>> = (
+        let whole: Whole<Body<'_>, &[Member], &VecDeque<Past>> = (
             VERSION,
             self.cluster,
             self.genesis,
             Body::of(self),
+            &self.leaving,
             &self.history,
         );
         let bytes = bytes_of(&whole);
@@ -110,8 +123,10 @@ impl Shared {
         if found != VERSION {
             return Err(FormError::Version { found });
         }
-        let taken = postcard::take_from_bytes::<Whole<OwnedBody, VecDeque<Past>>>(bytes);
-        let ((_, cluster, genesis, body, history), rest) = taken.map_err(|_| FormError::Form)?;
+        type Owned = Whole<OwnedBody, Vec<Member>, VecDeque<Past>>;
+        let taken = postcard::take_from_bytes::<Owned>(bytes);
+        let ((_, cluster, genesis, body, leaving, history), rest) =
+            taken.map_err(|_| FormError::Form)?;
         if !rest.is_empty() {
             return Err(FormError::Trailing { extra: rest.len() });
         }
@@ -122,6 +137,10 @@ impl Shared {
             members: body.members,
             zones: body.zones.into_iter().collect(),
             policy: body.policy,
+            since: body.since,
+            node_last: body.node_last,
+            invites: body.invites,
+            leaving,
             genesis,
             history,
         };
@@ -141,6 +160,20 @@ impl Shared {
             return Err("two zones have one name");
         }
         check_location(&self.policy.leader_location)?;
+        let highest = self.members.last().map(|member| member.node);
+        if highest > Some(self.node_last) {
+            return Err("a member's number is above all that were used");
+        }
+        if self.invites.len() > INVITES_MAX {
+            return Err("there are too many invitations");
+        }
+        if self.leaving.len() > MEMBERS_MAX {
+            return Err("too many members are leaving");
+        }
+        self.leaving.iter().try_for_each(check_texts)?;
+        let seats = self.membership();
+        Membership::new(seats.epoch(), seats.base(), seats.seats().to_vec())
+            .map_err(|_| "nobody can lead")?;
         if self.history.len() > CONFIG_HISTORY_MAX {
             return Err("the history is too long");
         }
@@ -151,7 +184,10 @@ impl Shared {
             }
             before = past.mark.change;
             check_by(&past.by)?;
-            past.change.check()?;
+            let is_stop_sign = matches!(past.change, Change::Epoch(_));
+            if !is_stop_sign {
+                past.change.check()?;
+            }
         }
         Ok(())
     }
@@ -177,12 +213,24 @@ impl Change {
     /// Whether it is within every limit, wherever it is applied; if not, what is wrong with it.
     pub fn check(&self) -> Result<(), &'static str> {
         match self {
-            Self::Member(member) => check_texts(member),
+            Self::Member(member)
+            | Self::Add(member)
+            | Self::Replace { new: member, .. }
+            | Self::Join { member, .. } => check_texts(member),
             Self::Zone { name, quota } => check_zone(&Zone {
                 name: name.clone(),
                 quota: *quota,
             }),
             Self::Policy(policy) => check_location(&policy.leader_location),
+            Self::Invite { ttl_ms, .. } if *ttl_ms > INVITE_MS_MAX => {
+                Err("an invitation lasts for a week at most")
+            }
+            Self::Role { .. }
+            | Self::Remove { .. }
+            | Self::Invite { .. }
+            | Self::Uninvite { .. }
+            | Self::Approve { .. } => Ok(()),
+            Self::Epoch(_) => Err("an epoch begins by a stop-sign alone"),
         }
     }
 

@@ -1,9 +1,9 @@
 //! What all servers have alike.
 
-use super::change::Past;
+use super::change::{Invite, Past};
 use super::{ConfigError, Mark, Member, codec};
 use crate::hash::{hash64, hash64_after};
-use crate::ids::{ChangeId, ClusterId, Epoch, NodeId, ZoneId};
+use crate::ids::{ChangeId, ClusterId, Epoch, NodeId, Slot, ZoneId};
 use crate::limits::{
     ADDRESS_BYTES_MAX, CONFIG_HISTORY_MAX, LOCATION_BYTES_MAX, MEMBERS_MAX, ZONE_NAME_BYTES_MAX,
 };
@@ -55,6 +55,14 @@ pub struct Shared {
     pub(super) members: Vec<Member>,
     pub(super) zones: BTreeMap<ZoneId, Zone>,
     pub(super) policy: Policy,
+    /// The slot of the stop-sign that began this epoch; zero for the first.
+    pub(super) since: Slot,
+    /// The highest number that a member ever had: none is used twice.
+    pub(super) node_last: NodeId,
+    /// Who may ask to be a member.
+    pub(super) invites: Vec<Invite>,
+    /// Voters of the epoch before that are no members any more, until this one works.
+    pub(super) leaving: Vec<Member>,
     /// The hash of what the cluster began with.
     pub(super) genesis: u64,
     /// The last changes, the newest last.
@@ -83,9 +91,11 @@ impl Shared {
             name: DEFAULT_ZONE.into(),
             quota: Quota::default(),
         };
+        let node_last = members.last().map(|member| member.node);
         let mut shared = Self {
             cluster,
             epoch: Epoch::new(1),
+            node_last: node_last.unwrap_or_default(),
             members,
             zones: BTreeMap::from([(ZoneId::new(0), default)]),
             ..Self::default()
@@ -115,6 +125,21 @@ impl Shared {
     /// One server.
     pub fn member(&self, node: NodeId) -> Option<&Member> {
         self.members.iter().find(|member| member.node == node)
+    }
+
+    /// The highest number that a member ever had: a newcomer's is higher.
+    pub const fn node_last(&self) -> NodeId {
+        self.node_last
+    }
+
+    /// Voters of the epoch before that are no members any more, and are still told so.
+    pub fn leaving(&self) -> &[Member] {
+        &self.leaving
+    }
+
+    /// Who may ask to be a member.
+    pub fn invites(&self) -> &[Invite] {
+        &self.invites
     }
 
     /// The tenants that have a name, by number.

@@ -427,5 +427,11 @@ pub(super) const fn unfit(why: Unfit) -> u8 {
         Unfit::NoSuchMember => 2,
         Unfit::MembersMin => 3,
         Unfit::Zones => 4,
+        Unfit::Members => 5,
+        Unfit::Voters => 6,
+        Unfit::NodeUsed => 7,
+        Unfit::NotAsked => 8,
+        Unfit::NotInvited => 9,
+        Unfit::Invites => 10,
     }
 }

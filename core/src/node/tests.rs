@@ -32,6 +32,7 @@ fn member(node: u64) -> Member {
         client: String::new(),
         http: String::new(),
         location: String::new(),
+        ..Member::default()
     }
 }
 

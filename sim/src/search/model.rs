@@ -102,6 +102,7 @@ fn config(index: usize, servers: usize) -> Config {
         client: String::new(),
         http: String::new(),
         location: String::new(),
+        ..Member::default()
     };
     let members = (0..servers).map(member).collect();
     let config = Config::new(ClusterId([1; 16]), NodeId::new(index as u64 + 1), members);

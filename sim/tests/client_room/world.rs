@@ -462,6 +462,7 @@ fn server(at: usize, rand: &mut Rand) -> Server {
         client: String::new(),
         http: String::new(),
         location: String::new(),
+        ..Member::default()
     };
     let members = (0..SERVERS).map(member).collect();
     let config = Config::new(ClusterId([7; 16]), node_id(at), members).expect("a good config");

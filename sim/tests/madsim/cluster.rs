@@ -38,6 +38,7 @@ fn members() -> Vec<Member> {
         client: format!("10.0.0.{node}:7601"),
         http: format!("10.0.0.{node}:7600"),
         location: String::new(),
+        ..Member::default()
     };
     (1..=SERVERS).map(member).collect()
 }

@@ -51,6 +51,7 @@ impl Server {
             client: address.to_string(),
             http: String::new(),
             location: String::new(),
+            ..Member::default()
         };
         let config = Config::new(ClusterId([7; 16]), NodeId::new(1), vec![member]);
         let config = config.expect("a good config");

@@ -96,6 +96,7 @@ pub(super) fn config(servers: u64) -> Config {
         client: format!("127.0.0.1:76{id}1"),
         http: format!("127.0.0.1:76{id}0"),
         location: "au.perth".to_owned(),
+        ..Member::default()
     };
     let members = (1..=servers).map(member).collect();
     let config = Config::new(ClusterId([7; 16]), NodeId::new(1), members);

@@ -84,6 +84,7 @@ fn config(me: u64, cluster: u8, addresses: &[String]) -> Config {
         client: String::new(),
         http: String::new(),
         location: String::new(),
+        ..Member::default()
     };
     let members = (1..).zip(addresses).map(member).collect();
     Config::new(ClusterId([cluster; 16]), NodeId::new(me), members).expect("it is right")

@@ -68,6 +68,7 @@ async fn start() -> Server {
         client: address.clone(),
         http: String::new(),
         location: String::new(),
+        ..Member::default()
     };
     let config = Config::new(ClusterId([1; 16]), me, vec![member]).expect("it is right");
     let gone = Arc::<Mutex<Vec<u64>>>::default();

@@ -20,6 +20,7 @@ fn genesis() -> Shared {
         client: String::new(),
         http: String::new(),
         location: String::new(),
+        ..Member::default()
     };
     Shared::genesis(ClusterId([7; 16]), [1, 2, 3].map(member).into()).unwrap()
 }

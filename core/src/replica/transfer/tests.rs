@@ -34,6 +34,7 @@ fn replica(me: u64, decided: u64) -> Replica {
         client: String::new(),
         http: String::new(),
         location: String::new(),
+        ..Member::default()
     };
     let members = (1..=3).map(member).collect();
     let config = Config::new(ClusterId([9; 16]), node(me), members).unwrap();

@@ -14,6 +14,7 @@ fn config(cluster: u8, me: u64, nodes: &[u64]) -> Config {
         client: String::new(),
         http: String::new(),
         location: String::new(),
+        ..Member::default()
     };
     let members = nodes.iter().map(member).collect();
     Config::new(ClusterId([cluster; 16]), NodeId::new(me), members).unwrap()
