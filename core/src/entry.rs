@@ -201,13 +201,12 @@ impl EntryBuilder {
     #[must_use]
     pub fn push(&mut self, command: &[u8]) -> bool {
         let room = ENTRY_BYTES_MAX - self.bytes.len();
-        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
         let Ok(len) = u32::try_from(command.len()) else {
             return false;
         };
         if command.len() > COMMAND_BYTES_MAX
             || command.len() + 4 > room
-            || count >= ENTRY_COMMANDS_MAX
+            || self.len() >= ENTRY_COMMANDS_MAX
         {
             return false;
         }
@@ -215,6 +214,11 @@ impl EntryBuilder {
         self.bytes.put_slice(command);
         self.count += 1;
         true
+    }
+
+    /// How many were added.
+    pub fn len(&self) -> usize {
+        usize::try_from(self.count).unwrap_or(usize::MAX)
     }
 
     /// Whether nothing was added.

@@ -27,12 +27,13 @@ pub use proof::Secrets;
 use crate::config::Config;
 use crate::config::Mark;
 use crate::ids::{Ballot, Boot, Fence, NodeId, Seed, Slot};
+use crate::limits;
 use crate::machine;
 use crate::machine::Machine;
 use crate::machine::codec;
-pub use crate::replica::Window;
 use crate::replica::message::Message;
 use crate::replica::record::Recovered;
+pub use crate::replica::{Bounds, Window};
 use crate::replica::{Effect, Replica};
 use crate::time::{Stamp, Timestamp};
 use alloc::vec::Vec;
@@ -85,6 +86,31 @@ pub struct Limits {
     pub window: Window,
     /// Of what peers get that catch up.
     pub budget: Budget,
+    /// Of the replica's queues and frames. All servers of a cluster have the same.
+    pub bounds: Bounds,
+    /// Of what waits here for callers.
+    pub queues: Queues,
+}
+
+/// What a server lets wait for its own callers. Beyond it they are told that it is busy.
+#[derive(Clone, Copy, Debug)]
+pub struct Queues {
+    /// Requests that wait for the log.
+    pub commands: usize,
+    /// Callers that wait for a ticket.
+    pub waiters: usize,
+    /// Reads that wait for a round.
+    pub reads: usize,
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self {
+            commands: limits::PENDING_MAX,
+            waiters: limits::WAITING_MAX,
+            reads: limits::READS_MAX,
+        }
+    }
 }
 
 /// What a server knows at this moment: true once, perhaps not now.
@@ -185,7 +211,7 @@ impl Node {
             let genesis = self.config.shared().clone();
             self.machine = Machine::configured(limits.machine, self.seed).in_cluster(genesis);
         }
-        self.replica.bound_window(limits.window);
+        self.replica.bound(limits.window, limits.bounds);
         self.loads = Loads::new(limits.budget, self.replica.decided(), self.now);
         self.limits = limits;
         self

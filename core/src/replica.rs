@@ -26,6 +26,7 @@
 //! | `transfer` | getting and giving snapshots |
 
 mod acceptor;
+mod bounds;
 mod candidate;
 mod catchup;
 mod clock;
@@ -42,6 +43,7 @@ pub mod record;
 mod rounds;
 mod transfer;
 
+pub use bounds::Bounds;
 pub use log::Window;
 
 use crate::config::Config;
@@ -245,6 +247,7 @@ pub struct Replica {
     role: Role,
     acceptor: Acceptor,
     log: Log,
+    bounds: Bounds,
     /// The last record that was appended, and the last that is known to be durable.
     records: RecordNo,
     durable: RecordNo,
@@ -287,6 +290,7 @@ impl Replica {
             role: Role::Following,
             acceptor: Acceptor::new(recovered.promised),
             log: Log::new(recovered.decided, recovered.accepted),
+            bounds: Bounds::default(),
             records: RecordNo::new(0),
             durable: RecordNo::new(0),
             peers,
@@ -502,9 +506,10 @@ impl Replica {
         self.log.last()
     }
 
-    /// Keeps another number of decided entries in memory.
-    pub const fn bound_window(&mut self, bounds: Window) {
-        self.log.bound_window(bounds);
+    /// With other bounds than those of `limits.rs`.
+    pub const fn bound(&mut self, window: Window, bounds: Bounds) {
+        self.log.bound_window(window);
+        self.bounds = bounds;
     }
 
     /// The decided entry of `slot`, if it is still in memory.

@@ -121,6 +121,8 @@ marks! {
     AnsweredNoQuorum = Case "answered_no_quorum",
     AnsweredNotReady = Case "answered_not_ready",
     AnsweredBusy = Case "answered_busy",
+    QuotaRefused = Case "refused_quota",
+    SessionBusy = Case "refused_session_busy",
     BadProofRefused = Case "bad_proof_refused",
     Election = Case "election",
     ClockOff = Case "alarm_about_a_clock",

@@ -210,7 +210,7 @@ impl Totals {
         marks.map(field).collect::<Vec<_>>().join(",")
     }
 
-    /// All of it, on one line (`design/simulation.md`, 8).
+    /// All of it, on one line (SIMULATION.md, "Speed").
     pub fn json(&self, cpu: Duration) -> String {
         let never: Vec<String> = self.never().iter().map(|n| format!("\"{n}\"")).collect();
         let mut json = format!(

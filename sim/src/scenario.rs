@@ -2,6 +2,7 @@
 
 mod lists;
 mod snapshots;
+mod tiny;
 
 use crate::Nanos;
 use crate::load::LoadKnobs;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use lists::{Fault, Wishes};
 pub use snapshots::SnapshotKnobs;
+pub use tiny::TinyLimits;
 
 /// A millisecond.
 pub const MS: Nanos = 1_000_000;
@@ -110,6 +112,9 @@ pub struct HostKnobs {
     pub segment_bytes: u64,
     /// Snapshots, and what laggards get.
     pub snapshots: SnapshotKnobs,
+    /// Limits of the core that are tiny.
+    #[serde(default)]
+    pub limits: TinyLimits,
 }
 
 /// What the nemesis may do, and how often.
@@ -220,7 +225,10 @@ impl Plan {
         match scenario {
             Scenario::Calm => {}
             Scenario::Lite => plan.lite(&mut rand),
-            Scenario::Swarm => plan.swarm(&mut rand),
+            Scenario::Swarm => {
+                plan.swarm(&mut rand);
+                plan.host.limits = TinyLimits::draw(seed);
+            }
             Scenario::IdleFailover => plan.idle_failover(),
             Scenario::Pauses => {
                 plan.trouble(2 * SECOND, &[(Trouble::Pause, 3), (Trouble::PauseAll, 1)]);
@@ -305,6 +313,7 @@ impl Plan {
                 shuffle: false,
                 segment_bytes: 4096 * rand.range(16, 64),
                 snapshots: SnapshotKnobs::draw(rand),
+                limits: TinyLimits::default(),
             },
             nemesis: NemesisKnobs {
                 every: None,

@@ -238,7 +238,7 @@ impl Server {
             Fence::new(1 << 20),
             local,
         );
-        let node = node.with_limits(self.knobs.snapshots.limits());
+        let node = node.with_limits(self.knobs.limits());
         self.life = Life::Up(Box::new(Process {
             boot,
             node,

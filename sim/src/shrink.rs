@@ -6,7 +6,7 @@
 
 use crate::replay::Case;
 use crate::report::Broken;
-use crate::scenario::{Fault, Plan, Wishes};
+use crate::scenario::{Fault, Plan, TinyLimits, Wishes};
 use crate::trace::Print;
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,7 @@ const SIMPLER: &[Simpler] = &[
     |plan| plan.load.shared_ppm = 0,
     |plan| plan.load.forget_ppm = 0,
     |plan| plan.load.keys = 1,
+    |plan| plan.host.limits = TinyLimits::default(),
 ];
 
 struct Search {

@@ -87,7 +87,7 @@ impl Stage {
             fences: BTreeMap::new(),
             clients: Vec::new(),
             store: Fence::default(),
-            judges: Judges::new(servers, knobs.snapshots.limits().machine),
+            judges: Judges::new(servers, knobs.limits().machine),
             marks: Marks::default(),
             text: String::new(),
         };

@@ -1,10 +1,10 @@
 //! Requests of this server's own callers: commands that wait for the log, and tickets that
 //! callers wait for.
 
-use super::Node;
 use super::output::{Failure, Output, Reply};
+use super::{Node, Queues};
 use crate::ids::{Boot, NodeId, Tag, TicketId, ZoneId};
-use crate::limits::{FORWARD_RETRY, PENDING_MAX, REQUEST_PATIENCE, WAITING_MAX};
+use crate::limits::{FORWARD_RETRY, REQUEST_PATIENCE};
 use crate::machine::command::{Client, Operation, Via};
 use crate::replica::Effect;
 use crate::replica::message::{Proposal, Refused};
@@ -109,8 +109,8 @@ impl Pending {
         self.tickets_by_tag.len()
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.commands.len() >= PENDING_MAX || self.tickets_by_tag.len() >= WAITING_MAX
+    pub(super) fn is_full(&self, queues: &Queues) -> bool {
+        self.commands.len() >= queues.commands || self.tickets_by_tag.len() >= queues.waiters
     }
 
     /// The name of the next command.

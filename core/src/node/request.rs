@@ -5,7 +5,7 @@ use super::input::{Admin, Ask, Proof, Question, Request};
 use super::output::{Failure, Output, Reply};
 use super::pending::Caller;
 use crate::ids::{Tag, ZoneId};
-use crate::limits::{PAGE_MAX, READS_MAX};
+use crate::limits::PAGE_MAX;
 use crate::machine::codec;
 use crate::machine::command::{Client, Command, Operation};
 use crate::replica::Effect;
@@ -138,7 +138,7 @@ impl Node {
         operation: Operation,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Failure> {
-        if self.pending.is_full() {
+        if self.pending.is_full(&self.limits.queues) {
             return Err(Failure::Busy);
         }
         let via = self.pending.next_via();
@@ -187,7 +187,7 @@ impl Node {
     }
 
     fn read(&mut self, tag: Tag, zone: ZoneId, question: Question) -> Result<(), Failure> {
-        if self.reads.len() >= READS_MAX {
+        if self.reads.len() >= self.limits.queues.reads {
             return Err(Failure::Busy);
         }
         self.reads.ask(tag, zone, question, self.now);

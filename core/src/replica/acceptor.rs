@@ -9,7 +9,7 @@ use super::record::Record;
 use super::{Effect, Replica, Role, Until};
 use crate::entry::Entry;
 use crate::ids::{Ballot, NodeId, RecordNo, Slot};
-use crate::limits::{BATCH_BYTES_MAX, OPEN_SLOTS_MAX, RANK_DELAY};
+use crate::limits::RANK_DELAY;
 use crate::time::Timestamp;
 use alloc::vec::Vec;
 
@@ -159,7 +159,7 @@ impl Replica {
         let mut reports = Vec::new();
         let mut bytes = 0;
         for (slot, open) in self.log.opens() {
-            if bytes + open.entry.bytes().len() > BATCH_BYTES_MAX && !reports.is_empty() {
+            if bytes + open.entry.bytes().len() > self.bounds.batch_bytes && !reports.is_empty() {
                 parts.push(core::mem::take(&mut reports));
                 bytes = 0;
             }
@@ -257,8 +257,8 @@ impl Replica {
         let mut slot = accept.first;
         for entry in entries {
             if slot > self.acceptor.frontier.upto {
-                if self.log.open_count() >= 2 * OPEN_SLOTS_MAX {
-                    break; // the leader sends it again when the hole below is filled
+                if !self.has_room_for(slot) {
+                    break; // the leader sends it again when something below is decided
                 }
                 self.accept(accept.ballot, accept.base, slot, entry, out);
                 self.acceptor.frontier.upto = slot;
@@ -276,6 +276,15 @@ impl Replica {
             slot = slot.next();
         }
         true
+    }
+
+    /// Whether another slot may be open. One that is takes no more room, and the first that is not
+    /// decided is always taken: else what many leaders left open, each its first entry at least,
+    /// would keep every later one from deciding anything.
+    fn has_room_for(&self, slot: Slot) -> bool {
+        slot == self.log.decided().next()
+            || self.log.open(slot).is_some()
+            || self.log.open_count() < 2 * self.bounds.open_slots
     }
 
     /// 2b. The caller has checked the promise, and that nothing is missing before `slot`.
@@ -382,3 +391,6 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

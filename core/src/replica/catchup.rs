@@ -5,7 +5,7 @@ use super::record::Record;
 use super::{Effect, Replica, Until};
 use crate::entry::Entry;
 use crate::ids::{Ballot, NodeId, Slot};
-use crate::limits::{BATCH_BYTES_MAX, PING_INTERVAL};
+use crate::limits::PING_INTERVAL;
 use crate::time::Timestamp;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -92,7 +92,7 @@ impl Replica {
 
     /// Decided entries from `first` on that are still in memory, as many as one message takes.
     pub fn decided_from(&self, first: Slot) -> Vec<Entry> {
-        self.log.decided_from(first, BATCH_BYTES_MAX)
+        self.log.decided_from(first, self.bounds.batch_bytes)
     }
 
     /// Sends decided entries to `peer`, which asked for them.

@@ -10,10 +10,10 @@ use super::handover::{HandOver, SETTLE};
 use super::log::Log;
 use super::message::{Beat, Proposal};
 use super::quorum::{PromiseQuorum, reached};
-use super::{Effect, Replica, Role};
+use super::{Bounds, Effect, Replica, Role};
 use crate::entry::{Entry, EntryBuilder, EntryKind};
 use crate::ids::{Ballot, NodeId, RecordNo, Slot};
-use crate::limits::{CHECK_QUORUM, COMMIT_STALL, ELECTION_TIMEOUT, OPEN_BYTES_MAX, OPEN_SLOTS_MAX};
+use crate::limits::{CHECK_QUORUM, COMMIT_STALL, ELECTION_TIMEOUT};
 use crate::time::{Stamp, Timestamp};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -194,12 +194,12 @@ impl Leading {
     /// Whether another slot may be proposed: one group at a time on the own disk, so that what
     /// arrives during a sync becomes one entry (natural batching), and within the window. Not without
     /// a majority, nor while another one takes over.
-    fn may_propose(&self, now: Timestamp) -> bool {
+    fn may_propose(&self, now: Timestamp, bounds: &Bounds) -> bool {
         self.own.is_empty()
             && self.hand_over.is_none()
             && self.has_quorum(now)
-            && self.proposed.len() < OPEN_SLOTS_MAX
-            && self.proposed_bytes < OPEN_BYTES_MAX
+            && self.proposed.len() < bounds.open_slots
+            && self.proposed_bytes < bounds.open_bytes
     }
 
     fn proposed(&mut self, slot: Slot, record: RecordNo, bytes: usize, at: Timestamp) {
@@ -335,11 +335,12 @@ impl Replica {
     pub(super) fn flush_proposals(&mut self, out: &mut Vec<Effect>) {
         while let Role::Leading(leading) = &mut self.role {
             let has_work = leading.wants_entry || !leading.queue.is_empty();
-            if !has_work || !leading.may_propose(self.now) {
+            if !has_work || !leading.may_propose(self.now, &self.bounds) {
                 return;
             }
             let mut builder = EntryBuilder::default();
-            while let Some((_, proposal)) = leading.queue.front() {
+            let most = self.bounds.entry_commands;
+            while let Some((_, proposal)) = leading.queue.front().filter(|_| builder.len() < most) {
                 if !builder.push(&proposal.command) {
                     break;
                 }

@@ -7,7 +7,6 @@
 use super::message::Message;
 use super::{Effect, Replica, Role, Until};
 use crate::ids::{NodeId, Slot};
-use crate::limits::READS_MAX;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -37,8 +36,9 @@ impl Reads {
         *self = Self::default();
     }
 
-    fn add(&mut self, asked: Asked) {
-        if self.fresh.len() + self.waiting.len() < READS_MAX {
+    /// Beyond the bound who asked hears nothing, and asks again.
+    fn add(&mut self, asked: Asked, most: usize) {
+        if self.fresh.len() + self.waiting.len() < most {
             self.fresh.push(asked);
         }
     }
@@ -49,10 +49,8 @@ impl Replica {
     /// again with another nonce.
     pub fn read(&mut self, nonce: u64, out: &mut Vec<Effect>) {
         if self.leads_a_quorum() {
-            self.reads.add(Asked {
-                by: self.config.me(),
-                nonce,
-            });
+            let by = self.config.me();
+            self.reads.add(Asked { by, nonce }, self.bounds.reads);
         } else if let Some(to) = self.leader() {
             let message = Message::ReadIndex { nonce };
             out.push(Effect::Send {
@@ -65,7 +63,7 @@ impl Replica {
 
     pub(super) fn on_read_index(&mut self, from: NodeId, nonce: u64) {
         if self.leads_a_quorum() {
-            self.reads.add(Asked { by: from, nonce });
+            self.reads.add(Asked { by: from, nonce }, self.bounds.reads);
         }
     }
 

@@ -121,23 +121,18 @@ fn seconds(text: &str) -> Result<Duration, String> {
     number(text.strip_suffix('s').unwrap_or(text)).map(Duration::from_secs)
 }
 
-/// The scenarios of a hunt: mostly the swarm, now and then one of the others.
+/// The scenarios of a hunt: every other seed the swarm, the others in turn.
 fn scenario_of(index: u64) -> Scenario {
-    match index % 16 {
-        1 => Scenario::Lite,
-        2 => Scenario::Echoes,
-        3 => Scenario::PowerCuts,
-        5 => Scenario::LaggingCandidate,
-        7 => Scenario::StaleLeader,
-        9 => Scenario::Duels,
-        11 => Scenario::Pauses,
-        13 => Scenario::IdleFailover,
-        12 => Scenario::Outage,
-        6 => Scenario::Graphs,
-        10 => Scenario::Sleepers,
-        14 => Scenario::BlackHoles,
-        15 => Scenario::Calm,
-        _ => Scenario::Swarm,
+    let mut others = Scenario::ALL
+        .iter()
+        .map(|(_, scenario)| *scenario)
+        .filter(|scenario| *scenario != Scenario::Swarm);
+    let turn = (index / 2) as usize % (Scenario::ALL.len() - 1);
+    let other = others.nth(turn).unwrap_or(Scenario::Swarm);
+    if index.is_multiple_of(2) {
+        Scenario::Swarm
+    } else {
+        other
     }
 }
 

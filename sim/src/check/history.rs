@@ -1,6 +1,9 @@
 //! What the log means: the chosen entries in their order, applied to a machine of the judges' own,
 //! and everything that follows from its answers.
 
+mod refusals;
+mod told;
+
 use super::Docket;
 use super::belief::Beliefs;
 use super::lateness::Lateness;
@@ -11,16 +14,15 @@ use super::reads::Reads;
 use super::snapshots::Snapshots;
 use super::votes::Votes;
 use crate::Nanos;
-use crate::clock::DRIFT_PPM_MAX;
 use crate::marks::{Mark, Marks};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use tenure_core::config::{self, Shared, Standing};
+use tenure_core::config::Shared;
 use tenure_core::entry::{Entry, EntryKind};
-use tenure_core::ids::{Boot, ChangeId, Fence, NodeId, Slot, TicketId, ZoneId};
+use tenure_core::ids::{ChangeId, Fence, Slot, TicketId, ZoneId};
 use tenure_core::machine::answer::{Answer, Event, Grant, Refusal};
 use tenure_core::machine::codec;
-use tenure_core::machine::command::{Client, Command, Configure, Life, Mode, Operation, Via};
+use tenure_core::machine::command::{Client, Command, Life, Mode, Operation, Via};
 use tenure_core::machine::key::Key;
 use tenure_core::machine::{Limits, Machine};
 use tenure_core::time::Stamp;
@@ -44,6 +46,7 @@ struct Claim {
 #[derive(Debug)]
 pub struct History {
     machine: Machine,
+    limits: Limits,
     slots: Vec<Applied>,
     tickets: BTreeMap<TicketId, Claim>,
     released: BTreeMap<(ZoneId, Fence), Nanos>,
@@ -70,6 +73,7 @@ impl History {
     pub fn new(genesis: Shared, limits: Limits) -> Self {
         Self {
             machine: Machine::with_limits(limits).in_cluster(genesis),
+            limits,
             slots: Vec::new(),
             tickets: BTreeMap::new(),
             released: BTreeMap::new(),
@@ -154,7 +158,11 @@ impl History {
         for event in &events {
             self.on_event(slot, event, &commands, beliefs, docket, marks);
         }
-        self.locks.on_applied(self.stamp, docket);
+        let ends = events
+            .iter()
+            .filter(|event| !matches!(event, Event::Answered { .. }));
+        let room_left = ends.count() < self.limits.expiry_batch;
+        self.locks.on_applied(self.stamp, room_left, docket);
         self.lateness.on_applied(docket);
         self.note_touched(slot, &commands, &events);
         let digest = self.machine.digest();
@@ -243,6 +251,18 @@ impl History {
         }
     }
 
+    fn write_down(&mut self, case: &Case<'_>, docket: &mut Docket) {
+        let (command, answer, stamp) = (case.command, case.answer, case.stamp);
+        self.once.on_answer(command, answer, stamp, docket);
+        self.locks.on_answer(command.zone, answer, stamp, docket);
+        if let Answer::Released { fence, .. } = answer {
+            self.lateness.on_ended((command.zone, *fence));
+        } else if let Answer::Renewed { fence, ttl_ms } = answer {
+            let place = (command.zone, *fence);
+            self.lateness.on_promised(place, *ttl_ms, docket);
+        }
+    }
+
     fn on_answered(
         &mut self,
         case: &Case<'_>,
@@ -254,16 +274,7 @@ impl History {
         if self.once.is_retold(command, case.answer, docket) {
             return;
         }
-        self.once
-            .on_answer(command, case.answer, case.stamp, docket);
-        self.locks
-            .on_answer(command.zone, case.answer, case.stamp, docket);
-        if let Answer::Released { fence, .. } = case.answer {
-            self.lateness.on_ended((command.zone, *fence));
-        } else if let Answer::Renewed { fence, ttl_ms } = case.answer {
-            let place = (command.zone, *fence);
-            self.lateness.on_promised(place, *ttl_ms, docket);
-        }
+        self.write_down(case, docket);
         match (case.answer, &command.operation) {
             (Answer::Granted(grant), _) if grant.replayed => {
                 marks.hit(Mark::GrantReplayed);
@@ -303,10 +314,13 @@ impl History {
                     });
                 }
             }
+            (Answer::Refused(refusal @ Refusal::Quota { .. }), _) => {
+                self.on_refused(command, refusal, docket, marks);
+            }
             (_, Operation::Configure(configure)) => {
                 self.on_configured(configure, case.answer, docket, marks);
             }
-            (Answer::Refused(refusal), _) => on_refused(refusal, docket, marks),
+            (Answer::Refused(refusal), _) => self.on_refused(command, refusal, docket, marks),
             (
                 Answer::Granted(_)
                 | Answer::Queued { .. }
@@ -319,48 +333,6 @@ impl History {
                 | Answer::SessionClosed { .. },
                 _,
             ) => {}
-        }
-    }
-
-    /// What a server says it has applied is one of the states that the log made.
-    pub fn on_mark(&self, index: usize, mark: config::Mark, docket: &mut Docket) {
-        let standing = self.machine.shared().judge(mark);
-        let is_known = matches!(standing, Standing::Same | Standing::Behind);
-        docket.check(
-            is_known,
-            "every configuration is one that the log made",
-            || format!("server {} is at {mark}: {standing:?}", index + 1),
-        );
-    }
-
-    /// The shared configuration changes by compare-and-set.
-    fn on_configured(
-        &mut self,
-        configure: &Configure,
-        answer: &Answer,
-        docket: &mut Docket,
-        marks: &mut Marks,
-    ) {
-        let last = self.configured;
-        let detail = || format!("{configure:?} after {last} was answered {answer:?}");
-        match answer {
-            Answer::Configured { mark } => {
-                marks.hit(Mark::Configured);
-                let is_next = configure.expect == last && mark.change > last;
-                docket.check(is_next, "a change follows the state that was seen", detail);
-                self.configured = mark.change;
-            }
-            Answer::Refused(Refusal::ConfigMoved { now }) => {
-                marks.hit(Mark::ConfigMoved);
-                // Perhaps told again from memory, as it was then.
-                let is_late = configure.expect != now.change && now.change <= last;
-                docket.check(is_late, "only a late change is refused as late", detail);
-            }
-            other => docket.check(
-                matches!(other, Answer::Refused(Refusal::RequestIdReused)),
-                "a change is made or refused",
-                detail,
-            ),
         }
     }
 
@@ -427,98 +399,6 @@ impl History {
     /// A holder, who has the proof, asks to give its grant back.
     pub fn on_release_asked(&mut self, now: Nanos, zone: ZoneId, fence: Fence) {
         self.released.entry((zone, fence)).or_insert(now);
-    }
-
-    /// A server applied up to `slot` and has this rolling digest.
-    pub fn on_digest(&self, server: usize, slot: Slot, digest: u64, docket: &mut Docket) {
-        let Some(index) = slot.get().checked_sub(1) else {
-            return;
-        };
-        let Some(mine) = self.slots.get(index as usize) else {
-            docket.broken(
-                "applied only what is chosen",
-                format!("server {} applied {slot}", server + 1),
-            );
-            return;
-        };
-        docket.check(
-            mine.digest == digest,
-            "equal logs give equal digests",
-            || format!("server {} at slot {slot}", server + 1),
-        );
-    }
-
-    /// A server answers a caller with `answer`, decided at `slot`.
-    pub fn on_reply(
-        &mut self,
-        (node, boot): (NodeId, Boot),
-        slot: Slot,
-        answer: &Answer,
-        docket: &mut Docket,
-    ) {
-        self.reads.answered = self.reads.answered.max(slot);
-        let index = slot.get().saturating_sub(1) as usize;
-        let Some(applied) = self.slots.get(index) else {
-            docket.broken(
-                "nothing is acknowledged before it is chosen",
-                format!("slot {slot}"),
-            );
-            return;
-        };
-        let said = applied.events.iter().any(|event| match event {
-            Event::Answered { via, answer: other } => {
-                via.node == node && via.boot == boot && other == answer
-            }
-            Event::Ended { answer: other, .. } => other == answer,
-            Event::Offered { .. } | Event::Lost { .. } | Event::SessionExpired { .. } => false,
-        });
-        docket.check(said, "what is acknowledged is in the log", || {
-            format!(
-                "server {node} answered {answer:?}; slot {slot} did {:?}",
-                applied.events
-            )
-        });
-    }
-
-    /// A leader proposes at agreed time `stamp`: that is never ahead of true time.
-    pub fn on_stamp(&mut self, stamp: Stamp, docket: &mut Docket) {
-        let drift_ppm = DRIFT_PPM_MAX.unsigned_abs();
-        let (began, base) = *self.first.get_or_insert((docket.now, stamp));
-        let elapsed = docket.now - began;
-        let drift = elapsed / 1_000_000 * drift_ppm;
-        let most = elapsed + drift + 1_000_000 + docket.clock_slack;
-        let agreed = stamp.since(base).as_nanos() as u64;
-        docket.check(
-            agreed <= most,
-            "agreed time is never ahead of true time",
-            || {
-                format!(
-                    "{} ms agreed in {} ms",
-                    agreed / 1_000_000,
-                    elapsed / 1_000_000
-                )
-            },
-        );
-    }
-}
-
-fn on_refused(refusal: &Refusal, docket: &mut Docket, marks: &mut Marks) {
-    match refusal {
-        Refusal::Held { .. } => marks.hit(Mark::HeldRefusal),
-        Refusal::WaitTimeout { .. } => marks.hit(Mark::WaitTimeout),
-        Refusal::RequestIdReused | Refusal::Quota { .. } | Refusal::Invalid { .. } => {
-            docket.broken("no refusal without its reason", format!("{refusal:?}"));
-        }
-        Refusal::Cancelled
-        | Refusal::NotHeld
-        | Refusal::NotLeased
-        | Refusal::NoSuchTicket
-        | Refusal::SessionGone
-        | Refusal::IdentifierInUse
-        | Refusal::SessionBusy
-        | Refusal::ConfigMoved { .. }
-        | Refusal::ConfigUnfit { .. }
-        | Refusal::Forgotten => {}
     }
 }
 

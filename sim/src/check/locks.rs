@@ -57,6 +57,8 @@ pub struct Locks {
     sessions: BTreeMap<SessionId, Session>,
     opened: BTreeSet<SessionId>,
     grace: Grace,
+    /// Agreed time at the entry before.
+    before: Stamp,
     /// How many grants were seen.
     pub granted: u64,
     /// How many leases ended by time.
@@ -87,6 +89,16 @@ impl Locks {
             .iter()
             .filter(|((z, _), live)| *z == zone && live.key == *key);
         mine.map(|((_, fence), _)| *fence).collect()
+    }
+
+    /// How many grants stand.
+    pub fn standing(&self) -> usize {
+        self.live.len()
+    }
+
+    /// How many sessions live.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
     }
 
     /// A leader started when agreed time was `before`; now it is `now`.
@@ -154,6 +166,11 @@ impl Locks {
                     format!("fence {fence}")
                 });
                 if let Some(live) = live {
+                    let (grace, before) = (self.grace, self.before);
+                    let is_alive = live.deadline.is_none_or(|at| grace.end(at) > before);
+                    docket.check(is_alive, "the dead are not renewed", || {
+                        format!("fence {fence}, {live:?}, renewed after {before:?}")
+                    });
                     live.deadline = live.deadline.max(Some(after_ms(stamp, *ttl_ms)));
                 }
             }
@@ -166,6 +183,12 @@ impl Locks {
             }
             Answer::KeptAlive { session, ttl_ms } => {
                 let deadline = after_ms(stamp, *ttl_ms);
+                let (grace, before) = (self.grace, self.before);
+                let known = self.sessions.get(session);
+                let is_alive = known.is_none_or(|known| grace.end(known.deadline) > before);
+                docket.check(is_alive, "the dead are not renewed", || {
+                    format!("session {session}, {known:?}, kept alive after {before:?}")
+                });
                 self.sessions.insert(*session, Session { deadline });
             }
             Answer::SessionClosed { session } => {
@@ -206,8 +229,9 @@ impl Locks {
         });
     }
 
-    /// An entry was applied: what is overdue beyond the grace must be gone.
-    pub fn on_applied(&mut self, stamp: Stamp, docket: &mut Docket) {
+    /// An entry was applied: what is overdue beyond the grace must be gone, unless the entry had no
+    /// room for more (rule 42).
+    pub fn on_applied(&mut self, stamp: Stamp, room_left: bool, docket: &mut Docket) {
         for (old, new) in self.met.drain(..) {
             docket.check(
                 !self.live.contains_key(&old),
@@ -220,6 +244,10 @@ impl Locks {
                     )
                 },
             );
+        }
+        self.before = stamp;
+        if !room_left {
+            return;
         }
         let grace = self.grace;
         let late = |deadline: Stamp| grace.end(deadline) < stamp;

@@ -1,7 +1,7 @@
 //! One request, one effect (K19, K21), whoever carried it and however often.
 
 use super::Docket;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tenure_core::ids::{RequestId, SessionId, ZoneId};
 use tenure_core::limits::DEDUPE_MS;
@@ -30,6 +30,8 @@ fn identity(command: &Command) -> Identity {
 pub struct Once {
     effects: BTreeMap<Identity, (Effect, Stamp)>,
     ends: BTreeMap<Identity, Answer>,
+    /// Those that were refused because something was full.
+    refused: BTreeSet<Identity>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -85,6 +87,12 @@ impl Once {
             format!("{identity:?}: {before:?}, then {answer:?}")
         });
         true
+    }
+
+    /// Whether a request is refused for the first time. Told again from memory, the reason may be
+    /// gone.
+    pub fn is_refused_first(&mut self, command: &Command) -> bool {
+        self.refused.insert(identity(command))
     }
 
     /// A command was applied and answered.

@@ -15,6 +15,11 @@ pub struct Order {
 }
 
 impl Order {
+    /// How many tickets wait.
+    pub fn waiting(&self) -> usize {
+        self.of_ticket.len()
+    }
+
     /// A ticket was given out.
     pub fn on_queued(
         &mut self,

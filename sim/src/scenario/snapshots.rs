@@ -39,8 +39,8 @@ impl SnapshotKnobs {
         }
     }
 
-    /// The limits of a server. They are the same for all.
-    pub fn limits(&self) -> Limits {
+    /// The limits of a server, as far as they have to do with snapshots.
+    pub(super) fn limits(&self) -> Limits {
         Limits {
             machine: machine::Limits {
                 snapshot_bytes: self.bytes,
@@ -56,6 +56,7 @@ impl SnapshotKnobs {
                 bytes_per_second: self.budget,
                 bytes_max: self.budget_max,
             },
+            ..Limits::default()
         }
     }
 }

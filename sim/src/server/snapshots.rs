@@ -94,7 +94,7 @@ impl Server {
         let Some((id, chunks)) = newest else {
             return Ok((snapshots, None));
         };
-        let limits = self.knobs.snapshots.limits();
+        let limits = self.knobs.limits();
         let mut restore = Restore::new(id, limits.machine, Seed::new(self.seed));
         let fed = chunks.iter().try_for_each(|chunk| restore.chunk(chunk));
         let machine = fed.and_then(|()| restore.finish());

@@ -71,6 +71,7 @@ fn forgetful(budget: Budget) -> World {
             ..Window::default()
         },
         budget,
+        ..Limits::default()
     };
     let mut world = World::limited(3, None, limits);
     world.run(MS * 500);

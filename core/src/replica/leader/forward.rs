@@ -2,7 +2,6 @@
 
 use super::Leading;
 use crate::ids::NodeId;
-use crate::limits::{BATCH_BYTES_MAX, PROPOSALS_MAX};
 use crate::replica::message::{Message, Proposal, Refused};
 use crate::replica::{Effect, Replica, Role, Until};
 use alloc::collections::BTreeMap;
@@ -39,7 +38,7 @@ impl Replica {
         };
         let mut refused = Vec::new();
         for proposal in proposals {
-            if leading.queue.len() < PROPOSALS_MAX {
+            if leading.queue.len() < self.bounds.proposals {
                 leading.queue.push_back((from, proposal));
             } else {
                 refused.push(proposal.number);
@@ -92,7 +91,7 @@ impl Replica {
         let mut proposals = Vec::new();
         let mut bytes = 0;
         for proposal in forwards {
-            if bytes + proposal.command.len() > BATCH_BYTES_MAX && !proposals.is_empty() {
+            if bytes + proposal.command.len() > self.bounds.batch_bytes && !proposals.is_empty() {
                 let message = Message::Forward {
                     proposals: core::mem::take(&mut proposals),
                 };

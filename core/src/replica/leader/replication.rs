@@ -3,7 +3,6 @@
 use super::Leading;
 use crate::entry::Entry;
 use crate::ids::{Ballot, NodeId, Slot};
-use crate::limits::BATCH_BYTES_MAX;
 use crate::replica::log::Log;
 use crate::replica::message::Message;
 use crate::replica::{Effect, Replica, Role, Until};
@@ -108,7 +107,7 @@ impl Replica {
         for (peer, progress) in &mut leading.progress {
             while progress.next < next && progress.in_flight.len() < IN_FLIGHT_MAX {
                 let first = progress.next;
-                let entries = gather(&self.log, first, next);
+                let entries = gather(&self.log, first, next, self.bounds.batch_bytes);
                 let Some(count) = u64::try_from(entries.len()).ok().filter(|count| *count > 0)
                 else {
                     break; // too old for the window: the follower catches up from the log
@@ -216,14 +215,14 @@ impl Progress {
 }
 
 /// Entries in a row from `first`, as many as one message takes.
-fn gather(log: &Log, first: Slot, next: Slot) -> Vec<Entry> {
+fn gather(log: &Log, first: Slot, next: Slot, bytes_max: usize) -> Vec<Entry> {
     let mut entries = Vec::new();
     let (mut slot, mut bytes) = (first, 0);
     while slot < next
         && let Some(entry) = log.entry(slot)
     {
         bytes += entry.bytes().len();
-        if bytes > BATCH_BYTES_MAX && !entries.is_empty() {
+        if bytes > bytes_max && !entries.is_empty() {
             break;
         }
         entries.push(entry.clone());

@@ -1,0 +1,125 @@
+//! An acceptor takes what a later leader proposes again, however much earlier ones left open.
+
+use super::*;
+use crate::config::{Config, Member};
+use crate::entry::EntryKind;
+use crate::ids::{Boot, ClusterId, Epoch, Round, Seed};
+use crate::replica::record::{Recovered, RecoveredEntry};
+use crate::replica::{Bounds, Window};
+use crate::time::Stamp;
+use alloc::vec;
+use bytes::Bytes;
+
+fn ballot(round: u64, node: u64) -> Ballot {
+    Ballot {
+        epoch: Epoch::new(1),
+        round: Round::new(round),
+        node: NodeId::new(node),
+    }
+}
+
+fn entry(slot: u64) -> Entry {
+    let word = Bytes::copy_from_slice(&slot.to_le_bytes());
+    Entry::new(EntryKind::Batch, Stamp::ZERO, &[word])
+}
+
+/// Server 1 of three, which accepted slots 1 to `open` under ballot 1.3 and promised no more, and
+/// whose leaders may leave `open_slots` open.
+fn acceptor(open: u64, open_slots: usize) -> Replica {
+    let member = |number| Member {
+        node: NodeId::new(number),
+        ..Member::default()
+    };
+    let members = (1..=3).map(member).collect();
+    let config = Config::new(ClusterId([9; 16]), NodeId::new(1), members).unwrap();
+    let accepted = |slot| RecoveredEntry {
+        slot: Slot::new(slot),
+        ballot: Some(ballot(1, 3)),
+        entry: entry(slot),
+    };
+    let recovered = Recovered {
+        boot: Boot::new(1),
+        promised: ballot(1, 3),
+        accepted: (1..=open).map(accepted).collect(),
+        ..Recovered::default()
+    };
+    let mut replica = Replica::boot(
+        config,
+        recovered,
+        Seed::new(1),
+        Bytes::new(),
+        Timestamp::ZERO,
+    );
+    let bounds = Bounds {
+        open_slots,
+        ..Bounds::default()
+    };
+    replica.bound(Window::default(), bounds);
+    replica
+}
+
+fn hear(replica: &mut Replica, message: Message) -> Vec<Effect> {
+    let mut out = Vec::new();
+    let (from, boot) = (NodeId::new(2), Boot::new(1));
+    replica.on_message(Timestamp::ZERO, from, boot, message, &mut out);
+    out
+}
+
+/// What leader 2 is told that it accepted.
+fn accepts(replica: &mut Replica, first: u64, count: u64) -> Slot {
+    let message = Message::Accept {
+        ballot: ballot(2, 2),
+        base: Slot::new(0),
+        first: Slot::new(first),
+        entries: (first..first + count).map(entry).collect(),
+        commit: Slot::new(0),
+    };
+    let upto = |effect| match effect {
+        Effect::Send {
+            message: Message::Accepted { upto, .. },
+            ..
+        } => Some(upto),
+        _ => None,
+    };
+    let told = hear(replica, message).into_iter().find_map(upto);
+    told.expect("the leader is told")
+}
+
+fn promise(replica: &mut Replica) {
+    let ballot = ballot(2, 2);
+    hear(replica, Message::Prepare { ballot });
+    replica.on_promise_durable(Timestamp::ZERO, ballot, &mut Vec::new());
+}
+
+#[test]
+fn what_is_open_already_takes_no_more_room() {
+    let mut replica = acceptor(50, 2);
+    promise(&mut replica);
+    assert_eq!(accepts(&mut replica, 1, 50), Slot::new(50));
+    assert_eq!(accepts(&mut replica, 51, 1), Slot::new(50), "that is new");
+}
+
+#[test]
+fn an_empty_log_takes_as_much_as_two_leaders_may_leave_open() {
+    let mut replica = acceptor(0, 2);
+    promise(&mut replica);
+    assert_eq!(accepts(&mut replica, 1, 9), Slot::new(4));
+}
+
+#[test]
+fn a_promise_is_told_in_parts_that_fit_a_frame() {
+    let mut replica = acceptor(9, 9);
+    let bytes = entry(1).bytes().len();
+    let bounds = Bounds {
+        batch_bytes: 2 * bytes,
+        ..Bounds::default()
+    };
+    replica.bound(Window::default(), bounds);
+    let parts = replica.promise_parts();
+    let part = |message: &Message| match message {
+        Message::Promise { last, reports, .. } => (*last, reports.len()),
+        _ => panic!("a part of a promise"),
+    };
+    let expected = vec![(false, 2), (false, 2), (false, 2), (false, 2), (true, 1)];
+    assert_eq!(parts.iter().map(part).collect::<Vec<_>>(), expected);
+}

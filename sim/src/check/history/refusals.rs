@@ -1,0 +1,87 @@
+//! A refusal has its reason, and a change of the configuration follows what its author saw.
+
+use super::super::Docket;
+use super::History;
+use crate::marks::{Mark, Marks};
+use tenure_core::limits::DEDUPE_MAX;
+use tenure_core::machine::answer::{Answer, Refusal, Table};
+use tenure_core::machine::command::{Command, Configure};
+
+impl History {
+    pub(super) fn on_refused(
+        &mut self,
+        command: &Command,
+        refusal: &Refusal,
+        docket: &mut Docket,
+        marks: &mut Marks,
+    ) {
+        match refusal {
+            Refusal::Held { .. } => marks.hit(Mark::HeldRefusal),
+            Refusal::WaitTimeout { .. } => marks.hit(Mark::WaitTimeout),
+            Refusal::Quota { what } => {
+                marks.hit(Mark::QuotaRefused);
+                let stands = !self.once.is_refused_first(command) || self.is_full(*what);
+                docket.check(stands, "no refusal without its reason", || {
+                    format!("{what} are not full")
+                });
+            }
+            Refusal::RequestIdReused | Refusal::Invalid { .. } => {
+                docket.broken("no refusal without its reason", format!("{refusal:?}"));
+            }
+            Refusal::SessionBusy => marks.hit(Mark::SessionBusy),
+            Refusal::Cancelled
+            | Refusal::NotHeld
+            | Refusal::NotLeased
+            | Refusal::NoSuchTicket
+            | Refusal::SessionGone
+            | Refusal::IdentifierInUse
+            | Refusal::ConfigMoved { .. }
+            | Refusal::ConfigUnfit { .. }
+            | Refusal::Forgotten => {}
+        }
+    }
+
+    /// Whether a table has no more room, by the judges' own books. Remembered answers are not in
+    /// them: that some are too many is believed where the limit is tiny.
+    fn is_full(&self, table: Table) -> bool {
+        let (limits, waiting) = (&self.limits, self.order.waiting());
+        match table {
+            Table::Locks => self.locks.standing() + waiting >= limits.locks,
+            Table::Tickets => waiting >= limits.tickets,
+            Table::Sessions => self.locks.sessions() >= limits.sessions,
+            Table::Answers => limits.answers < DEDUPE_MAX,
+            Table::Zones => false,
+        }
+    }
+
+    /// The shared configuration changes by compare-and-set.
+    pub(super) fn on_configured(
+        &mut self,
+        configure: &Configure,
+        answer: &Answer,
+        docket: &mut Docket,
+        marks: &mut Marks,
+    ) {
+        let last = self.configured;
+        let detail = || format!("{configure:?} after {last} was answered {answer:?}");
+        match answer {
+            Answer::Configured { mark } => {
+                marks.hit(Mark::Configured);
+                let is_next = configure.expect == last && mark.change > last;
+                docket.check(is_next, "a change follows the state that was seen", detail);
+                self.configured = mark.change;
+            }
+            Answer::Refused(Refusal::ConfigMoved { now }) => {
+                marks.hit(Mark::ConfigMoved);
+                // Perhaps told again from memory, as it was then.
+                let is_late = configure.expect != now.change && now.change <= last;
+                docket.check(is_late, "only a late change is refused as late", detail);
+            }
+            other => docket.check(
+                matches!(other, Answer::Refused(Refusal::RequestIdReused)),
+                "a change is made or refused",
+                detail,
+            ),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! All limits tiny (A6): queues that are full after a few requests, frames that hold one entry, tables
+//! with room for a handful. What is rare in years then happens in a second.
+
+use super::HostKnobs;
+use crate::rand::Rand;
+use serde::{Deserialize, Serialize};
+use tenure_core::machine;
+use tenure_core::node::{Bounds, Limits, Queues};
+
+/// Limits that a seed made tiny. Those that it did not are the core's own.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct TinyLimits {
+    /// Requests of one server's callers that wait for the log.
+    pub commands: Option<usize>,
+    /// Callers of one server that wait for a ticket.
+    pub waiters: Option<usize>,
+    /// Reads of one server, and of all servers at the leader, that wait for a round.
+    pub reads: Option<usize>,
+    /// Slots that a leader may have proposed and not yet decided.
+    pub open_slots: Option<usize>,
+    /// Bytes of them.
+    pub open_bytes: Option<usize>,
+    /// Commands that wait at the leader for a slot.
+    pub proposals: Option<usize>,
+    /// Commands in one entry.
+    pub entry_commands: Option<usize>,
+    /// Bytes of entries or commands in one frame: a promise has many parts.
+    pub batch_bytes: Option<usize>,
+    /// Expiries and grants that one entry may do.
+    pub expiry_batch: Option<usize>,
+    /// Grants and tickets.
+    pub locks: Option<usize>,
+    /// Tickets.
+    pub tickets: Option<usize>,
+    /// Sessions.
+    pub sessions: Option<usize>,
+    /// Remembered answers.
+    pub answers: Option<usize>,
+    /// Unconfirmed answers of one session.
+    pub session_window: Option<u64>,
+}
+
+impl TinyLimits {
+    /// In some seeds all are tiny, in some a few.
+    pub(super) fn draw(seed: u64) -> Self {
+        let mut rand = Rand::stream(seed, "limits");
+        let each_ppm = match rand.below(10) {
+            0 => 1_000_000,
+            1..4 => 300_000,
+            _ => return Self::default(),
+        };
+        let mut some = |low, high| {
+            let drawn = rand.log_uniform(low, high);
+            rand.chance(each_ppm).then_some(drawn as usize)
+        };
+        Self {
+            commands: some(1, 64),
+            waiters: some(1, 64),
+            reads: some(1, 64),
+            open_slots: some(1, 64),
+            open_bytes: some(1, 16 << 10),
+            proposals: some(1, 64),
+            entry_commands: some(1, 64),
+            batch_bytes: some(1, 16 << 10),
+            expiry_batch: some(1, 16),
+            locks: some(4, 64),
+            tickets: some(1, 64),
+            sessions: some(1, 16),
+            answers: some(64, 4_096),
+            session_window: some(1, 64).map(|window| window as u64),
+        }
+    }
+}
+
+impl HostKnobs {
+    /// The limits of a server. They are the same for all.
+    pub fn limits(&self) -> Limits {
+        let mut limits = self.snapshots.limits();
+        let tiny = &self.limits;
+        let machine = limits.machine;
+        limits.machine = machine::Limits {
+            expiry_batch: tiny.expiry_batch.unwrap_or(machine.expiry_batch),
+            locks: tiny.locks.unwrap_or(machine.locks),
+            tickets: tiny.tickets.unwrap_or(machine.tickets),
+            sessions: tiny.sessions.unwrap_or(machine.sessions),
+            answers: tiny.answers.unwrap_or(machine.answers),
+            session_window: tiny.session_window.unwrap_or(machine.session_window),
+            ..machine
+        };
+        let bounds = limits.bounds;
+        limits.bounds = Bounds {
+            open_slots: tiny.open_slots.unwrap_or(bounds.open_slots),
+            open_bytes: tiny.open_bytes.unwrap_or(bounds.open_bytes),
+            proposals: tiny.proposals.unwrap_or(bounds.proposals),
+            reads: tiny.reads.unwrap_or(bounds.reads),
+            entry_commands: tiny.entry_commands.unwrap_or(bounds.entry_commands),
+            batch_bytes: tiny.batch_bytes.unwrap_or(bounds.batch_bytes),
+        };
+        let queues = limits.queues;
+        limits.queues = Queues {
+            commands: tiny.commands.unwrap_or(queues.commands),
+            waiters: tiny.waiters.unwrap_or(queues.waiters),
+            reads: tiny.reads.unwrap_or(queues.reads),
+        };
+        limits
+    }
+}
