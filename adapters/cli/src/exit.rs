@@ -26,6 +26,8 @@ pub(crate) enum Code {
     Lost = 74,
     /// No server answers, or none can.
     NoService = 75,
+    /// The cluster does not have this server as a member: it was removed, or not let in.
+    NotAMember = 77,
     /// The configuration is wrong.
     Config = 78,
     /// The wait ended before the lock was free.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tenure_rt::signal::StopSignals;
 use tenure_rt::sync::watch;
 use tenure_rt::{block_on, select, spawn};
-use tenure_server::{Counting, Server, Settings, StartError, Status, key};
+use tenure_server::{Counting, HostError, Server, Settings, StartError, Status, key};
 
 pub(crate) fn run(serve: &Serve) -> Result<(), Exit> {
     log_to_stderr(if serve.dev { "warn" } else { "info" });
@@ -74,7 +74,15 @@ async fn one(settings: Settings, banner: Option<String>, attached: bool) -> Resu
             run.await
         }
     };
-    ended.map_err(|error| Exit::new(Code::Stopped, error))
+    ended.map_err(stopped)
+}
+
+fn stopped(error: HostError) -> Exit {
+    let code = match &error {
+        HostError::Removed(_) => Code::NotAMember,
+        HostError::Halt(_) | HostError::Failed(_) | HostError::Disk { .. } => Code::Stopped,
+    };
+    Exit::new(code, error)
 }
 
 fn not_started(error: StartError) -> Exit {

@@ -1,5 +1,6 @@
 //! How the edges reach the node: bounded, and full is an answer.
 
+use crate::host::HostError;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,7 +45,7 @@ pub(crate) enum FromPeer {
     /// Stop.
     Stop,
     /// Stop, because this server can't serve: why.
-    Fail(String),
+    Fail(HostError),
 }
 
 /// What a caller's connection tells.
@@ -131,8 +132,8 @@ impl Door {
     }
 
     /// Asks the host to stop, because this server can't serve.
-    pub async fn fail(&self, reason: String) {
-        if self.tell(FromPeer::Fail(reason)).await.is_err() {
+    pub async fn fail(&self, why: HostError) {
+        if self.tell(FromPeer::Fail(why)).await.is_err() {
             tracing::debug!("it stopped already");
         }
     }

@@ -58,6 +58,9 @@ pub enum HostError {
     /// An edge found that this server can't serve.
     #[error("stopped, because this server can't serve: {0}")]
     Failed(String),
+    /// The others say that this server is no member any more.
+    #[error("stopped, because this server is no member any more: {0}")]
+    Removed(String),
     /// The disk failed.
     #[error("stopped, because the log can't be {doing}: {error}")]
     Disk {
@@ -129,7 +132,7 @@ pub struct Host<N, L: Log, P> {
     leaving: Option<Timestamp>,
     /// Nobody took over when somebody was to.
     stays: bool,
-    failed: Option<String>,
+    failed: Option<HostError>,
     from_peers: Vec<FromPeer>,
     from_callers: Vec<FromCaller>,
 }
@@ -200,8 +203,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             yield_now().await;
             self.gather().await?;
         }
-        self.failed
-            .map_or(Ok(()), |reason| Err(HostError::Failed(reason)))
+        self.failed.map_or(Ok(()), Err)
     }
 
     /// Steps what was gathered, does what the node wants, and so on until it wants nothing.
@@ -377,9 +379,9 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                     self.leaving = Some(clock::now().plus(LEAVE_PATIENCE));
                     self.stays = false;
                 }
-                FromPeer::Fail(reason) => {
+                FromPeer::Fail(why) => {
                     self.stopping = true;
-                    self.failed = Some(reason);
+                    self.failed = Some(why);
                 }
             }
         }

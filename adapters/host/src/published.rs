@@ -29,4 +29,9 @@ impl Published {
     pub fn now(&self) -> Arc<Config> {
         Arc::clone(&self.0.borrow())
     }
+
+    /// Waits until it is another one; false if it never will be, because the server stops.
+    pub async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
 }

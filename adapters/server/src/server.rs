@@ -17,7 +17,7 @@ use tenure_host::{Door, Host, HostError, Options, Status, SyncMode};
 use tenure_rt::net::{Listener, resolve};
 use tenure_rt::sync::watch;
 use tenure_rt::{clock, spawn};
-use tenure_tcp::{Mesh, native};
+use tenure_tcp::{Contacts, Mesh, native};
 
 /// Why a server did not start. Nothing was changed but what a start changes in its own data.
 #[derive(Debug, thiserror::Error)]
@@ -93,10 +93,14 @@ impl Server {
         let incarnation = disk.superblock().map(|block| block.identity.incarnation);
         let incarnation = incarnation.unwrap_or_default();
         let doorman = Doorman::new(config.clone(), incarnation, recovered.boot);
-        // Peers are dialed where the file says: it may be newer.
+        // Peers are dialed where the file says, too: it may be newer.
+        let mut contacts = Contacts::default();
+        for member in settings.config.members() {
+            contacts.add(member.node, member.peer.clone());
+        }
         let (publisher, published) = tenure_host::publish(config.clone());
         let mesh = Mesh::start(
-            &settings.config,
+            contacts,
             published.clone(),
             doorman,
             for_peers,

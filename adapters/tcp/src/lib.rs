@@ -7,7 +7,7 @@ mod link;
 pub mod mesh;
 pub mod native;
 
-pub use mesh::Mesh;
+pub use mesh::{Contacts, Mesh};
 
 #[cfg(test)]
 mod tests;

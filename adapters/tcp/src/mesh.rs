@@ -1,9 +1,10 @@
 //! One connection between each two servers. The one with the greater number dials, so there are
-//! never two; both speak and hear on it.
+//! never two; both speak and hear on it. Who the others are, the shared configuration says: links
+//! come and go with it.
 
 use crate::link::{self, Frames, LinkError};
 use bytes::BytesMut;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tenure_core::config::Config;
@@ -15,6 +16,12 @@ use tenure_rt::line::{self, Limits, Speaker};
 use tenure_rt::net::{Listener, Stream, resolve};
 use tenure_rt::sync::Semaphore;
 use tenure_rt::{clock, spawn};
+
+mod contacts;
+mod refusals;
+
+pub use contacts::Contacts;
+use refusals::Refusals;
 
 /// What one peer's network did not take. What is more is lost, as by a network.
 const LIMITS: Limits = Limits {
@@ -37,16 +44,12 @@ pub struct Mesh {
 }
 
 struct Shared {
-    me: NodeId,
-    header: Header,
-    quorum: usize,
-    members: usize,
+    contacts: Contacts,
     doorman: Mutex<Doorman>,
     links: Mutex<BTreeMap<NodeId, Link>>,
-    /// Who refuses whom, as it was logged last: each peer that tries again says the same.
-    refusals: Mutex<BTreeMap<NodeId, HelloRefusal>>,
-    /// The members that do not let this server in, and why, each until it does.
-    unwelcome_at: Mutex<BTreeMap<NodeId, HelloRefusal>>,
+    /// Whom a task dials.
+    dialed: Mutex<BTreeSet<NodeId>>,
+    refusals: Mutex<Refusals>,
     door: Door,
     published: Published,
 }
@@ -55,38 +58,43 @@ struct Shared {
 struct Link {
     /// Which of the connections to this peer: only the newest one counts.
     generation: u64,
+    /// Of every frame on it: what this server said of itself in its hello.
+    header: Header,
     speaker: Speaker,
+}
+
+/// A connection on which both said hello.
+struct Met {
+    stream: Stream,
+    /// What came behind the hello.
+    input: BytesMut,
+    /// The peer's.
+    hello: Hello,
+    /// This server's.
+    header: Header,
 }
 
 impl Mesh {
     /// Takes connections at `listener`, dials the members below this one, and hands what they say
-    /// to `door`.
+    /// to `door`. `contacts` are more addresses to find them at.
     pub fn start(
-        config: &Config,
+        contacts: Contacts,
         published: Published,
         doorman: Doorman,
         listener: Listener,
         door: Door,
     ) -> Self {
-        let me = config.me();
         let shared = Arc::new(Shared {
-            me,
-            header: doorman.header(),
-            quorum: config.quorum(),
-            members: config.members().len(),
+            contacts,
             doorman: Mutex::new(doorman),
             links: Mutex::default(),
+            dialed: Mutex::default(),
             refusals: Mutex::default(),
-            unwelcome_at: Mutex::default(),
             door,
             published,
         });
-        for member in config.members() {
-            if member.node < me {
-                let dial = Arc::clone(&shared).dial(member.node, member.peer.clone());
-                drop(spawn(dial));
-            }
-        }
+        shared.meet();
+        drop(spawn(Arc::clone(&shared).follow()));
         drop(spawn(Arc::clone(&shared).take(listener)));
         Self {
             shared,
@@ -101,7 +109,7 @@ impl Peers for Mesh {
         let Some(link) = links.get(&to) else {
             return;
         };
-        let header = &self.shared.header;
+        let header = &link.header;
         // What does not fit is lost, as by a network: the core says everything again that matters.
         let said = link
             .speaker
@@ -133,6 +141,36 @@ impl Shared {
         doorman
     }
 
+    /// Keeps the links to those that the configuration names, while it changes.
+    async fn follow(self: Arc<Self>) {
+        let mut published = self.published.clone();
+        while published.changed().await {
+            self.meet();
+            self.part();
+        }
+    }
+
+    /// Dials whom nobody dials yet.
+    fn meet(self: &Arc<Self>) {
+        let config = self.published.now();
+        for peer in self.contacts.below(&config) {
+            if lock(&self.dialed).insert(peer) {
+                drop(spawn(Arc::clone(self).dial(peer)));
+            }
+        }
+    }
+
+    /// Hangs up on those that are no members any more: they hear why when they call again.
+    fn part(&self) {
+        let config = self.published.now();
+        for (peer, link) in &*lock(&self.links) {
+            let is_newer = *peer > config.shared().node_last();
+            if !is_newer && !config.peers().any(|known| known == *peer) {
+                link.speaker.hang_up();
+            }
+        }
+    }
+
     /// Takes connections, for ever.
     async fn take(self: Arc<Self>, listener: Listener) {
         let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
@@ -152,10 +190,11 @@ impl Shared {
             let shared = Arc::clone(&self);
             drop(spawn(async move {
                 match shared.greet_caller(stream).await {
-                    Ok((stream, input, hello)) => {
+                    Ok(met) => {
                         drop(stranger);
-                        let ended = shared.run(stream, input, hello).await;
-                        shared.report(Some(hello.node), from, &ended).await;
+                        let peer = met.hello.node;
+                        let ended = shared.run(met).await;
+                        shared.report(Some(peer), from, &ended).await;
                     }
                     Err((peer, ended)) => shared.report(peer, from, &ended).await,
                 }
@@ -164,29 +203,40 @@ impl Shared {
     }
 
     /// Hears who calls, and lets him in or says why not.
-    async fn greet_caller(
-        &self,
-        mut stream: Stream,
-    ) -> Result<(Stream, BytesMut, Hello), (Option<NodeId>, LinkError)> {
+    async fn greet_caller(&self, mut stream: Stream) -> Result<Met, (Option<NodeId>, LinkError)> {
         let mut input = BytesMut::new();
         let heard = link::hear_hello(&mut stream, &mut input).await;
         let hello = heard.map_err(|error| (None, error))?;
         let known = |error| (Some(hello.node), error);
-        let admitted = self.doorman().admit(&hello);
+        let (admitted, ours) = {
+            let mut doorman = self.doorman();
+            (doorman.admit(&hello), doorman.hello(hello.node))
+        };
         let word = match admitted {
-            Ok(()) => Body::Hello(self.doorman().hello(hello.node)),
+            Ok(()) => Body::Hello(ours),
             Err(refusal) => Body::Refused(refusal),
         };
-        let said = link::say(&mut stream, &self.header, &word).await;
+        let header = ours.header();
+        let said = link::say(&mut stream, &header, &word).await;
         said.map_err(known)?;
         admitted.map_err(|refusal| known(LinkError::Refused(refusal)))?;
-        Ok((stream, input, hello))
+        Ok(Met {
+            stream,
+            input,
+            hello,
+            header,
+        })
     }
 
-    /// Keeps a connection to a peer, for ever.
-    async fn dial(self: Arc<Self>, peer: NodeId, address: String) {
+    /// Keeps a connection to a peer, as long as it is one.
+    async fn dial(self: Arc<Self>, peer: NodeId) {
         let mut backoff = BACKOFF_MIN;
-        loop {
+        for attempt in 0.. {
+            let address = self.contacts.address(&self.published.now(), peer, attempt);
+            let Some(address) = address else {
+                lock(&self.dialed).remove(&peer);
+                return;
+            };
             let (stood, ended) = self.dial_once(peer, &address).await;
             if matches!(ended, LinkError::Stopped(_)) {
                 return;
@@ -203,21 +253,18 @@ impl Shared {
     /// Dials, and keeps the connection until it ends; tells whether it stood at all.
     async fn dial_once(&self, peer: NodeId, address: &str) -> (bool, LinkError) {
         match self.greet_called(peer, address).await {
-            Ok((stream, input, hello)) => (true, self.run(stream, input, hello).await),
+            Ok(met) => (true, self.run(met).await),
             Err(ended) => (false, ended),
         }
     }
 
-    async fn greet_called(
-        &self,
-        peer: NodeId,
-        address: &str,
-    ) -> Result<(Stream, BytesMut, Hello), LinkError> {
+    async fn greet_called(&self, peer: NodeId, address: &str) -> Result<Met, LinkError> {
         let address = resolve(address).await?;
         let dialed = clock::timeout(DIAL_PATIENCE, Stream::connect(address));
         let mut stream = dialed.await.ok_or(LinkError::Silent)??;
-        let hello = self.doorman().hello(peer);
-        link::say(&mut stream, &self.header, &Body::Hello(hello)).await?;
+        let ours = self.doorman().hello(peer);
+        let header = ours.header();
+        link::say(&mut stream, &header, &Body::Hello(ours)).await?;
         let mut input = BytesMut::new();
         let hello = link::hear_hello(&mut stream, &mut input).await?;
         let mut admitted = self.doorman().admit(&hello);
@@ -226,18 +273,24 @@ impl Shared {
             admitted = Err(HelloRefusal::NotMe { expected, found });
         }
         if let Err(refusal) = admitted {
-            link::say(&mut stream, &self.header, &Body::Refused(refusal)).await?;
+            link::say(&mut stream, &header, &Body::Refused(refusal)).await?;
             return Err(LinkError::Refused(refusal));
         }
-        Ok((stream, input, hello))
+        Ok(Met {
+            stream,
+            input,
+            hello,
+            header,
+        })
     }
 
     /// Hands in what the peer says, until the link ends.
-    async fn run(&self, stream: Stream, input: BytesMut, hello: Hello) -> LinkError {
+    async fn run(&self, met: Met) -> LinkError {
+        let hello = met.hello;
         let peer = hello.node;
-        let (speaker, hearer) = line::split(stream, LIMITS);
-        let generation = self.link_up(peer, speaker);
-        let mut frames = Frames::new(hearer, input, hello);
+        let (speaker, hearer) = line::split(met.stream, LIMITS);
+        let generation = self.link_up(peer, met.header, speaker);
+        let mut frames = Frames::new(hearer, met.input, hello);
         let ended = match self.door.link(peer, true).await {
             Ok(()) => self.hear(peer, hello.boot, &mut frames).await,
             Err(stopped) => stopped.into(),
@@ -252,8 +305,7 @@ impl Shared {
 
     async fn hear(&self, peer: NodeId, boot: Boot, frames: &mut Frames) -> LinkError {
         tracing::info!(%peer, "connected");
-        lock(&self.refusals).remove(&peer);
-        lock(&self.unwelcome_at).remove(&peer);
+        lock(&self.refusals).forget(peer);
         loop {
             match frames.next().await {
                 Ok(message) => {
@@ -268,11 +320,12 @@ impl Shared {
 
     /// The newest connection to a peer replaces the one before: the peer, which made it, knows
     /// better whether that still works.
-    fn link_up(&self, peer: NodeId, speaker: Speaker) -> u64 {
+    fn link_up(&self, peer: NodeId, header: Header, speaker: Speaker) -> u64 {
         let mut links = lock(&self.links);
         let generation = links.get(&peer).map_or(1, |link| link.generation + 1);
         let link = Link {
             generation,
+            header,
             speaker,
         };
         if let Some(old) = links.insert(peer, link) {
@@ -291,50 +344,5 @@ impl Shared {
             links.remove(&peer);
         }
         is_newest
-    }
-
-    /// Logs why a link ended. A refusal is somebody's wrong configuration: it is an error, logged
-    /// once; and a server that no quorum lets in stops.
-    async fn report(
-        &self,
-        peer: Option<NodeId>,
-        address: impl std::fmt::Display,
-        ended: &LinkError,
-    ) {
-        let name = peer.map_or_else(|| "a stranger".to_owned(), |peer| format!("server {peer}"));
-        match ended {
-            LinkError::Refused(refusal) | LinkError::Unwelcome(refusal) => {
-                let known = peer.unwrap_or_default();
-                let old = lock(&self.refusals).insert(known, *refusal);
-                if old != Some(*refusal) {
-                    tracing::error!("{name} at {address}: {ended}");
-                }
-                if let LinkError::Unwelcome(refusal) = ended {
-                    self.unwelcome(known, refusal).await;
-                }
-            }
-            LinkError::Stopped(_) => {}
-            LinkError::Io(_) | LinkError::Silent | LinkError::Closed => {
-                tracing::debug!("{name} at {address}: {ended}");
-            }
-            LinkError::Frame(_) | LinkError::Order => {
-                tracing::warn!("{name} at {address}: {ended}")
-            }
-        }
-    }
-
-    /// Stops this server if so many members refuse it that it can never serve. Whom this server
-    /// refuses does not count: a stranger, or one forked member, must not stop those that agree.
-    async fn unwelcome(&self, at: NodeId, refusal: &HelloRefusal) {
-        let refusing = {
-            let mut unwelcome_at = lock(&self.unwelcome_at);
-            unwelcome_at.insert(at, *refusal);
-            unwelcome_at.len()
-        };
-        if self.members - refusing.min(self.members) < self.quorum {
-            let me = self.me;
-            let reason = format!("{refusing} members refuse server {me}: {refusal}");
-            self.door.fail(reason).await;
-        }
     }
 }

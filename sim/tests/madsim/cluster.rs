@@ -17,7 +17,7 @@ use tenure_host::{Door, Host, Options, Status, Steps, SyncMode};
 use tenure_rt::net::{Listener, resolve};
 use tenure_rt::sync::watch;
 use tenure_rt::{clock, spawn};
-use tenure_tcp::{Mesh, native};
+use tenure_tcp::{Contacts, Mesh, native};
 
 const CLUSTER: ClusterId = ClusterId([7; 16]);
 const TOKEN_KEY: [u8; 32] = [9; 32];
@@ -117,7 +117,13 @@ async fn serve(me: NodeId, statuses: Statuses) {
     let (door, inbox) = Door::new();
     let doorman = Doorman::new(config.clone(), incarnation, boot);
     let (publisher, published) = tenure_host::publish(config.clone());
-    let mesh = Mesh::start(&config, published.clone(), doorman, for_peers, door.clone());
+    let mesh = Mesh::start(
+        Contacts::default(),
+        published.clone(),
+        doorman,
+        for_peers,
+        door.clone(),
+    );
     let clients = native::serve(for_clients, published.clone(), door.clone());
     drop(spawn(clients));
     drop(spawn(async {

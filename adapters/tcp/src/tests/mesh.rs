@@ -1,23 +1,24 @@
 //! Servers that meet, and some that should not.
 
 use super::{NoLog, listen, says, test};
-use crate::Mesh;
+use crate::{Contacts, Mesh};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tenure_core::config::{Config, Member};
+use tenure_core::config::{Change, Config, Member, Role};
 use tenure_core::ids::{Boot, ClusterId, Incarnation, NodeId, Slot};
 use tenure_core::node::input::Input;
 use tenure_core::node::output::Output;
 use tenure_core::replica::message::Message;
-use tenure_core::time::Timestamp;
+use tenure_core::time::{Stamp, Timestamp};
 use tenure_core::wire::peer::{self, Body, Doorman, HelloRefusal};
 use tenure_host::{Door, Host, HostError, Options, Steps, SyncMode, publish};
 use tenure_rt::net::Listener;
 use tenure_rt::{JoinHandle, clock, spawn};
 
-/// Tells what it hears, and answers `CatchUp` with one slot more.
-struct Echo(Arc<Mutex<Vec<String>>>);
+/// Tells what it hears, and answers `CatchUp` with one slot more; and tells the configurations that a
+/// test puts there.
+struct Echo(Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<Config>>>);
 
 impl Steps for Echo {
     fn step(&mut self, _: Timestamp, input: Input, out: &mut Vec<Output>) {
@@ -47,6 +48,10 @@ impl Steps for Echo {
             }
             _ => {}
         }
+        let mut told = self.1.lock().expect("no test panics in it");
+        out.extend(told.drain(..).map(|config| Output::Configured {
+            config: Box::new(config),
+        }));
     }
 
     fn wake_at(&self) -> Option<Timestamp> {
@@ -56,6 +61,8 @@ impl Steps for Echo {
 
 struct Server {
     heard: Arc<Mutex<Vec<String>>>,
+    /// Configurations that the node tells next.
+    told: Arc<Mutex<Vec<Config>>>,
     door: Door,
     end: JoinHandle<Result<(), HostError>>,
 }
@@ -69,6 +76,14 @@ impl Server {
         });
         let heard = || self.heard.lock().expect("no test panics in it").clone();
         assert!(seen.await.is_some(), "no {count} x {what}: {:?}", heard());
+    }
+
+    /// Its node tells another configuration.
+    async fn learns(&self, config: Config) {
+        self.told.lock().expect("no test panics in it").push(config);
+        // Something to be stepped for.
+        let nobody = self.door.link(NodeId::new(99), false).await;
+        nobody.expect("it runs");
     }
 
     fn count(&self, what: &str) -> usize {
@@ -93,16 +108,20 @@ fn config(me: u64, cluster: u8, addresses: &[String]) -> Config {
 fn start(config: &Config, listener: Listener, incarnation: u64) -> Server {
     let (door, inbox) = Door::new();
     let doorman = Doorman::new(config.clone(), Incarnation::new(incarnation), Boot::new(1));
-    let (_, published) = publish(config.clone());
-    let mesh = Mesh::start(config, published, doorman, listener, door.clone());
+    let (publisher, published) = publish(config.clone());
+    let contacts = Contacts::default();
+    let mesh = Mesh::start(contacts, published, doorman, listener, door.clone());
     let heard = Arc::<Mutex<Vec<String>>>::default();
     let options = Options {
         me: config.me(),
         sync: SyncMode::Inline,
     };
-    let host = Host::new(Echo(Arc::clone(&heard)), NoLog, mesh, inbox, options);
+    let told = Arc::<Mutex<Vec<Config>>>::default();
+    let echo = Echo(Arc::clone(&heard), Arc::clone(&told));
+    let host = Host::new(echo, NoLog, mesh, inbox, options).publishing(publisher);
     Server {
         heard,
+        told,
         door,
         end: spawn(host.run()),
     }
@@ -276,5 +295,73 @@ fn a_stranger_and_one_wrong_member_do_not_stop_a_server() {
         three.wait_for("2 down", 1).await;
         assert!(!three.end.is_finished(), "it goes on alone");
         assert!(!wrong.end.is_finished());
+    });
+}
+
+/// How `me` sees the cluster of `config` after these changes.
+fn changed(config: &Config, me: u64, changes: &[Change]) -> Config {
+    let mut shared = config.shared().clone();
+    for (slot, change) in (1..).zip(changes) {
+        let expect = shared.mark().change;
+        let next = shared.apply(Slot::new(slot), Stamp::ZERO, "", expect, change);
+        shared = next.expect("it fits");
+    }
+    let membership = shared.membership();
+    Config::seen_by(NodeId::new(me), shared, membership)
+}
+
+fn observer(node: u64, address: &str) -> Change {
+    Change::Add(Member {
+        node: NodeId::new(node),
+        peer: address.to_owned(),
+        role: Role::Observer,
+        ..Member::default()
+    })
+}
+
+#[test]
+fn a_newcomer_is_let_in_when_the_others_know_it_and_out_when_it_is_removed() {
+    test(async {
+        let (listener_1, address_1) = listen().await;
+        let (listener_2, address_2) = listen().await;
+        let old = config(1, 1, &[address_1]);
+        let one = start(&old, listener_1, 101);
+        // It knows what the cluster began with, and that it is number 2.
+        let two = start(&changed(&old, 2, &[]), listener_2, 102);
+        let arrives = observer(2, &address_2);
+        one.learns(changed(&old, 1, std::slice::from_ref(&arrives)))
+            .await;
+        one.wait_for("2 said 5", 1).await;
+        two.wait_for("1 said 5", 1).await;
+        let leaves = Change::Remove {
+            node: NodeId::new(2),
+        };
+        one.learns(changed(&old, 1, &[arrives, leaves])).await;
+        one.wait_for("2 down", 1).await;
+        let ended = clock::timeout(Duration::from_secs(20), two.end).await;
+        let ended = ended.expect("it stops").expect("the task lives");
+        assert!(matches!(ended, Err(HostError::Removed(_))), "{ended:?}");
+        assert_eq!(one.count("2 up"), 1, "it is not let in again");
+    });
+}
+
+#[test]
+fn a_server_that_moved_is_followed() {
+    test(async {
+        let (gone, address_1) = listen().await;
+        let (listener_2, address_2) = listen().await;
+        let (listener_1, new_address) = listen().await;
+        // Nobody listens where server 1 was.
+        drop(gone);
+        let old = config(1, 1, &[address_1, address_2]);
+        let one = start(&old, listener_1, 101);
+        let two = start(&changed(&old, 2, &[]), listener_2, 102);
+        let moved = Change::Member(Member {
+            peer: new_address,
+            ..old.members()[0].clone()
+        });
+        two.learns(changed(&old, 2, &[moved])).await;
+        two.wait_for("1 said 5", 1).await;
+        one.wait_for("2 said 5", 1).await;
     });
 }

@@ -11,6 +11,7 @@ use crate::config::Standing;
 use crate::ids::{Boot, ClusterId, Epoch, GroupId, Incarnation, NodeId};
 use crate::limits::MEMBERS_MAX;
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// Who is there.
@@ -162,6 +163,18 @@ pub enum HelloRefusal {
         /// The peer's.
         found: Mark,
     },
+    /// It was a member, and is not any more: the cluster works without it. Numbers are never used twice.
+    #[error("server {node} is no member of this cluster any more")]
+    Removed {
+        /// The peer's number.
+        node: NodeId,
+    },
+    /// It asked to be a member, and nobody has let it in yet.
+    #[error("server {node} waits for an operator: `tenure member approve {node}` lets it in")]
+    NotApproved {
+        /// The peer's number.
+        node: NodeId,
+    },
 }
 
 /// Says hello, and decides who comes in.
@@ -185,8 +198,10 @@ impl Doorman {
         }
     }
 
-    /// The shared configuration changed.
+    /// The shared configuration changed: who is no member any more is forgotten.
     pub fn update(&mut self, config: Config) {
+        let peers: Vec<NodeId> = config.peers().collect();
+        self.known.retain(|node, _| peers.contains(node));
         self.config = config;
     }
 
@@ -236,7 +251,10 @@ impl Doorman {
             }
         }
         self.check_mark(hello)?;
-        self.remember(node, hello.incarnation, hello.boot);
+        // Of one that only a later configuration knows, nothing is remembered: anybody may say so.
+        if self.config.peers().any(|peer| peer == node) {
+            self.remember(node, hello.incarnation, hello.boot);
+        }
         Ok(())
     }
 
@@ -251,7 +269,7 @@ impl Doorman {
         }
     }
 
-    /// Whether the peer is a member of this cluster, in this membership, and looks for this server.
+    /// Whether the peer is a member of this cluster, and looks for this server.
     fn check_place(&self, hello: &Hello) -> Result<(), HelloRefusal> {
         let (expected, found) = (VERSION, hello.version);
         if expected != found {
@@ -261,14 +279,36 @@ impl Doorman {
         if expected != found {
             return Err(HelloRefusal::Cluster { expected, found });
         }
-        let node = hello.node;
-        if !self.config.peers().any(|peer| peer == node) {
-            return Err(HelloRefusal::UnknownMember { node });
-        }
+        self.check_member(hello)?;
         let (expected, found) = (self.config.me(), hello.to);
         if expected != found {
             return Err(HelloRefusal::NotMe { expected, found });
         }
         Ok(())
+    }
+
+    fn check_member(&self, hello: &Hello) -> Result<(), HelloRefusal> {
+        let node = hello.node;
+        if self.config.peers().any(|peer| peer == node) {
+            return Ok(());
+        }
+        let shared = self.config.shared();
+        if node == self.config.me() || node == NodeId::new(0) {
+            return Err(HelloRefusal::UnknownMember { node });
+        }
+        if shared.member(node).is_some() {
+            return Err(HelloRefusal::NotApproved { node });
+        }
+        if node <= shared.node_last() {
+            return Err(HelloRefusal::Removed { node });
+        }
+        // Its number is of a change that has not been heard of here, and it has: it may be the one that
+        // this server, long away, learns of that change from.
+        match shared.judge(hello.mark) {
+            Standing::Ahead => Ok(()),
+            Standing::Same | Standing::Behind | Standing::Forked => {
+                Err(HelloRefusal::UnknownMember { node })
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Who is let in.
 
 use super::super::*;
-use crate::config::{Config, Mark, Member};
+use crate::config::{Change, Config, Mark, Member, Role};
 use crate::ids::{ChangeId, Slot};
 use crate::time::Stamp;
 use alloc::string::String;
@@ -85,6 +85,8 @@ pub(super) fn samples() -> Vec<(&'static str, Body)> {
                 found: mark(300, 11),
             },
         ),
+        ("refused_removed", HelloRefusal::Removed { node }),
+        ("refused_not_approved", HelloRefusal::NotApproved { node }),
     ];
     let refusals = refusals.map(|(name, refusal)| (name, Body::Refused(refusal)));
     let mut samples = vec![("hello", Body::Hello(hello()))];
@@ -157,7 +159,7 @@ fn after(at: u64, location: &str) -> Config {
         location: location.into(),
         ..config.members()[2].clone()
     };
-    let change = crate::config::Change::Member(moved);
+    let change = Change::Member(moved);
     let shared = config.shared();
     let expect = shared.mark().change;
     let next = shared.apply(Slot::new(at), Stamp::ZERO, "", expect, &change);
@@ -185,6 +187,91 @@ fn one_that_is_behind_or_ahead_comes_in() {
     door.update(after(9, "here"));
     assert_eq!(door.admit(&hello()), Ok(()));
     assert_eq!(door.admit(&ahead), Ok(()));
+}
+
+/// How server 1 sees the cluster after these changes, one a slot.
+fn changes(changes: &[Change]) -> Config {
+    let mut shared = config(7, 1, &[1, 2, 3]).shared().clone();
+    for (slot, change) in (10..).zip(changes) {
+        let expect = shared.mark().change;
+        let next = shared.apply(Slot::new(slot), Stamp::ZERO, "", expect, change);
+        shared = next.unwrap();
+    }
+    Config::of(NodeId::new(1), shared).unwrap()
+}
+
+fn newcomer(role: Role) -> Change {
+    Change::Add(Member {
+        node: NodeId::new(4),
+        role,
+        ..Member::default()
+    })
+}
+
+#[test]
+fn one_that_was_a_member_hears_that_it_is_not_any_more() {
+    let node = NodeId::new(4);
+    let gone = changes(&[newcomer(Role::Observer), Change::Remove { node }]);
+    let mut door = doorman(1);
+    door.update(gone);
+    let four = changed(|hello| hello.node = node);
+    assert_eq!(door.admit(&four), Err(HelloRefusal::Removed { node }));
+    // Nobody ever had this number.
+    let node = NodeId::new(5);
+    let five = changed(|hello| hello.node = node);
+    assert_eq!(door.admit(&five), Err(HelloRefusal::UnknownMember { node }));
+}
+
+#[test]
+fn a_newcomer_comes_in_once_it_is_let_in() {
+    let node = NodeId::new(4);
+    let secret_hash = [5; 32];
+    let invite = Change::Invite {
+        secret_hash,
+        role: Role::Voter,
+        approve: true,
+        ttl_ms: 1000,
+    };
+    let Change::Add(member) = newcomer(Role::Observer) else {
+        unreachable!("it adds")
+    };
+    let asked = [
+        invite,
+        Change::Join {
+            secret_hash,
+            member,
+        },
+    ];
+    let mut door = doorman(1);
+    door.update(changes(&asked));
+    let four = changed(|hello| hello.node = node);
+    assert_eq!(door.admit(&four), Err(HelloRefusal::NotApproved { node }));
+    let [invite, join] = asked;
+    door.update(changes(&[invite, join, Change::Approve { node }]));
+    assert_eq!(door.admit(&four), Ok(()));
+}
+
+#[test]
+fn a_server_that_was_away_lets_in_whom_only_the_others_know() {
+    let mut door = doorman(1);
+    let newer = changes(&[newcomer(Role::Voter)]).shared().mark();
+    let four = |incarnation| {
+        changed(|hello| {
+            hello.node = NodeId::new(4);
+            hello.mark = newer;
+            hello.incarnation = Incarnation::new(incarnation);
+        })
+    };
+    assert_eq!(door.admit(&four(4)), Ok(()));
+    // And remembers nothing of it before it knows that there is such a member.
+    assert_eq!(door.admit(&four(5)), Ok(()));
+    door.update(changes(&[newcomer(Role::Voter)]));
+    assert_eq!(door.admit(&four(5)), Ok(()));
+    let refused = door.admit(&four(4));
+    assert!(
+        matches!(refused, Err(HelloRefusal::Incarnation { .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]
