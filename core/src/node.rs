@@ -19,6 +19,7 @@ mod pending;
 mod proof;
 mod reads;
 mod request;
+mod room;
 pub mod snapshots;
 mod standing;
 
@@ -297,10 +298,13 @@ impl Node {
             Input::Peer {
                 from,
                 boot,
-                message,
+                mut message,
             } => {
                 if let Message::Ping { mark, .. } = &message {
                     self.standing.hear(now, from, *mark, self.machine.shared());
+                }
+                if let Message::Forward { proposals } = &mut message {
+                    self.admit(from, proposals, effects);
                 }
                 self.replica.on_message(now, from, boot, message, effects);
             }
@@ -314,7 +318,7 @@ impl Node {
                 self.replica.on_promise_durable(now, ballot, effects);
             }
             Input::Loaded { first, entries } => self.loaded(first, entries, effects, out),
-            Input::Space { space } => self.replica.on_space(space),
+            Input::Space { space } => self.space(space, out),
             Input::ChunkStored { slot, index } => self.chunk_stored(slot, index, effects),
             Input::SnapshotDurable { id } => self.snapshot_durable(id, effects, out),
             Input::SnapshotFailed { id } => self.snapshot_failed(id, out),

@@ -67,19 +67,26 @@ impl Fate {
 pub struct Disk {
     files: BTreeMap<u64, File>,
     unnamed: u64,
+    /// Bytes that its files may take together; none if nobody counts them.
+    capacity: Option<u64>,
     /// The names of snapshots.
     pub snapshots: Folder,
 }
 
 impl Disk {
-    /// Makes a file of zeros, stored for good with its name; nothing if it is there.
-    pub fn create(&mut self, file: u64, len: usize) {
-        self.files.entry(file).or_insert_with(|| File {
-            cache: vec![0; len],
-            durable: vec![0; len],
-            dirty: BTreeSet::new(),
-            removed: false,
-        });
+    /// Makes a file of zeros, stored for good with its name; nothing if it is there, which it says.
+    pub fn create(&mut self, file: u64, len: usize) -> bool {
+        let is_new = !self.files.contains_key(&file);
+        if is_new {
+            let made = File {
+                cache: vec![0; len],
+                durable: vec![0; len],
+                dirty: BTreeSet::new(),
+                removed: false,
+            };
+            self.files.insert(file, made);
+        }
+        is_new
     }
 
     /// Makes an empty file without a name; gives its number. A crash before it has one loses it.
@@ -106,6 +113,22 @@ impl Disk {
         if let Some(file) = self.files.get_mut(&file) {
             file.removed = true;
         }
+    }
+
+    /// Whether its files may grow by so many bytes (D14: a full disk is an answer to growth).
+    pub fn has_room(&self, bytes: u64) -> bool {
+        let full = |capacity| self.used().saturating_add(bytes) > capacity;
+        !self.capacity.is_some_and(full)
+    }
+
+    /// From now on its files may grow by so many bytes and no more; without a bound if none is given.
+    pub fn bound(&mut self, growth: Option<u64>) {
+        self.capacity = growth.map(|growth| self.used() + growth);
+    }
+
+    fn used(&self) -> u64 {
+        let there = self.files.values().filter(|file| !file.removed);
+        there.map(|file| file.cache.len() as u64).sum()
     }
 
     /// The numbers of all files.

@@ -53,6 +53,8 @@ pub enum Scenario {
     /// One stable graph after another, each of which must get a leader in time, and keep it
     /// (K31, K32).
     Graphs,
+    /// Disks that are full, and have room again, while snapshots are due all the time.
+    FullDisks,
     /// Leaders sleep for as long as an election takes, and what would tell them of it is lost, while
     /// clients read.
     Sleepers,
@@ -75,6 +77,7 @@ impl Scenario {
         ("outage", Self::Outage),
         ("cold-follower", Self::ColdFollower),
         ("graphs", Self::Graphs),
+        ("full-disks", Self::FullDisks),
         ("sleepers", Self::Sleepers),
     ];
 
@@ -106,6 +109,9 @@ pub struct HostKnobs {
     pub round_mean: Nanos,
     /// Inputs that one round takes.
     pub inputs_max: usize,
+    /// A chunk of a snapshot is dropped, because too many wait already, in parts of a million.
+    #[serde(default)]
+    pub chunk_drop_ppm: u64,
     /// Outputs to different destinations are done in any order (A2).
     pub shuffle: bool,
     /// Bytes of a segment of the log.
@@ -163,8 +169,10 @@ pub enum Trouble {
     BlackHole,
     /// An operator asks for another leader.
     HandOver,
-    /// A server's disk gets low on space, or has enough again.
+    /// A server's disk has room for little more, or for everything again.
     LowSpace,
+    /// All servers' disks have.
+    LowSpaces,
     /// The one bad clock jumps ahead.
     ClockJump,
     /// The one bad clock steps back.
@@ -262,6 +270,7 @@ impl Plan {
                 plan.trouble(6 * SECOND, &[(Trouble::CutAll, 2), (Trouble::Mend, 1)]);
             }
             Scenario::ColdFollower => plan.cold_follower(&mut rand),
+            Scenario::FullDisks => plan.full_disks(&mut rand),
             Scenario::Graphs => plan.stable_graphs(&mut rand),
             Scenario::BlackHoles => {
                 plan.trouble(SECOND, &[(Trouble::BlackHole, 3), (Trouble::Mend, 1)]);
@@ -309,6 +318,7 @@ impl Plan {
                 slow_sync_ppm: 0,
                 sync_error_ppm: 0,
                 round_mean: 10_000,
+                chunk_drop_ppm: 0,
                 inputs_max: 64,
                 shuffle: false,
                 segment_bytes: 4096 * rand.range(16, 64),
@@ -392,6 +402,9 @@ impl Plan {
         self.host.round_mean = rand.log_uniform(2_000, MS);
         self.host.inputs_max = rand.log_uniform(1, 256) as usize;
         self.host.shuffle = rand.chance(800_000);
+        if rand.chance(100_000) {
+            self.host.chunk_drop_ppm = rand.log_uniform(1_000, 100_000);
+        }
         // At least what one entry of everything that waited can take.
         self.host.segment_bytes = 4096 * rand.log_uniform(64, 256);
     }
@@ -434,6 +447,7 @@ impl Plan {
             Trouble::BlackHole,
             Trouble::HandOver,
             Trouble::LowSpace,
+            Trouble::LowSpaces,
             Trouble::ClockJump,
             Trouble::ClockBack,
             Trouble::ClockRate,

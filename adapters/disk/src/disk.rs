@@ -11,10 +11,10 @@ use crate::trace::{Trace, trace};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, RecordNo, SegmentNo, Slot};
 use tenure_core::replica::record::Record;
@@ -30,7 +30,7 @@ pub enum Space {
     /// Yes.
     Enough,
     /// No: only the emergency segment is left, for the work that has begun, and no other can be made.
-    /// It is tried again every second.
+    /// It is tried again, every second if the system says that there is room.
     Low,
 }
 
@@ -78,7 +78,12 @@ pub(crate) struct Shared {
     in_flight: AtomicBool,
     /// The slot of the newest snapshot that is durable; zero if none is.
     newest_snapshot: AtomicU64,
+    /// When a snapshot was last written to.
+    kept_at: Mutex<Option<Instant>>,
 }
+
+/// A snapshot that is not written to for so long is not under construction any more.
+const KEEPS: Duration = Duration::from_secs(2);
 
 impl Shared {
     pub(crate) fn fail<T>(&self, error: DiskError) -> Result<T, DiskError> {
@@ -95,6 +100,17 @@ impl Shared {
 
     pub(crate) fn snapshot_is_durable(&self, slot: Slot) {
         self.newest_snapshot.fetch_max(slot.get(), Ordering::SeqCst);
+    }
+
+    /// A snapshot is written to; or is not any more.
+    pub(crate) fn keeps(&self, at: Option<Instant>) {
+        *self.kept_at.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    /// Whether a snapshot is being written: where room is scarce, it comes before a spare segment.
+    pub(crate) fn is_keeping(&self) -> bool {
+        let at = *self.kept_at.lock().unwrap_or_else(PoisonError::into_inner);
+        at.is_some_and(|at| at.elapsed() < KEEPS)
     }
 
     pub(crate) fn newest_snapshot(&self) -> Slot {
@@ -252,7 +268,7 @@ impl Disk {
         Ok(plan.finish())
     }
 
-    /// Whether new work can be taken. Asks again for room, once a second, if there was none.
+    /// Whether new work can be taken. Asks again for room, now and then, if there was none.
     pub fn space(&mut self) -> Space {
         if self.spares.are_low() {
             Space::Low

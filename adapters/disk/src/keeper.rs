@@ -17,6 +17,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 use tenure_core::ids::{ClusterId, Slot, SnapshotId};
 use tenure_core::wal::snapshot::{Contents, Encoder, Reader};
 
@@ -105,6 +106,7 @@ impl Keeper {
     /// The disk failed, now or before.
     pub fn chunk(&mut self, slot: Slot, index: u32, bytes: &[u8]) -> Result<(), DiskError> {
         self.shared.check()?;
+        self.shared.keeps(Some(Instant::now()));
         if index == 0 {
             self.abandon(None)?;
         }
@@ -119,10 +121,24 @@ impl Keeper {
         };
         match written {
             Ok(writing) => self.writing = writing,
-            Err(error) if error.is_full() => self.abandon(Some((slot, error.to_string())))?,
+            Err(error) if error.is_full() => self.no_room(slot, &error)?,
             Err(error) => return self.shared.fail(error),
         }
         Ok(())
+    }
+
+    /// There is no room for the rest of the one under construction. The next try finds what the
+    /// older ones take, which nobody but peers in the middle of one needs.
+    fn no_room(&mut self, slot: Slot, error: &DiskError) -> Result<(), DiskError> {
+        self.abandon(Some((slot, error.to_string())))?;
+        let newest = self.named()?.first().copied();
+        if newest.is_none_or(|newest| self.damaged.contains(&newest)) {
+            return Ok(());
+        }
+        match self.prune(1) {
+            Ok(()) => Ok(()),
+            Err(error) => self.shared.fail(error),
+        }
     }
 
     /// Ends the snapshot under construction, makes it durable, and gives it its name. Then all but
@@ -133,6 +149,7 @@ impl Keeper {
     /// The disk failed, now or before.
     pub fn done(&mut self, id: SnapshotId, chunks: u32) -> Result<Kept, DiskError> {
         self.shared.check()?;
+        self.shared.keeps(None);
         let Some(writing) = self.writing.take() else {
             let why = self.given_up.take();
             let why = why.unwrap_or_else(|| format!("snapshot {id} was never begun"));
@@ -147,14 +164,13 @@ impl Keeper {
         match self.finish(writing, id) {
             Ok(contents) => self.whole.insert(id, contents),
             Err(error) if error.is_full() => {
-                let why = error.to_string();
-                self.abandon(Some((slot, why.clone())))?;
-                return Ok(Kept::GivenUp(why));
+                self.no_room(slot, &error)?;
+                return Ok(Kept::GivenUp(error.to_string()));
             }
             Err(error) => return self.shared.fail(error),
         };
         self.shared.snapshot_is_durable(id.slot);
-        match self.prune() {
+        match self.prune(KEPT) {
             Ok(()) => Ok(Kept::Durable),
             Err(error) => self.shared.fail(error),
         }
@@ -326,11 +342,11 @@ impl Keeper {
         }
     }
 
-    /// Removes all but the two newest. One that is known to be damaged does not count.
-    fn prune(&mut self) -> Result<(), DiskError> {
+    /// Removes all but the newest ones. One that is known to be damaged does not count.
+    fn prune(&mut self, keep: usize) -> Result<(), DiskError> {
         let named = self.named()?;
         let good = named.iter().filter(|id| !self.damaged.contains(id));
-        let kept: Vec<SnapshotId> = good.take(KEPT).copied().collect();
+        let kept: Vec<SnapshotId> = good.take(keep).copied().collect();
         let mut removed = false;
         for id in named {
             if !kept.contains(&id) {

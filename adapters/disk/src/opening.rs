@@ -216,7 +216,13 @@ impl Opening {
         let active = Active::new(number, self.segments.open(number)?);
         let active = active.map_err(DiskError::io("mapped", &self.segments.path(number)))?;
         let (segments, sizes) = (self.segments.clone(), self.options.sizes);
-        let spares = Spares::new(segments, sizes, number.next(), found);
+        let spares = Spares::new(
+            segments,
+            sizes,
+            number.next(),
+            found,
+            Arc::clone(&self.shared),
+        );
         let mut disk = Disk {
             dir: self.dir,
             segments: self.segments,

@@ -1,7 +1,7 @@
 //! The files of the log.
 
 use crate::error::{DiskError, is_full};
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{Advice, fadvise, statvfs};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -56,6 +56,13 @@ impl Segments {
         }
         numbers.sort();
         Ok(numbers)
+    }
+
+    /// Whether the system says that so many bytes are free. It may be wrong either way (quotas,
+    /// reserved blocks): a no saves the try, a yes promises nothing.
+    pub(crate) fn may_hold(&self, bytes: u64) -> bool {
+        let free = statvfs(&self.folder).map(|found| found.f_bavail.saturating_mul(found.f_frsize));
+        !free.is_ok_and(|free| free < bytes)
     }
 
     /// Makes a segment: zero in every byte, synced, and then named.

@@ -15,7 +15,7 @@ use tenure_core::ids::{Ballot, NodeId, RecordNo, Slot, SnapshotId};
 use tenure_core::limits::TRAILING_SEAL_AFTER;
 use tenure_core::node::Node;
 use tenure_core::node::input::{Input, Space};
-use tenure_core::node::output::{Failure, Halt, Note, Output, Reply};
+use tenure_core::node::output::{Halt, Note, Output};
 use tenure_core::replica::record::Record;
 use tenure_core::time::Timestamp;
 use tenure_rt::clock::Alarm;
@@ -107,9 +107,11 @@ pub struct Host<N, L: Log, P> {
     /// What is to be stepped next.
     inputs: Vec<Input>,
     outputs: Vec<Output>,
-    /// Records that are not in the open group yet: it was full. The core bounds what it asks for
-    /// before it hears that the log is durable.
+    /// Records that are not in the open group yet: it was full, or the disk is. The core bounds what
+    /// it asks for before it hears that the log is durable, and asks for nothing while the disk is full.
     to_append: VecDeque<(RecordNo, Record)>,
+    /// The disk has no room for the first of them.
+    waits_for_room: bool,
     /// The last record of the open group.
     appended: Option<RecordNo>,
     /// When the last group gets its trailing seal (rule 12).
@@ -153,6 +155,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             inputs: Vec::new(),
             outputs: Vec::new(),
             to_append: VecDeque::new(),
+            waits_for_room: false,
             appended: None,
             trailing_seal_at: None,
             promise: None,
@@ -288,8 +291,9 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         }
     }
 
-    /// Adds to the open group what fits.
+    /// Adds to the open group what fits. What the disk has no room for waits: nothing was said of it.
     fn append(&mut self) -> Result<(), HostError> {
+        self.waits_for_room = false;
         while let Some((number, record)) = self.to_append.front() {
             let appended = self.log.append(*number, record);
             match appended.map_err(disk("written"))? {
@@ -302,6 +306,10 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                         self.appended.is_some(),
                         "an empty group has room for every record"
                     );
+                    break;
+                }
+                Appended::NoRoom => {
+                    self.waits_for_room = true;
                     break;
                 }
             }
@@ -333,7 +341,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
     fn take_ready(&mut self) -> Result<(), HostError> {
         self.take_synced()?;
         self.take_snapshots()?;
-        self.take_space();
+        self.take_space()?;
         self.take_told();
         self.callers.flush();
         self.take_due()
@@ -389,14 +397,8 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             match told {
                 FromCaller::Open(conn, replies) => self.callers.open(conn, replies),
                 FromCaller::Request(tag, request) => {
-                    if !self.callers.asked(tag) {
-                        continue;
-                    }
-                    if self.space == Space::Enough || !request.ask.is_new_work() {
+                    if self.callers.asked(tag) {
                         self.inputs.push(Input::Request { tag, request });
-                    } else {
-                        let reply = Reply::Failed(Failure::DiskFull);
-                        self.callers.deliver(tag, reply);
                     }
                 }
                 FromCaller::Gone(tag) => {

@@ -21,15 +21,16 @@ pub trait Log: Send + 'static {
 
     /// Adds a record to the open group. `number` is one more than the last. `Appended::GroupFull`
     /// if it was not added, because the group must be sealed and synced first; an empty group has
-    /// room for every record.
+    /// room for every record. `Appended::NoRoom` if it was not, because the disk is full: it is tried
+    /// again.
     ///
     /// # Errors
     ///
-    /// The disk is full or broken.
+    /// The disk is broken.
     fn append(&mut self, number: RecordNo, record: &Record) -> io::Result<Appended>;
 
-    /// Whether new work can be taken. While not, callers are refused, and what room is left is for
-    /// the work that has begun. Asked again and again.
+    /// Whether new work can be taken. While not, it is refused, and what room is left is for the work
+    /// that has begun. Asked again and again.
     fn space(&mut self) -> Space {
         Space::Enough
     }
@@ -160,6 +161,8 @@ pub enum Appended {
     Yes,
     /// It is not: seal and sync the group, and try again.
     GroupFull,
+    /// It is not, and there is no room for it: try again once there is.
+    NoRoom,
 }
 
 /// A closed group of records. It may be synced on another thread while the next one is written.

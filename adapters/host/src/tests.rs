@@ -124,6 +124,7 @@ struct Disk {
     open: usize,
     open_max: usize,
     has_room: Arc<AtomicBool>,
+    is_full: Arc<AtomicBool>,
     /// One word for each sync that may end, if it must wait for them.
     gate: Option<Arc<Mutex<Receiver<io::Result<()>>>>>,
 }
@@ -140,6 +141,9 @@ impl Log for Disk {
     fn append(&mut self, number: RecordNo, _: &Record) -> io::Result<Appended> {
         if self.open == self.open_max {
             return Ok(Appended::GroupFull);
+        }
+        if self.is_full.load(Ordering::Relaxed) {
+            return Ok(Appended::NoRoom);
         }
         self.open += 1;
         self.events.add(format!("append {number}"));
@@ -200,11 +204,8 @@ impl Peers for Words {
 struct Ears(Events);
 
 impl Replies for Ears {
-    fn deliver(&mut self, request: u64, reply: Reply) {
-        match reply {
-            Reply::Failed(Failure::DiskFull) => self.0.add(format!("reply {request} DiskFull")),
-            _ => self.0.add(format!("reply {request}")),
-        }
+    fn deliver(&mut self, request: u64, _: Reply) {
+        self.0.add(format!("reply {request}"));
     }
 
     fn flush(&mut self) {
@@ -216,6 +217,7 @@ struct Rig {
     events: Events,
     door: Door,
     has_room: Arc<AtomicBool>,
+    is_full: Arc<AtomicBool>,
     let_sync: Sender<io::Result<()>>,
     end: tenure_rt::JoinHandle<Result<(), HostError>>,
 }
@@ -230,11 +232,13 @@ fn start(sync: SyncMode, gated: bool, halts: bool) -> Rig {
         halts,
     };
     let has_room = Arc::new(AtomicBool::new(true));
+    let is_full = Arc::new(AtomicBool::new(false));
     let log = Disk {
         events: events.clone(),
         open: 0,
         open_max: 20,
         has_room: Arc::clone(&has_room),
+        is_full: Arc::clone(&is_full),
         gate: gated.then(|| Arc::new(Mutex::new(gate))),
     };
     let (door, inbox) = Door::new();
@@ -246,6 +250,7 @@ fn start(sync: SyncMode, gated: bool, halts: bool) -> Rig {
         events,
         door,
         has_room,
+        is_full,
         let_sync,
         end: spawn(host.run()),
     }
@@ -264,25 +269,6 @@ fn request() -> Request {
         ask: Ask::KeepAlive {
             session: SessionId::new(1),
         },
-    }
-}
-
-/// What asks for more than was granted before.
-fn new_work() -> Request {
-    Request {
-        ask: Ask::OpenSession {
-            ttl_ms: 1000,
-            identifier: Vec::new().into(),
-        },
-        ..request()
-    }
-}
-
-/// What needs no room in the log. (The node of these tests writes a record for everything.)
-fn read() -> Request {
-    Request {
-        ask: Ask::Servers,
-        ..request()
     }
 }
 
@@ -370,26 +356,48 @@ fn what_does_not_fit_a_group_waits_for_the_next_one() {
 }
 
 #[test]
-fn a_disk_without_room_takes_no_new_work() {
+fn the_node_hears_of_the_room_before_it_is_asked() {
     test(async {
         let rig = start(SyncMode::Inline, false, false);
         let conn = caller(&rig).await;
         rig.has_room.store(false, Ordering::Relaxed);
-        conn.request(1, new_work()).expect("there is room");
-        rig.events.wait_for("reply 1 DiskFull", 1).await;
-        assert_eq!(rig.events.count("append 1"), 0);
-        conn.request(2, read()).expect("there is room");
-        rig.events.wait_for("reply 2", 1).await;
-        assert_eq!(rig.events.count("append 1"), 1, "a read is let through");
-        conn.request(3, request()).expect("there is room");
-        rig.events.wait_for("reply 3", 1).await;
-        assert_eq!(rig.events.count("append 2"), 1, "and what was begun");
-        assert_eq!(rig.events.count("space Low"), 1, "the node is told once");
+        conn.request(1, request()).expect("there is room");
+        rig.events.wait_for("reply 1", 1).await;
+        let events = rig.events.all();
+        let place = |what: &str| events.iter().position(|event| event == what);
+        assert!(place("space Low") < place("append 1"), "{events:?}");
         rig.has_room.store(true, Ordering::Relaxed);
-        conn.request(4, new_work()).expect("there is room");
-        rig.events.wait_for("reply 4", 1).await;
-        assert_eq!(rig.events.count("append 3"), 1);
+        conn.request(2, request()).expect("there is room");
+        rig.events.wait_for("reply 2", 1).await;
+        assert_eq!(rig.events.count("space Low"), 1, "once");
         assert_eq!(rig.events.count("space Enough"), 1);
+    });
+}
+
+/// Nothing is said of a record that has no room, and the server goes on.
+#[test]
+fn a_record_without_room_waits_for_room() {
+    test(async {
+        let rig = start(SyncMode::Inline, false, false);
+        let conn = caller(&rig).await;
+        conn.request(1, request()).expect("there is room");
+        rig.events.wait_for("reply 1", 1).await;
+        rig.is_full.store(true, Ordering::Relaxed);
+        conn.request(2, request()).expect("there is room");
+        rig.events.wait_for("space Full", 1).await;
+        conn.request(3, request()).expect("there is room");
+        rig.events.wait_for("send", 3).await;
+        assert_eq!(rig.events.count("append 2"), 0);
+        assert_eq!(rig.events.count("reply 2"), 0);
+        rig.is_full.store(false, Ordering::Relaxed);
+        // Whatever wakes the loop: a server hears its peers all the time.
+        let told = rig.door.link(NodeId::new(2), true).await;
+        told.expect("the host runs");
+        rig.events.wait_for("reply 3", 1).await;
+        rig.events.wait_for("space Enough", 1).await;
+        assert_eq!(rig.events.count("append 2"), 1, "in their order");
+        assert_eq!(rig.events.count("durable 3"), 1);
+        assert_eq!(rig.events.count("space Full"), 1, "said once");
     });
 }
 

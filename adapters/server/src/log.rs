@@ -39,6 +39,7 @@ impl Log for FileLog {
         match self.disk.append(number, record) {
             Ok(()) => Ok(Appended::Yes),
             Err(DiskError::Append(AppendError::Full)) => Ok(Appended::GroupFull),
+            Err(DiskError::Full { .. }) => Ok(Appended::NoRoom),
             Err(error) => Err(error.into()),
         }
     }

@@ -150,6 +150,20 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether it asks for more than what was granted before: refused first where room is scarce.
+    pub const fn is_new_work(&self) -> bool {
+        match self {
+            Self::Acquire(_) | Self::OpenSession { .. } => true,
+            Self::Release { .. }
+            | Self::Renew { .. }
+            | Self::Cancel { .. }
+            | Self::Confirm { .. }
+            | Self::KeepAlive { .. }
+            | Self::CloseSession { .. }
+            | Self::Configure(_) => false,
+        }
+    }
+
     fn check(&self, client: Client) -> Result<(), &'static str> {
         match self {
             Self::Acquire(acquire) => acquire.check(client),

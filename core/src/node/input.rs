@@ -58,6 +58,7 @@ pub enum Input {
         entries: Vec<Entry>,
     },
     /// The host looked at the room on its disk: said at the start if it is low, and at each change.
+    /// Records for which there is no room are kept by the host, and appended once there is.
     Space {
         /// How it is.
         space: Space,
@@ -251,6 +252,26 @@ impl Ask {
             | Self::List { .. }
             | Self::Stale(_)
             | Self::Servers => false,
+        }
+    }
+
+    /// Whether it is answered at once, whatever becomes of the log here.
+    pub const fn is_answered_here(&self) -> bool {
+        match self {
+            Self::Resume { .. }
+            | Self::Stale(_)
+            | Self::Servers
+            | Self::Admin(Admin::HandOver { .. }) => true,
+            Self::Acquire(_)
+            | Self::Release(_)
+            | Self::Renew { .. }
+            | Self::Cancel { .. }
+            | Self::OpenSession { .. }
+            | Self::KeepAlive { .. }
+            | Self::CloseSession { .. }
+            | Self::Inspect { .. }
+            | Self::List { .. }
+            | Self::Admin(Admin::Configure(_) | Admin::ReadConfig) => false,
         }
     }
 

@@ -74,8 +74,8 @@ pub enum Output {
     /// Files of the log without a record above `upto` may go, and snapshots older than the two
     /// newest. Nobody waits for it, and it may be left undone.
     Truncate {
-        /// The slot of a durable snapshot of this server, never the newest one's while an older
-        /// one is kept: laggards find one or two intervals of log here.
+        /// The slot of a durable snapshot of this server; the newest one's only if it came from a
+        /// peer, or while the disk is low: else laggards find one or two intervals of log here.
         upto: Slot,
         /// The durable snapshot that stands for what goes (rule 5).
         snapshot: SnapshotId,
@@ -279,8 +279,8 @@ pub enum Failure {
     /// A queue is full; nothing was changed.
     #[error("the server is busy; nothing was changed")]
     Busy,
-    /// The disk of this server is full: new work is refused, and what was granted goes on. Nothing was
-    /// changed.
+    /// The disk of this server, or of the leader, is full: new work is refused, and what was granted
+    /// goes on as long as there is any room. Nothing was changed.
     #[error("the disk of this server is full; nothing was changed")]
     DiskFull,
     /// This server takes no clients; another one may.

@@ -328,37 +328,40 @@ impl Pending {
         }
     }
 
-    /// The leader refused these before it appended them. Gives those to be answered so.
-    fn refuse(&mut self, numbers: &[u64], reason: Refused) -> Vec<Tag> {
-        let mut busy = Vec::new();
+    /// The leader refused these before it appended them. Gives those to be answered so, and how.
+    fn refuse(&mut self, numbers: &[u64], reason: Refused) -> Vec<(Tag, Failure)> {
+        let failure = match reason {
+            Refused::Busy => Some(Failure::Busy),
+            Refused::DiskFull => Some(Failure::DiskFull),
+            Refused::NotLeader => None,
+        };
+        let mut failed = Vec::new();
         for number in numbers {
             let Some(waiting) = self.commands.get_mut(number) else {
                 continue;
             };
             waiting.is_refused = true;
-            match reason {
-                Refused::Busy if waiting.was_never_appended() && waiting.caller.is_request => {
-                    let tag = waiting.caller.tag;
-                    self.commands.remove(number);
-                    if let Some(tag) = tag {
-                        self.by_tag.remove(&tag);
-                        busy.push(tag);
-                    }
+            if let Some(failure) = failure
+                && waiting.was_never_appended()
+                && waiting.caller.is_request
+            {
+                let tag = waiting.caller.tag;
+                self.commands.remove(number);
+                if let Some(tag) = tag {
+                    self.by_tag.remove(&tag);
+                    failed.push((tag, failure));
                 }
-                Refused::Busy | Refused::NotLeader => {}
             }
         }
-        busy
+        failed
     }
 }
 
 impl Node {
     pub(super) fn refused(&mut self, numbers: &[u64], reason: Refused, out: &mut Vec<Output>) {
-        for tag in self.pending.refuse(numbers, reason) {
-            out.push(Output::Reply {
-                tag,
-                reply: Reply::Failed(Failure::Busy),
-            });
+        for (tag, failure) in self.pending.refuse(numbers, reason) {
+            let reply = Reply::Failed(failure);
+            out.push(Output::Reply { tag, reply });
         }
     }
 
@@ -366,9 +369,7 @@ impl Node {
     /// via, and does it once.
     pub(super) fn new_leader(&mut self, effects: &mut Vec<Effect>) {
         let again = self.pending.again(self.now, Again::All);
-        if !again.is_empty() {
-            self.replica.propose(again, effects);
-        }
+        self.propose_again(again, effects);
         self.reads.restart();
     }
 
@@ -414,6 +415,11 @@ impl Node {
             Again::Due
         };
         let again = self.pending.again(self.now, which);
+        self.propose_again(again, effects);
+    }
+
+    fn propose_again(&mut self, mut again: Vec<Proposal>, effects: &mut Vec<Effect>) {
+        self.admit(self.config.me(), &mut again, effects);
         if !again.is_empty() {
             self.replica.propose(again, effects);
         }

@@ -56,6 +56,9 @@ impl Node {
         {
             return Err(Failure::NotReady(why));
         }
+        if self.has_no_room_for(&ask) {
+            return Err(Failure::DiskFull);
+        }
         let operation = match ask {
             Ask::Acquire(acquire) => Operation::Acquire(acquire),
             Ask::Release(proof) => {

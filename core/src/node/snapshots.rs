@@ -5,9 +5,11 @@
 //!  other:          offer ─> chunks ... done ──> durable ──> swap the machine, the log jumps
 //!                                  └ each is checked by Restore; at the end the hash is
 //! ```
-//! One file is under construction at a time: what comes while another is, waits or is skipped.
+//! One file is under construction at a time: what comes while another is, waits or is skipped. An own
+//! one for which there was no room is tried again, of the state as it is then.
 
 use super::Node;
+use super::input::Space;
 use super::output::{Note, Output};
 use crate::ids::{NodeId, Slot, SnapshotId};
 use crate::limits::{SNAPSHOT_CHUNKS_OPEN, SNAPSHOT_SLICE_RECORDS};
@@ -76,7 +78,22 @@ pub(super) struct Snapshots {
     /// The log at or below is not to be believed: an installed snapshot jumped over it, and what it
     /// holds may never have been chosen. After a restart it is not known whether one did.
     floor: Slot,
+    /// The last own one was not kept.
+    missed: Option<Missed>,
 }
+
+/// An own snapshot that the disk did not keep.
+#[derive(Clone, Copy, Debug)]
+struct Missed {
+    /// When another one is tried.
+    again_at: Timestamp,
+    /// How long the next wait is, if that is not kept either.
+    next_wait: Duration,
+}
+
+/// How long after an own snapshot was not kept the next is tried, and at most: each costs a sweep.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(64);
 
 /// Between two slices of a sweep: it takes at most half of the time.
 const SWEEP_PAUSE: Duration = Duration::from_millis(1);
@@ -95,12 +112,33 @@ impl Snapshots {
         self.floor
     }
 
-    /// When the next slice of the sweep is due; none while the disk has enough to write.
+    /// When the next slice of the sweep is due, or the next try; none while the disk has enough to
+    /// write.
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
         match &self.making {
             Making::Own(sweep) => sweep.may_go_on().then_some(sweep.at),
-            Making::Nothing | Making::Received(_) | Making::Storing(_) => None,
+            Making::Nothing => self.missed.map(|missed| missed.again_at),
+            Making::Received(_) | Making::Storing(_) => None,
         }
+    }
+
+    /// There may be room now for what was not kept.
+    pub(super) fn retry_now(&mut self, now: Timestamp) {
+        if let Some(missed) = &mut self.missed {
+            missed.again_at = now;
+        }
+    }
+
+    fn miss(&mut self, now: Timestamp) {
+        let wait = self.missed.map_or(AGAIN_AFTER, |missed| missed.next_wait);
+        self.missed = Some(Missed {
+            again_at: now.plus(wait),
+            next_wait: (wait * 2).min(AGAIN_AFTER_MAX),
+        });
+    }
+
+    fn is_missed(&self, now: Timestamp) -> bool {
+        self.missed.is_some_and(|missed| missed.again_at <= now)
     }
 
     const fn is_idle(&self) -> bool {
@@ -119,21 +157,26 @@ impl Node {
     /// An entry was applied. If it made a snapshot due, the state is frozen as it is now; unless one
     /// is under way, which then stands for it.
     pub(super) fn open_snapshot_if_due(&mut self) {
-        if let Some(slot) = self.machine.snapshot_due()
-            && self.snapshots.is_idle()
-        {
-            self.machine.open_snapshot();
-            self.snapshots.making = Making::Own(Sweep {
-                slot,
-                chunks: 0,
-                stored: 0,
-                at: self.now,
-            });
+        if self.machine.snapshot_due().is_some() && self.snapshots.is_idle() {
+            self.open_snapshot();
         }
+    }
+
+    fn open_snapshot(&mut self) {
+        self.machine.open_snapshot();
+        self.snapshots.making = Making::Own(Sweep {
+            slot: self.machine.applied(),
+            chunks: 0,
+            stored: 0,
+            at: self.now,
+        });
     }
 
     /// One slice of the sweep, if it is time.
     pub(super) fn sweep(&mut self, out: &mut Vec<Output>) {
+        if self.snapshots.is_idle() && self.snapshots.is_missed(self.now) {
+            self.open_snapshot();
+        }
         let Making::Own(sweep) = &mut self.snapshots.making else {
             return;
         };
@@ -261,10 +304,14 @@ impl Node {
         };
         self.replica.on_snapshot_durable(id, storing.chunks);
         let before = self.snapshots.newest.replace(id);
+        self.snapshots.missed = None;
         if let Some(machine) = storing.received
             && self.replica.install(id, effects)
         {
             return self.install(id, machine, effects, out);
+        }
+        if self.replica.space() != Space::Enough {
+            return self.truncate_to_newest(out);
         }
         // Between one and two intervals of log stay for those who lag a little.
         if let Some(snapshot) = before {
@@ -273,9 +320,20 @@ impl Node {
         }
     }
 
+    /// Room is worth more than what laggards would find in the log: they get the snapshot.
+    pub(super) fn truncate_to_newest(&self, out: &mut Vec<Output>) {
+        if let Some(snapshot) = self.snapshots.newest {
+            let upto = snapshot.slot;
+            out.push(Output::Truncate { upto, snapshot });
+        }
+    }
+
     /// The disk did not keep it. Nothing was forgotten for it.
     pub(super) fn snapshot_failed(&mut self, id: SnapshotId, out: &mut Vec<Output>) {
-        if self.stored(id).is_some() {
+        if let Some(storing) = self.stored(id) {
+            if storing.received.is_none() {
+                self.snapshots.miss(self.now);
+            }
             self.replica.reject_snapshot(id);
             out.push(Output::Note(Note::SnapshotFailed { id }));
         }

@@ -21,6 +21,7 @@ mod elections;
 mod handover;
 mod laws;
 mod requests;
+mod room;
 mod snapshots;
 
 const MS: Duration = Duration::from_millis(1);
@@ -47,6 +48,9 @@ struct Disk {
     snapshots: BTreeMap<SnapshotId, Vec<Bytes>>,
     /// Nothing goes from the log: the segment that holds it is still written to.
     keeps_log: bool,
+    /// There is no room for a snapshot; how many were tried.
+    has_no_room: bool,
+    given_up: usize,
 }
 
 impl Disk {

@@ -205,6 +205,9 @@ impl Replica {
             return; // asked for again once the promise is durable
         }
         self.catchup.learn(from, accept.commit);
+        if self.is_full() {
+            return; // as if it were lost: it comes again once there is room
+        }
         self.meet_frontier(ballot, accept.base, out);
         let upto_before = self.acceptor.frontier.upto;
         if accept.first > upto_before.next() {

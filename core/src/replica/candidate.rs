@@ -82,7 +82,9 @@ impl Replica {
     ) {
         let lag = self.log.decided().get().saturating_sub(decided.get());
         let is_close = usize::try_from(lag).is_ok_and(|lag| lag <= OPEN_SLOTS_MAX);
-        let granted = ballot.node == from
+        // Who leads by the vote of a full server could decide nothing with it.
+        let granted = !self.is_full()
+            && ballot.node == from
             && ballot.epoch == self.config.epoch()
             && ballot > self.acceptor.promised()
             && !self.leads_a_quorum()

@@ -45,7 +45,7 @@ impl CatchUp {
 impl Replica {
     pub(super) fn tick_catchup(&mut self, out: &mut Vec<Effect>) {
         let decided = self.log.decided();
-        if self.transfer.is_fetching() {
+        if self.transfer.is_fetching() || self.is_full() {
             self.catchup.since = self.now;
         }
         if decided != self.catchup.decided || self.catchup.known <= decided {
@@ -124,6 +124,9 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) {
         self.catchup.learn(from, decided);
+        if self.is_full() {
+            return; // what is learned is recorded first, and there is no room for that
+        }
         let before = self.log.decided();
         let mut slot = first;
         for entry in entries {

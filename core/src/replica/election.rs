@@ -194,7 +194,7 @@ impl Replica {
 
     /// Only who hears a quorum tries: others would disturb for nothing. Nor does who could not lead.
     fn may_try(&self) -> bool {
-        self.hears_quorum() && !self.stops && !self.disk.hangs(self.now)
+        self.hears_quorum() && !self.stops && !self.is_full() && !self.disk.hangs(self.now)
     }
 
     /// Whether a majority answers, this server among it.

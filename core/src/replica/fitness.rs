@@ -23,6 +23,9 @@ pub enum Space {
     /// What is left is kept for what was promised already: new work is refused before it is
     /// appended, and another server should lead.
     Low,
+    /// Nothing is left: a record waits for room. This server still promises and answers pings, but
+    /// it accepts and learns nothing, and does not lead, until there is room again.
+    Full,
 }
 
 /// How fit a server is to lead, as it says in each pong.
@@ -98,6 +101,16 @@ impl Replica {
     /// The host looked at the room on its disk.
     pub const fn on_space(&mut self, space: Space) {
         self.space = space;
+    }
+
+    /// The room on the own disk, as its host said last.
+    pub const fn space(&self) -> Space {
+        self.space
+    }
+
+    /// Whether the own disk takes no more records: what is appended all the same waits.
+    pub(super) fn is_full(&self) -> bool {
+        self.space == Space::Full
     }
 
     /// What this server says of itself.

@@ -150,7 +150,7 @@ impl Replica {
         {
             return Some((heir, Why::Stops));
         }
-        if mine.space == Space::Low
+        if mine.space != Space::Enough
             && let Some((heir, _)) = self.best(|_| true)
         {
             return Some((heir, Why::Space));

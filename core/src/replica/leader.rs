@@ -6,6 +6,7 @@ mod replication;
 
 use super::clock::AgreedClock;
 use super::clocks::ClockWatch;
+use super::fitness::Space;
 use super::handover::{HandOver, SETTLE};
 use super::log::Log;
 use super::message::{Beat, Proposal};
@@ -335,7 +336,8 @@ impl Replica {
     pub(super) fn flush_proposals(&mut self, out: &mut Vec<Effect>) {
         while let Role::Leading(leading) = &mut self.role {
             let has_work = leading.wants_entry || !leading.queue.is_empty();
-            if !has_work || !leading.may_propose(self.now, &self.bounds) {
+            let may = leading.may_propose(self.now, &self.bounds) && self.space != Space::Full;
+            if !has_work || !may {
                 return;
             }
             let mut builder = EntryBuilder::default();

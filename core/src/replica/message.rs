@@ -40,6 +40,8 @@ pub enum Refused {
     NotLeader,
     /// The leader's queue is full.
     Busy,
+    /// It is new work, and the leader's disk is low on space.
+    DiskFull,
 }
 
 /// One accepted entry, as a promise reports it.

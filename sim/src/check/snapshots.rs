@@ -9,7 +9,8 @@ use tenure_core::machine::snapshot::Slice;
 /// What a snapshot of each slot must be.
 #[derive(Debug, Default)]
 pub struct Snapshots {
-    due: BTreeMap<Slot, (SnapshotId, u64)>,
+    /// With the full digest of the judges' own machine; none of one that was late.
+    due: BTreeMap<Slot, (SnapshotId, Option<u64>)>,
 }
 
 impl Snapshots {
@@ -19,7 +20,7 @@ impl Snapshots {
         loop {
             match machine.snapshot_slice(usize::MAX) {
                 Some(Slice::Done { id, .. }) => {
-                    self.due.insert(id.slot, (id, machine.digest_full()));
+                    self.due.insert(id.slot, (id, Some(machine.digest_full())));
                     return;
                 }
                 Some(Slice::More | Slice::Chunk { .. }) => {}
@@ -28,8 +29,12 @@ impl Snapshots {
         }
     }
 
-    /// A server says that a snapshot is whole: its own, or one that it received.
-    pub fn on_whole(&self, server: usize, id: SnapshotId, docket: &mut Docket) {
+    /// A server says that a snapshot is whole: its own, or one that it received. One that is tried again
+    /// after it was given up is of any slot, and equal to all others of that slot.
+    pub fn on_whole(&mut self, server: usize, id: SnapshotId, is_late: bool, docket: &mut Docket) {
+        if is_late {
+            self.due.entry(id.slot).or_insert((id, None));
+        }
         let known = self.due.get(&id.slot).map(|(known, _)| *known);
         docket.check(known == Some(id), "equal logs give equal snapshots", || {
             format!("server {} has {id}, it should be {known:?}", server + 1)
@@ -38,15 +43,16 @@ impl Snapshots {
 
     /// A server goes on from a snapshot.
     pub fn on_installed(
-        &self,
+        &mut self,
         server: usize,
         id: SnapshotId,
         machine: &Machine,
         docket: &mut Docket,
     ) {
-        self.on_whole(server, id, docket);
-        let known = self.due.get(&id.slot).map(|(_, digest)| *digest);
-        let is_same = machine.applied() != id.slot || known == Some(machine.digest_full());
+        self.on_whole(server, id, false, docket);
+        let known = self.due.get(&id.slot).and_then(|(_, digest)| *digest);
+        let is_same = machine.applied() != id.slot
+            || known.is_none_or(|known| known == machine.digest_full());
         docket.check(
             is_same,
             "an installed machine equals a replayed one",

@@ -323,7 +323,8 @@ impl Client {
                 docket.broken("a right request is taken", detail);
                 return;
             }
-            Failure::Busy | Failure::DiskFull => scene.marks.hit(Mark::AnsweredBusy),
+            Failure::Busy => scene.marks.hit(Mark::AnsweredBusy),
+            Failure::DiskFull => scene.marks.hit(Mark::AnsweredDiskFull),
             Failure::NotReady(_) => scene.marks.hit(Mark::AnsweredNotReady),
             Failure::NoQuorum => scene.marks.hit(Mark::AnsweredNoQuorum),
             Failure::Unknown => scene.marks.hit(Mark::AnsweredUnknown),

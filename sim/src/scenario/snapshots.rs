@@ -69,6 +69,23 @@ impl Plan {
         self.host.segment_bytes = 48 << 10;
     }
 
+    /// Disks that are full now and then, of some servers or of all.
+    pub(super) fn full_disks(&mut self, rand: &mut Rand) {
+        self.forgetful();
+        let troubles = [
+            (Trouble::LowSpace, 6),
+            (Trouble::LowSpaces, 3),
+            (Trouble::Crash, 1),
+            (Trouble::CrashLeader, 1),
+        ];
+        self.trouble(rand.log_uniform(200 * MS, 2 * SECOND), &troubles);
+        self.host.shuffle = true;
+        self.host.chunk_drop_ppm = rand.log_uniform(100, 20_000);
+        self.net.drop_ppm = rand.log_uniform(100, 20_000);
+        self.load.clients = 10;
+        self.load.think = 10 * MS;
+    }
+
     /// One server after another is down while the others truncate their logs, and comes back under
     /// load.
     pub(super) fn cold_follower(&mut self, rand: &mut Rand) {

@@ -143,8 +143,10 @@ impl Server {
                 if let Some(restored) = &kept.1 {
                     judges.on_installed(self.index, restored.id, &restored.machine);
                 }
+                let first = durable.superblock().first_segment;
                 let storage = Storage::new(durable, writer);
                 self.serve(now, recovered, storage, *kept);
+                self.truncated(first); // what a crash brought back
                 None
             }
         }

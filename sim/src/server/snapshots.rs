@@ -17,6 +17,8 @@ use tenure_core::wal::snapshot::{Contents, Encoder, Reader};
 
 /// How many whole snapshots are kept.
 const KEPT: usize = 2;
+/// More than what stands around a chunk, and behind the last one.
+const HEAD_BYTES: u64 = 64;
 
 /// The file under construction.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub struct Snapshots {
     building: Option<Building>,
     finishing: Option<Finishing>,
     kept: BTreeMap<SnapshotId, (u64, Contents)>,
+    /// One was given up since the last one that was kept: the next may be of any slot.
+    pub is_late: bool,
 }
 
 impl Snapshots {
@@ -117,37 +121,57 @@ impl Server {
         slot: Slot,
         index: u32,
         bytes: &[u8],
+        marks: &mut Marks,
     ) -> Option<Stored> {
+        let sizes = self.sizes();
+        let is_dropped = self.rand.at(now).chance(self.knobs.chunk_drop_ppm);
+        marks.sometimes(is_dropped, Mark::ChunkDropped);
         let disk = &mut self.disk;
-        let snapshots = &mut super::process_of(&mut self.life)?.snapshots;
+        let process = super::process_of(&mut self.life)?;
+        let stored = (now + self.knobs.sync_min, DiskDone::Chunk { slot, index });
+        let snapshots = &mut process.snapshots;
         if index == 0 {
+            snapshots.abandon(disk);
             let (encoder, header) = Encoder::begin(CLUSTER, slot);
             let file = disk.create_unnamed();
             disk.append(file, &header);
             snapshots.building = Some(Building { file, encoder });
         }
         let Some(building) = &mut snapshots.building else {
-            panic!("a snapshot begins with chunk 0");
+            return Some(stored); // it was given up
         };
         let next = (building.encoder.slot(), building.encoder.next_chunk());
-        assert!(next == (slot, index), "chunks come one after another");
+        if is_dropped || next != (slot, index) {
+            return Some(stored); // its end will miss it
+        }
+        if !disk.has_room(process.storage.reserved(sizes) + bytes.len() as u64 + HEAD_BYTES) {
+            snapshots.abandon(disk);
+            snapshots.drop_old(disk, 1);
+            return Some(stored);
+        }
         let head = building.encoder.chunk(bytes);
         disk.append(building.file, &head);
         disk.append(building.file, bytes);
-        Some((now + self.knobs.sync_min, DiskDone::Chunk { slot, index }))
+        Some(stored)
     }
 
     /// The file is whole: it is synced first.
     pub fn finish_snapshot(
         &mut self,
         now: Nanos,
-        id: SnapshotId,
+        (id, chunks): (SnapshotId, u32),
         marks: &mut Marks,
     ) -> Option<Stored> {
         let disk = &mut self.disk;
-        let snapshots = &mut super::process_of(&mut self.life)?.snapshots;
-        let Some(Building { file, encoder }) = snapshots.building.take() else {
-            panic!("a snapshot that is done was begun");
+        let process = super::process_of(&mut self.life)?;
+        let snapshots = &mut process.snapshots;
+        let is_whole = |building: &mut Building| building.encoder.next_chunk() == chunks;
+        let Some(Building { file, encoder }) = snapshots.building.take_if(is_whole) else {
+            marks.hit(Mark::SnapshotGivenUp);
+            snapshots.abandon(disk);
+            snapshots.is_late = true;
+            process.inbox.push_back(Input::SnapshotFailed { id });
+            return None;
         };
         assert!(
             snapshots.finishing.is_none() && encoder.slot() == id.slot,
@@ -189,6 +213,9 @@ impl Server {
         marks.hit(Mark::SnapshotMade);
         let Finishing { file, contents, .. } = finishing;
         process.snapshots.kept.insert(id, (file, contents));
+        marks.sometimes(process.snapshots.is_late, Mark::SnapshotLate);
+        process.snapshots.is_late = false;
+        process.snapshots.drop_old(disk, KEPT);
         process.inbox.push_back(Input::SnapshotDurable { id });
         // Judges believe the image, not the sync.
         let image = disk.snapshots.image(id).map(|file| disk.image(file));
@@ -211,9 +238,16 @@ impl Server {
 }
 
 impl Snapshots {
+    /// What is under construction goes.
+    fn abandon(&mut self, disk: &mut Disk) {
+        if let Some(building) = self.building.take() {
+            disk.remove(building.file);
+        }
+    }
+
     /// Only the newest ones stay. Their names go at once, and may be back after a crash.
-    pub(super) fn drop_old(&mut self, disk: &mut Disk) {
-        while self.kept.len() > KEPT {
+    fn drop_old(&mut self, disk: &mut Disk, keep: usize) {
+        while self.kept.len() > keep {
             let Some((id, (file, _))) = self.kept.pop_first() else {
                 return;
             };

@@ -1,7 +1,7 @@
 //! What the disk adapter does, on a simulated disk: groups and syncs, copies of the superblock,
 //! reads of decided entries.
 
-use super::Server;
+use super::{Process, Server};
 use crate::Nanos;
 use crate::disk::{Disk, SUPERBLOCK, Sync};
 use crate::judges::Judges;
@@ -10,9 +10,10 @@ use std::collections::VecDeque;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, RecordNo, SegmentNo, Slot, SnapshotId};
 use tenure_core::limits::TRAILING_SEAL_AFTER;
-use tenure_core::node::input::Input;
+use tenure_core::node::input::{Input, Space};
 use tenure_core::replica::record::Record;
 use tenure_core::time::Timestamp;
+use tenure_core::wal::Sizes;
 use tenure_core::wal::superblock::{Durable, Pending};
 use tenure_core::wal::writer::{AppendError, Group, Writer};
 
@@ -79,7 +80,16 @@ pub struct Storage {
     trailing_seal_at: Option<Timestamp>,
     tail: RecordNo,
     durable: RecordNo,
+    /// Segments that are made ahead, and take room.
+    ahead: u64,
+    /// There is no room for the next record.
+    waits_for_room: bool,
+    /// What the node was told of the room.
+    space: Space,
 }
+
+/// Segments that are kept ahead, the emergency one among them.
+const AHEAD: u64 = 3;
 
 impl Storage {
     /// A log that was opened.
@@ -95,6 +105,9 @@ impl Storage {
             trailing_seal_at: Some(Timestamp::ZERO),
             tail: RecordNo::new(0),
             durable: RecordNo::new(0),
+            ahead: 0,
+            waits_for_room: false,
+            space: Space::Enough,
         }
     }
 
@@ -127,7 +140,12 @@ impl Storage {
     /// What was gathered becomes a group; nothing if there is nothing, or no seal is due.
     fn next_group(&mut self, local: Timestamp) -> Option<(Group, Records, bool)> {
         let mut records = Vec::new();
+        self.waits_for_room = false;
         while let Some((number, record)) = self.backlog.front() {
+            if self.ahead == 0 && self.writer.may_need_next_segment(payload_of(record)) {
+                self.waits_for_room = true;
+                break;
+            }
             match self.writer.append(*number, record) {
                 Ok(()) => {}
                 Err(AppendError::Full) => break,
@@ -156,12 +174,39 @@ impl Storage {
         let due = self.trailing_seal_at.is_some_and(|when| when <= local);
         if due {
             self.trailing_seal_at = None;
+            if self.ahead == 0 && self.writer.may_need_next_segment(0) {
+                return None;
+            }
             return self
                 .writer
                 .trailing_seal()
                 .map(|group| (group, records, true));
         }
         None
+    }
+
+    /// Bytes of the segments that are made ahead: nobody else can take them.
+    pub(super) fn reserved(&self, sizes: Sizes) -> u64 {
+        let bytes = sizes.of(self.writer.segment());
+        self.ahead * bytes
+    }
+
+    /// Makes segments ahead, as far as there is room.
+    fn top_up(&mut self, disk: &Disk, sizes: Sizes) {
+        let bytes = sizes.of(self.writer.segment());
+        while self.ahead < AHEAD && disk.has_room((self.ahead + 1) * bytes) {
+            self.ahead += 1;
+        }
+    }
+
+    const fn room(&self) -> Space {
+        if self.waits_for_room {
+            Space::Full
+        } else if self.ahead < AHEAD - 1 {
+            Space::Low
+        } else {
+            Space::Enough
+        }
     }
 
     /// Decided entries from the log, as the disk's cache has them.
@@ -182,14 +227,20 @@ impl Server {
     pub fn begin_sync(&mut self, now: Nanos, marks: &mut Marks) -> Option<Stored> {
         let local = self.clock.read(now);
         let sizes = self.sizes();
-        let process = self.process()?;
+        let disk = &mut self.disk;
+        let process = super::process_of(&mut self.life)?;
+        process.storage.top_up(disk, sizes);
         if process.storage.flying.is_some() {
             return None;
         }
-        let (group, records, empty) = process.storage.next_group(local)?;
+        let next = process.storage.next_group(local);
+        process.look_at_the_room(marks);
+        let (group, records, empty) = next?;
         let (segment, offset) = (group.segment.get(), group.offset as usize);
         let segment_bytes = sizes.of(group.segment);
-        self.disk.create(segment, segment_bytes as usize);
+        if disk.create(segment, segment_bytes as usize) {
+            process.storage.ahead -= 1;
+        }
         self.disk.write(segment, offset, &group.bytes);
         let sync = self.disk.begin_sync(segment, offset, group.bytes.len());
         if let Some(process) = self.process() {
@@ -284,8 +335,8 @@ impl Server {
         self.sync_ends(now, DiskDone::Copy, marks)
     }
 
-    /// The log begins with `first`, for good: what is before it goes, and old snapshots with it.
-    fn truncated(&mut self, first: SegmentNo) {
+    /// The log begins with `first`, for good: what is before it goes.
+    pub(super) fn truncated(&mut self, first: SegmentNo) {
         let gone: Vec<u64> = self
             .disk
             .files()
@@ -296,7 +347,6 @@ impl Server {
         }
         if let Some(process) = super::process_of(&mut self.life) {
             process.storage.writer.forget_before(first);
-            process.snapshots.drop_old(&mut self.disk);
         }
     }
 
@@ -393,6 +443,28 @@ impl Server {
             }
         }
         self.begin_superblock(now, marks)
+    }
+}
+
+fn payload_of(record: &Record) -> usize {
+    match record {
+        Record::Accepted { entry, .. } | Record::Decided { entry, .. } => entry.bytes().len(),
+        Record::DecidedHint { .. } => 0,
+    }
+}
+
+impl Process {
+    /// Tells the node what changed of the room on its disk.
+    fn look_at_the_room(&mut self, marks: &mut Marks) {
+        let (before, space) = (self.storage.space, self.storage.room());
+        if space == before {
+            return;
+        }
+        self.storage.space = space;
+        self.inbox.push_back(Input::Space { space });
+        marks.sometimes(space == Space::Low, Mark::DiskLow);
+        marks.sometimes(space == Space::Full, Mark::DiskFull);
+        marks.sometimes(before == Space::Full, Mark::RoomAgain);
     }
 }
 

@@ -206,7 +206,7 @@ impl World {
                 });
             }
             Note::Following { leader } => self.has_leader(index, leader.is_some()),
-            Note::Fetching { .. } | Note::Installed { .. } => {}
+            Note::Fetching { .. } | Note::Installed { .. } | Note::SnapshotFailed { .. } => {}
             Note::BadSnapshot { id, .. } => {
                 self.marks.hit(Mark::BadSnapshot);
                 let is_forged = self.plan.net.corrupt_ppm > 0;
@@ -215,12 +215,6 @@ impl World {
                     .check(is_forged, "what is sent as a snapshot is one", || {
                         format!("server {} refused {id}", index + 1)
                     });
-            }
-            Note::SnapshotFailed { id } => {
-                let detail = format!("server {}: {id}", index + 1);
-                self.judges
-                    .docket
-                    .broken("a whole disk keeps its snapshots", detail);
             }
             Note::Reverted { .. } => {
                 let detail = format!("server {} says so of a peer", index + 1);

@@ -6,7 +6,7 @@ use crate::clock::DRIFT_PPM_MAX;
 use crate::marks::Mark;
 use crate::scenario::{MS, SECOND, Trouble};
 use crate::server::node_id;
-use tenure_core::node::input::{Input, Space};
+use tenure_core::node::input::Input;
 
 impl World {
     /// The next item of the list of faults is due at its time.
@@ -106,10 +106,11 @@ impl World {
                     .then(|| node_id(self.any_server()));
                 self.order(any, Input::HandOver { to });
             }
-            Trouble::LowSpace => {
-                let low = self.nemesis.chance(500_000);
-                let space = if low { Space::Low } else { Space::Enough };
-                self.order(any, Input::Space { space });
+            Trouble::LowSpace => self.bound_disk(any),
+            Trouble::LowSpaces => {
+                for index in 0..self.servers.len() {
+                    self.bound_disk(index);
+                }
             }
             Trouble::ClockJump | Trouble::ClockBack | Trouble::ClockRate => self.bend(trouble),
         }
@@ -142,6 +143,16 @@ impl World {
         if self.servers[index].process_ref().is_some() {
             self.tell(index, input);
         }
+    }
+
+    /// Somebody else takes the room on a disk, or gives it back.
+    fn bound_disk(&mut self, index: usize) {
+        let is_taken = self.nemesis.chance(600_000);
+        let segments = self.nemesis.below(3) * self.plan.host.segment_bytes;
+        let rest = self.nemesis.log_uniform(1, self.plan.host.segment_bytes);
+        let growth = is_taken.then_some(segments + rest);
+        self.servers[index].disk.bound(growth);
+        self.schedule(index, self.now);
     }
 
     /// Its process stands still; what it would have been told waits.
@@ -272,6 +283,7 @@ impl World {
             self.servers[index].clock.mend(self.now, drift);
             self.servers[index].crash_in = None;
             self.servers[index].mend_disk();
+            self.servers[index].disk.bound(None);
             if let Some(process) = self.servers[index].process() {
                 process.busy_until = process.busy_until.min(self.now);
                 process.run_at = None;
@@ -320,6 +332,7 @@ const fn trouble_name(trouble: Trouble) -> &'static str {
         Trouble::BlackHole => "black hole",
         Trouble::HandOver => "hand over",
         Trouble::LowSpace => "space changes",
+        Trouble::LowSpaces => "space changes on all",
         Trouble::ClockJump => "clock jumps",
         Trouble::ClockBack => "clock steps back",
         Trouble::ClockRate => "clock runs wild",

@@ -15,8 +15,8 @@ impl World {
                 slot,
                 index: chunk,
                 bytes,
-            } => server.add_chunk(now, slot, chunk, &bytes),
-            Output::SnapshotDone { id, .. } => server.finish_snapshot(now, id, marks),
+            } => server.add_chunk(now, slot, chunk, &bytes, marks),
+            Output::SnapshotDone { id, chunks } => server.finish_snapshot(now, (id, chunks), marks),
             Output::Truncate { upto, snapshot } => {
                 server.begin_truncate(now, upto, snapshot, marks)
             }

@@ -38,6 +38,11 @@ impl World {
         let boot = process.boot;
         for output in outputs {
             judges.watch_output(index, boot, output);
+            if let Output::SnapshotDone { id, .. } = output {
+                let (snapshots, is_late) =
+                    (&mut judges.history.snapshots, process.snapshots.is_late);
+                snapshots.on_whole(index, *id, is_late, &mut judges.docket);
+            }
             if let Output::Note(Note::Installed { id }) = output {
                 marks.hit(Mark::Installed);
                 judges.on_installed(index, *id, process.node.view().machine);
@@ -79,10 +84,6 @@ impl Judges {
                 let who = (node_id(index), boot);
                 self.history.on_reply(who, *slot, answer, &mut self.docket);
             }
-            Output::SnapshotDone { id, .. } => {
-                let snapshots = &self.history.snapshots;
-                snapshots.on_whole(index, *id, &mut self.docket);
-            }
             Output::Truncate { upto, .. } => {
                 self.promises[index].on_truncate(index, *upto, &mut self.docket);
             }
@@ -91,6 +92,7 @@ impl Judges {
             | Output::Promise { .. }
             | Output::Load { .. }
             | Output::SnapshotChunk { .. }
+            | Output::SnapshotDone { .. }
             | Output::LoadChunk { .. }
             | Output::Configured { .. }
             | Output::Note(_)

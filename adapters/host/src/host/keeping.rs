@@ -41,7 +41,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                     self.inputs.push(Input::SnapshotDurable { id });
                 }
                 Event::Kept(id, Kept::GivenUp(why)) => {
-                    tracing::warn!(%id, %why, "a snapshot was given up; the next one is tried");
+                    tracing::warn!(%id, %why, "a snapshot was given up; it is tried again");
                     self.inputs.push(Input::SnapshotFailed { id });
                 }
                 Event::Loaded(id, index, loaded) => {
@@ -62,11 +62,18 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         Ok(())
     }
 
-    /// Looks at the room on the disk, and tells the node what changed.
-    pub(super) fn take_space(&mut self) {
-        let space = self.log.space();
+    /// Looks at the room on the disk, and tells the node what changed. What waited for room is tried
+    /// again first.
+    pub(super) fn take_space(&mut self) -> Result<(), HostError> {
+        let mut space = self.log.space();
+        if self.waits_for_room {
+            self.sync_appended()?;
+        }
+        if self.waits_for_room {
+            space = Space::Full;
+        }
         if space == self.space {
-            return;
+            return Ok(());
         }
         self.space = space;
         match space {
@@ -75,7 +82,12 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 "the disk is full: new work is refused, and what was granted goes on while the \
                  emergency segment lasts; make room"
             ),
+            Space::Full => tracing::error!(
+                "the emergency segment is full too: this server accepts nothing, and serves nobody, \
+                 until there is room; make room"
+            ),
         }
         self.inputs.push(Input::Space { space });
+        Ok(())
     }
 }

@@ -18,6 +18,10 @@ impl Disk {
                 self.building.push(bytes);
                 vec![Input::ChunkStored { slot, index }]
             }
+            Output::SnapshotDone { id, .. } if self.has_no_room => {
+                self.given_up += 1;
+                vec![Input::SnapshotFailed { id }]
+            }
             Output::SnapshotDone { id, chunks } => {
                 assert_eq!(self.building.len(), chunks as usize);
                 self.snapshots.insert(id, self.building.clone());
@@ -58,7 +62,7 @@ impl Disk {
 }
 
 /// Three servers that make a snapshot every few entries and keep nothing in memory.
-fn forgetful(budget: Budget) -> World {
+pub(super) fn forgetful(budget: Budget) -> World {
     let limits = Limits {
         machine: machine::Limits {
             snapshot_bytes: 1000,
@@ -79,7 +83,7 @@ fn forgetful(budget: Budget) -> World {
 }
 
 /// So many locks, one entry after another.
-fn work(world: &mut World, node: u64, from: u64, count: u64) {
+pub(super) fn work(world: &mut World, node: u64, from: u64, count: u64) {
     for number in from..from + count {
         let path = alloc::format!("work/{number}");
         world.ask(node, Client::None, acquire(&path, 0));
@@ -87,17 +91,17 @@ fn work(world: &mut World, node: u64, from: u64, count: u64) {
     }
 }
 
-fn follower(world: &World) -> u64 {
+pub(super) fn follower(world: &World) -> u64 {
     let leader = world.leader();
     (1..=3).find(|node| *node != leader).unwrap()
 }
 
-fn applied(world: &World, node: u64) -> (Slot, u64) {
+pub(super) fn applied(world: &World, node: u64) -> (Slot, u64) {
     let machine = world.nodes[&node].view().machine;
     (machine.applied(), machine.digest_full())
 }
 
-fn release_of(world: &World, tag: Tag) -> Ask {
+pub(super) fn release_of(world: &World, tag: Tag) -> Ask {
     let Some(Reply::Decided {
         answer: Answer::Granted(grant),
         token: Some(token),

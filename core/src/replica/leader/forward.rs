@@ -49,13 +49,8 @@ impl Replica {
         }
     }
 
-    pub(in crate::replica) fn refuse(
-        &self,
-        to: NodeId,
-        numbers: Vec<u64>,
-        reason: Refused,
-        out: &mut Vec<Effect>,
-    ) {
+    /// Tells `to`, a peer or this server itself, that its proposals `numbers` are not appended.
+    pub fn refuse(&self, to: NodeId, numbers: Vec<u64>, reason: Refused, out: &mut Vec<Effect>) {
         out.push(if to == self.config.me() {
             Effect::Refused { numbers, reason }
         } else {

@@ -3,6 +3,7 @@
 use super::Leading;
 use crate::entry::Entry;
 use crate::ids::{Ballot, NodeId, Slot};
+use crate::replica::fitness::Space;
 use crate::replica::log::Log;
 use crate::replica::message::Message;
 use crate::replica::{Effect, Replica, Role, Until};
@@ -178,6 +179,10 @@ impl Replica {
             progress.moved_at = self.now;
         } else if self.now.since(progress.moved_at) >= STALLED {
             progress.moved_at = self.now;
+            let peer = self.peers.get(&from);
+            if peer.is_some_and(|peer| peer.fitness.space == Space::Full) {
+                return; // it would take nothing
+            }
             // A guess of this server, and no word of the follower's: what that has is not known,
             // least of all after it restarted.
             leading.resend(from, Slot::new(0));

@@ -31,6 +31,7 @@ pub(super) struct BeatForm(Ballot, u64, Stamp);
 pub(super) enum SpaceForm {
     Enough,
     Low,
+    Full,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -69,6 +70,7 @@ pub(super) enum Head {
 pub(super) enum RefusedForm {
     NotLeader,
     Busy,
+    DiskFull,
 }
 
 // A table reads better with one message a line.
@@ -112,6 +114,7 @@ impl Head {
                 let reason = match reason {
                     Refused::NotLeader => RefusedForm::NotLeader,
                     Refused::Busy => RefusedForm::Busy,
+                    Refused::DiskFull => RefusedForm::DiskFull,
                 };
                 Self::Refuse(reason, List::of(numbers.iter().copied()))
             }
@@ -153,6 +156,7 @@ impl Head {
                 reason: match reason {
                     RefusedForm::NotLeader => Refused::NotLeader,
                     RefusedForm::Busy => Refused::Busy,
+                    RefusedForm::DiskFull => Refused::DiskFull,
                 },
             },
         })
@@ -239,6 +243,7 @@ const fn fitness_form(fitness: Fitness) -> FitnessForm {
     let space = match fitness.space {
         Space::Enough => SpaceForm::Enough,
         Space::Low => SpaceForm::Low,
+        Space::Full => SpaceForm::Full,
     };
     FitnessForm(fitness.hears_quorum, space, fitness.stops, fitness.disk_us)
 }
@@ -248,6 +253,7 @@ const fn fitness_of(form: FitnessForm) -> Fitness {
     let space = match space {
         SpaceForm::Enough => Space::Enough,
         SpaceForm::Low => Space::Low,
+        SpaceForm::Full => Space::Full,
     };
     Fitness {
         hears_quorum,

@@ -105,6 +105,8 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("refuse_not_leader", Message::Refuse { numbers: vec![3], reason: Refused::NotLeader }),
         ("hand_over", Message::HandOver { to: Some(NodeId::new(3)) }),
         ("hand_over_to_any", Message::HandOver { to: None }),
+        ("refuse_disk_full", Message::Refuse { numbers: vec![4], reason: Refused::DiskFull }),
+        ("pong_full", Message::Pong { round: 1, promised: ballot(6), beat: beat(), decided: slot(7), clock_ns: 12_345, fitness: Fitness { space: Space::Full, ..fitness() } }),
         ("take_over", Message::TakeOver { ballot: ballot(6) }),
         ("outranked", Message::Outranked { ballot: ballot(6), promised: ballot(7) }),
     ]
