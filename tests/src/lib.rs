@@ -7,3 +7,4 @@ pub mod loopback;
 pub mod members;
 pub mod native;
 pub mod process;
+pub mod small_disk;
