@@ -172,13 +172,16 @@ impl Node {
             id,
             chunks,
             machine: found,
+            older,
         }) = snapshot
         {
             assert!(
                 found.applied() == id.slot && id.slot <= replica.decided(),
                 "what a snapshot holds is decided"
             );
-            replica.on_snapshot_durable(id, chunks);
+            for (id, chunks) in older.into_iter().chain([(id, chunks)]) {
+                replica.on_snapshot_durable(id, chunks);
+            }
             snapshots = Snapshots::new(Some(id));
             machine = found;
         }

@@ -5,7 +5,6 @@ use crate::memory;
 use bytes::Bytes;
 use std::time::Duration;
 use tenure_core::entry::{Entry, EntryKind};
-use tenure_core::hash::hash64;
 use tenure_core::ids::{
     Boot, Fence, NodeId, RequestId, RequestSeq, Seed, SessionId, Slot, SnapshotId, TicketId, ZoneId,
 };
@@ -13,11 +12,13 @@ use tenure_core::machine::answer::{Answer, Event};
 use tenure_core::machine::codec;
 use tenure_core::machine::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
 use tenure_core::machine::key::Key;
-use tenure_core::machine::snapshot::{Restore, RestoreError, Slice};
+use tenure_core::machine::snapshot::{Restore, RestoreError, Slice, hash_of};
 use tenure_core::machine::{Limits, Machine};
 use tenure_core::time::Stamp;
 
 const STEPS_MAX: usize = 60;
+/// Bytes of the chunks that any content is cut into.
+const PIECE_BYTES: usize = 100;
 /// Bytes of memory for one of a snapshot: a record alone in its group of 64 slots takes them all.
 const TIMES: u64 = 256;
 
@@ -37,9 +38,9 @@ fn content(bytes: &[u8]) {
     let slot = bytes.get(2..).and_then(<[u8]>::first_chunk);
     let id = SnapshotId {
         slot: Slot::new(slot.map_or(0, |slot| u64::from_le_bytes(*slot))),
-        hash: hash64(bytes),
+        hash: hash_of(bytes.chunks(PIECE_BYTES)),
     };
-    let Ok(mut machine) = restored(id, bytes, 100) else {
+    let Ok(mut machine) = restored(id, bytes, PIECE_BYTES) else {
         return;
     };
     assert_eq!(machine.audit(), Ok(()), "what is believed is sound");
@@ -55,7 +56,15 @@ fn content(bytes: &[u8]) {
 /// A snapshot is written while a drawn history goes on, then read back, as it is and with a byte
 /// changed.
 fn history(draw: &mut Draw<'_>) {
-    let mut log = Log::default();
+    let chunk_bytes = 1 + draw.below(300);
+    let limits = Limits {
+        snapshot_chunk_bytes: chunk_bytes,
+        ..Limits::default()
+    };
+    let mut log = Log {
+        machine: Machine::configured(limits, Seed::new(0)),
+        ..Log::default()
+    };
     for _ in 0..draw.below(STEPS_MAX) {
         log.step(draw);
     }
@@ -71,12 +80,12 @@ fn history(draw: &mut Draw<'_>) {
         }
     }
     let id = id.expect("the loop ended");
-    let machine = restored(id, &bytes, 1 + draw.below(300)).expect("what was written is read");
+    let machine = restored(id, &bytes, chunk_bytes).expect("what was written is read");
     assert_eq!(machine.digest_full(), full, "it is what it was");
     let at = draw.below(bytes.len().min(1 << 16));
     let change = draw.byte();
     bytes[at] ^= change;
-    let again = restored(id, &bytes, 1000);
+    let again = restored(id, &bytes, chunk_bytes);
     assert_eq!(again.is_ok(), change == 0, "a name is that of its bytes");
     content(&bytes);
 }

@@ -254,7 +254,7 @@ impl Disk {
     pub fn load(&mut self, from: Slot, upto: Slot) -> Result<Vec<Entry>, DiskError> {
         self.shared.check()?;
         let mut plan = self.writer.index().plan(from, upto);
-        for piece in plan.pieces().to_vec() {
+        while let Some(piece) = plan.next_piece() {
             let file = reader(&mut self.readers, &self.segments, piece.segment)?;
             let bytes = self
                 .segments

@@ -17,12 +17,16 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tenure_core::ids::{ClusterId, Slot, SnapshotId};
-use tenure_core::wal::snapshot::{Contents, Encoder, Reader};
+use tenure_core::wal::snapshot::{Contents, END_BYTES, Encoder, Reader, chunks_at_end};
 
 /// How many snapshots stay: the newest, and the one that the log goes on from.
 const KEPT: usize = 2;
+/// Who asked for a chunk of a snapshot that recently is in the middle of it: it stays too,
+const SERVED: Duration = Duration::from_secs(5);
+/// but no longer than this.
+const SERVED_MAX: Duration = Duration::from_secs(60);
 /// A snapshot is synced in steps while it is written, so that a group's sync, which goes to the same
 /// disk at the same time, waits for one of them at most.
 const SYNC_EVERY: u64 = 1 << 20;
@@ -50,6 +54,10 @@ pub struct Keeper {
     /// Those that were written, or read to their end, by this process.
     whole: BTreeMap<SnapshotId, Contents>,
     damaged: BTreeSet<SnapshotId>,
+    /// When a chunk of each was first asked for, and last.
+    served: BTreeMap<SnapshotId, (Instant, Instant)>,
+    /// Segments that the superblock names no more, and their folder.
+    let_go: Vec<(PathBuf, PathBuf)>,
     /// Nobody else has the directory while this writes to it.
     _lock: Arc<Lock>,
 }
@@ -83,6 +91,8 @@ impl Keeper {
             given_up: None,
             whole: BTreeMap::new(),
             damaged: BTreeSet::new(),
+            served: BTreeMap::new(),
+            let_go: Vec::new(),
             _lock: lock,
         };
         for folder in [&keeper.folder, &keeper.unfinished] {
@@ -162,7 +172,10 @@ impl Keeper {
             return Ok(Kept::GivenUp(why));
         }
         match self.finish(writing, id) {
-            Ok(contents) => self.whole.insert(id, contents),
+            Ok(contents) => {
+                self.damaged.remove(&id);
+                self.whole.insert(id, contents);
+            }
             Err(error) if error.is_full() => {
                 self.no_room(slot, &error)?;
                 return Ok(Kept::GivenUp(error.to_string()));
@@ -201,26 +214,66 @@ impl Keeper {
         let mut bytes = vec![0; place.bytes];
         let file = File::open(&path).map_err(io())?;
         file.read_exact_at(&mut bytes, place.offset).map_err(io())?;
-        let payload = contents.payload(index, &bytes);
-        let payload = payload.map_err(|damage| DiskError::SnapshotDamaged {
-            path: path.clone(),
-            damage,
-        })?;
-        let head = bytes.len() - payload.len();
+        let payload = match contents.payload(index, &bytes) {
+            Ok(payload) => payload.len(),
+            Err(damage) => {
+                self.whole.remove(&id);
+                self.damaged.insert(id);
+                return Err(DiskError::SnapshotDamaged { path, damage });
+            }
+        };
+        let now = Instant::now();
+        self.served.entry(id).or_insert((now, now)).1 = now;
+        let head = bytes.len() - payload;
         Ok(Some(Bytes::from(bytes).slice(head..)))
     }
 
-    /// Does what [`crate::Disk::begin_truncate`] prepared: the superblock first, then the segments.
+    /// Does the first half of what [`crate::Disk::begin_truncate`] prepared: it changes the superblock.
+    /// What that names no more is removed by [`Keeper::tidy`], so that the superblock need not wait.
     ///
     /// # Errors
     ///
     /// The disk failed, now or before.
     pub fn truncate(&mut self, truncation: &mut Truncation) -> Result<(), DiskError> {
         self.shared.check()?;
-        match truncation.run(&self.files) {
+        match truncation.run() {
+            Ok(segments) => self.let_go.extend(segments),
+            Err(error) => return self.shared.fail(error),
+        }
+        Ok(())
+    }
+
+    /// Removes the segments that truncations let go. If that never comes, a start does it.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed, now or before.
+    pub fn tidy(&mut self) -> Result<(), DiskError> {
+        self.shared.check()?;
+        let let_go = std::mem::take(&mut self.let_go);
+        let removed = let_go
+            .iter()
+            .try_for_each(|(_, segment)| self.files.remove(segment));
+        let last = let_go.last();
+        let synced = removed
+            .and_then(|()| last.map_or(Ok(()), |(folder, _)| self.files.sync_folder(folder)));
+        match synced {
             Ok(()) => Ok(()),
             Err(error) => self.shared.fail(error),
         }
+    }
+
+    /// How many chunks a snapshot says that it has.
+    pub(crate) fn chunks_at_end(&self, id: SnapshotId) -> Result<u32, DiskError> {
+        let path = self.path(id);
+        let io = || DiskError::io("read", &path);
+        let file = File::open(&path).map_err(io())?;
+        let len = file.metadata().map_err(io())?.len();
+        let mut end = [0; END_BYTES];
+        let at = len.saturating_sub(u64::try_from(END_BYTES).unwrap_or(u64::MAX));
+        file.read_exact_at(&mut end, at).map_err(io())?;
+        let chunks = chunks_at_end(self.cluster, id, &end, len);
+        chunks.map_err(|damage| DiskError::SnapshotDamaged { path, damage })
     }
 
     /// The snapshots that have a name, the newest first. Names that mean nothing are left alone.
@@ -342,17 +395,26 @@ impl Keeper {
         }
     }
 
-    /// Removes all but the newest ones. One that is known to be damaged does not count.
+    /// Removes all but the newest ones. One that is known to be damaged does not count. One that a
+    /// peer is in the middle of stays for a while, unless it is room that is wanted.
     fn prune(&mut self, keep: usize) -> Result<(), DiskError> {
         let named = self.named()?;
         let good = named.iter().filter(|id| !self.damaged.contains(id));
-        let kept: Vec<SnapshotId> = good.take(keep).copied().collect();
+        let mut kept: Vec<SnapshotId> = good.take(keep).copied().collect();
+        if keep == KEPT {
+            let is_served = |(first, last): &(Instant, Instant)| {
+                last.elapsed() < SERVED && first.elapsed() < SERVED_MAX
+            };
+            let served = self.served.iter().filter(|(_, times)| is_served(times));
+            kept.extend(served.map(|(id, _)| *id));
+        }
         let mut removed = false;
         for id in named {
             if !kept.contains(&id) {
                 self.files.remove(&self.path(id))?;
                 self.whole.remove(&id);
                 self.damaged.remove(&id);
+                self.served.remove(&id);
                 removed = true;
             }
         }

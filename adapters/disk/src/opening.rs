@@ -185,6 +185,14 @@ impl Opening {
             .map_or(Ok(0), |id| self.keeper.read(id, &mut take))
     }
 
+    /// The snapshot before the newest one, with the number of its chunks, if its end can be believed.
+    /// Its chunks are checked when a peer asks for the first of them.
+    pub fn older(&self) -> Option<(SnapshotId, u32)> {
+        let named = self.keeper.named().ok()?;
+        let older = *named.get(1)?;
+        Some((older, self.keeper.chunks_at_end(older).ok()?))
+    }
+
     /// The error that says that nothing can be restored from the newest snapshot, and why.
     pub fn refuse(&self, reason: String) -> DiskError {
         let path = self

@@ -2,9 +2,9 @@
 
 use crate::disk::Disk;
 use crate::error::DiskError;
-use crate::files::Files;
 use crate::segments::Segments;
 use crate::superblock::SuperblockFile;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tenure_core::ids::{SegmentNo, Slot, SnapshotId};
 use tenure_core::wal::superblock::Durable;
@@ -22,8 +22,9 @@ pub struct Truncation {
 }
 
 impl Truncation {
-    /// The superblock first: it must never name a segment that is gone. Then the files.
-    pub(crate) fn run(&mut self, files: &Files) -> Result<(), DiskError> {
+    /// Changes the superblock: it must never name a segment that is gone. Gives what may go then, each
+    /// with its folder.
+    pub(crate) fn run(&mut self) -> Result<Vec<(PathBuf, PathBuf)>, DiskError> {
         let Some(before) = self.superblock.take() else {
             return Err(DiskError::Failed);
         };
@@ -31,14 +32,11 @@ impl Truncation {
         let after = self
             .file
             .write(before.truncate(self.first, self.snapshot))?;
-        for number in (old.get()..self.first.get()).map(SegmentNo::new) {
-            files.remove(&self.segments.path(number))?;
-        }
-        if old < self.first {
-            files.sync_folder(self.segments.folder())?;
-        }
         self.superblock = Some(after);
-        Ok(())
+        let folder = self.segments.folder();
+        let gone = (old.get()..self.first.get()).map(SegmentNo::new);
+        let paths = gone.map(|number| (folder.to_owned(), self.segments.path(number)));
+        Ok(paths.collect())
     }
 }
 

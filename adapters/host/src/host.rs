@@ -257,7 +257,8 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         self.sync_appended()
     }
 
-    /// Promises, or begins to truncate: one after another (rule 4).
+    /// Promises, or begins to truncate: one after another (rule 4). A truncation begins when nothing
+    /// stands before it on its thread, so that the next promise waits for its four syncs at most.
     fn change_superblock(&mut self) -> Result<(), HostError> {
         if self.truncating {
             return Ok(());
@@ -266,7 +267,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             self.log.promise(ballot).map_err(disk("promised to"))?;
             self.inputs.push(Input::Promised { ballot });
         }
-        if let Some((upto, snapshot)) = self.truncate.take() {
+        if let Some((upto, snapshot)) = self.truncate.take_if(|_| self.snapshots.is_idle()) {
             let begun = self.log.begin_truncate(upto, snapshot);
             if let Some(truncation) = begun.map_err(disk("truncated"))? {
                 // If its thread is gone, that is the last event, and the server stops.

@@ -113,12 +113,20 @@ pub trait Keeper: Send + 'static {
     /// It can't be read. The server goes on.
     fn load(&mut self, id: SnapshotId, index: u32) -> io::Result<Option<Bytes>>;
 
-    /// Removes a part of the log. It survives a crash when this returns, and not before.
+    /// Changes the superblock so that a part of the log counts no more. That survives a crash when this
+    /// returns, and not before. A promise may be waiting for it: nothing else is done here.
     ///
     /// # Errors
     ///
     /// The disk is broken.
     fn truncate(&mut self, truncation: &mut Self::Truncation) -> io::Result<()>;
+
+    /// Removes what counts no more.
+    ///
+    /// # Errors
+    ///
+    /// The disk is broken.
+    fn tidy(&mut self) -> io::Result<()>;
 }
 
 /// What became of a snapshot.
@@ -150,6 +158,10 @@ impl Keeper for NoKeeper {
     }
 
     fn truncate(&mut self, _: &mut Self) -> io::Result<()> {
+        match *self {}
+    }
+
+    fn tidy(&mut self) -> io::Result<()> {
         match *self {}
     }
 }

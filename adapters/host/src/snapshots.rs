@@ -13,8 +13,9 @@ use tenure_rt::sync::mpsc::{self, error::TryRecvError};
 
 /// Chunks that peers want, at most; one more hears that there is none, and is asked for again.
 const LOADS_MAX: usize = 8 * MEMBERS_MAX;
-/// What waits for the thread: chunks, the end of their snapshot, a truncation, and loads.
-const JOBS_MAX: usize = SNAPSHOT_CHUNKS_OPEN + 2 + LOADS_MAX;
+/// What waits for the thread: chunks, the end of their snapshot, a truncation and what it leaves to do,
+/// and loads.
+const JOBS_MAX: usize = SNAPSHOT_CHUNKS_OPEN + 3 + LOADS_MAX;
 
 /// What the thread is asked for.
 pub(crate) enum Job<T> {
@@ -22,6 +23,7 @@ pub(crate) enum Job<T> {
     Done(SnapshotId, u32),
     Load(SnapshotId, u32),
     Truncate(T),
+    Tidy,
 }
 
 /// What became of it.
@@ -30,6 +32,7 @@ pub(crate) enum Event<T> {
     Kept(SnapshotId, Kept),
     Loaded(SnapshotId, u32, io::Result<Option<Bytes>>),
     Truncated(T),
+    Tidied,
     Failed(&'static str, io::Error),
 }
 
@@ -49,6 +52,7 @@ struct Open {
     ends: usize,
     loads: usize,
     truncations: usize,
+    tidying: usize,
 }
 
 impl Open {
@@ -58,6 +62,7 @@ impl Open {
             Job::Done(..) => (&mut self.ends, 1),
             Job::Load(..) => (&mut self.loads, LOADS_MAX),
             Job::Truncate(_) => (&mut self.truncations, 1),
+            Job::Tidy => (&mut self.tidying, 1),
         }
     }
 
@@ -67,8 +72,13 @@ impl Open {
             Event::Kept(..) => self.ends -= 1,
             Event::Loaded(..) => self.loads -= 1,
             Event::Truncated(_) => self.truncations -= 1,
+            Event::Tidied => self.tidying -= 1,
             Event::Failed(..) => {}
         }
+    }
+
+    const fn is_nothing(self) -> bool {
+        self.chunks + self.ends + self.loads + self.truncations + self.tidying == 0
     }
 }
 
@@ -107,6 +117,11 @@ impl<T: Send + 'static> Snapshots<T> {
         self.jobs = Some(hand);
         self.events = events;
         Ok(())
+    }
+
+    /// Whether the next job begins at once.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.open.is_nothing()
     }
 
     /// Hands in a job; false if nobody keeps snapshots, or too much of its kind waits already.
@@ -180,5 +195,8 @@ fn run<K: Keeper>(keeper: &mut K, job: Job<K::Truncation>) -> Event<K::Truncatio
             Ok(()) => Event::Truncated(truncation),
             Err(error) => Event::Failed("truncated", error),
         },
+        Job::Tidy => keeper
+            .tidy()
+            .map_or_else(failed("truncated"), |()| Event::Tidied),
     }
 }

@@ -55,6 +55,7 @@ fn restore(opening: &mut Opening, seed: Seed) -> Result<Option<Restored>, DiskEr
         id,
         chunks,
         machine,
+        older: opening.older(),
     }))
 }
 

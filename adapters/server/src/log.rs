@@ -101,6 +101,10 @@ impl Keeper for FileKeeper {
     fn truncate(&mut self, truncation: &mut Truncation) -> io::Result<()> {
         Ok(self.0.truncate(truncation)?)
     }
+
+    fn tidy(&mut self) -> io::Result<()> {
+        Ok(self.0.tidy()?)
+    }
 }
 
 impl Group for FileGroup {

@@ -55,7 +55,8 @@ pub enum Slice {
     },
     /// The chunk before was the last one, and the snapshot is closed.
     Done {
-        /// Which: its slot, and XXH3-64 of all payloads, one after another.
+        /// Which: its slot, and XXH3-64 of all payloads, each with its length (u32) behind it. So equal
+        /// names have equal chunks, whatever size of chunk a server was told to make.
         id: SnapshotId,
         /// How many chunks it has.
         chunks: u32,
@@ -205,6 +206,22 @@ fn sweep_table<T: Record + Clone>(table: &mut Table<T>, out: &mut Vec<u8>) -> Op
     usize::try_from(used.count_ones()).ok()
 }
 
+/// The hash in the name of a snapshot with these chunks.
+pub fn hash_of<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> u64 {
+    let mut hash = Stream64::new();
+    for chunk in chunks {
+        hash_chunk(&mut hash, chunk);
+    }
+    hash.digest()
+}
+
+/// Adds a chunk, and where it ends.
+fn hash_chunk(hash: &mut Stream64, payload: &[u8]) {
+    hash.update(payload);
+    let bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    hash.update(&bytes.to_le_bytes());
+}
+
 impl Sweeping {
     fn wants_more(&self) -> bool {
         self.section != Section::End && self.out.len() < self.chunk_bytes
@@ -244,7 +261,7 @@ impl Sweeping {
         }
         let rest = self.out.split_off(self.chunk_bytes.min(self.out.len()));
         let bytes = Bytes::from(core::mem::replace(&mut self.out, rest));
-        self.hash.update(&bytes);
+        hash_chunk(&mut self.hash, &bytes);
         let index = self.chunks;
         self.chunks += 1;
         Slice::Chunk {

@@ -89,7 +89,7 @@ pub enum Input {
         id: SnapshotId,
         /// Which one.
         index: u32,
-        /// Its payload; none if the snapshot is gone or has no such chunk.
+        /// Its payload; none if the snapshot is gone, or can't be read: it is not asked for again.
         bytes: Option<Bytes>,
     },
     /// Another server shall lead: its operator wants it. Who does not lead passes the wish on.

@@ -310,6 +310,9 @@ impl Node {
             "the disk answers what it was asked"
         );
         self.loads.spend(bytes.as_ref().map_or(0, Bytes::len));
+        if bytes.is_none() {
+            self.snapshot_lost(id);
+        }
         self.replica.give_chunk(peer, (id, index), bytes, effects);
     }
 }

@@ -31,6 +31,9 @@ pub struct Restored {
     pub chunks: u32,
     /// What it holds.
     pub machine: Machine,
+    /// The one before, with the number of its chunks, if the disk has it too: peers may be in the
+    /// middle of it.
+    pub older: Option<(SnapshotId, u32)>,
 }
 
 /// What the file under construction is to become.
@@ -325,6 +328,17 @@ impl Node {
         if let Some(snapshot) = self.snapshots.newest {
             let upto = snapshot.slot;
             out.push(Output::Truncate { upto, snapshot });
+        }
+    }
+
+    /// The disk has it no more, or can't read it. If it was the newest one, there must be another soon:
+    /// the next start would find none to begin from.
+    pub(super) fn snapshot_lost(&mut self, id: SnapshotId) {
+        self.replica.on_snapshot_lost(id);
+        if self.snapshots.newest == Some(id) {
+            self.snapshots.newest = None;
+            self.snapshots.miss(self.now);
+            self.snapshots.retry_now(self.now);
         }
     }
 

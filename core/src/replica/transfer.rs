@@ -86,6 +86,8 @@ pub(super) struct Transfer {
     newest: Option<Kept>,
     /// The one before: others may be in the middle of it.
     older: Option<Kept>,
+    /// The one before that. The disk has it a little longer if somebody is in the middle of it.
+    leaving: Option<Kept>,
     incoming: Option<Incoming>,
     /// What came last could not be used: not again at once.
     rests_until: Option<Timestamp>,
@@ -103,7 +105,7 @@ impl Transfer {
     }
 
     fn has(&self, id: SnapshotId) -> bool {
-        let kept = self.newest.iter().chain(&self.older);
+        let kept = self.newest.iter().chain(&self.older).chain(&self.leaving);
         kept.into_iter().any(|kept| kept.id == id)
     }
 }
@@ -116,7 +118,20 @@ impl Replica {
             .newest
             .is_none_or(|newest| newest.id.slot < id.slot)
         {
-            transfer.older = transfer.newest.replace(Kept { id, chunks });
+            let older = transfer.newest.replace(Kept { id, chunks });
+            transfer.leaving = core::mem::replace(&mut transfer.older, older);
+        }
+    }
+
+    /// The own disk has this snapshot no more: nobody is told of it any more.
+    pub fn on_snapshot_lost(&mut self, id: SnapshotId) {
+        let transfer = &mut self.transfer;
+        let is_other = |kept: &Kept| kept.id != id;
+        transfer.leaving = transfer.leaving.filter(is_other);
+        transfer.older = transfer.older.filter(is_other);
+        transfer.newest = transfer.newest.filter(is_other);
+        if transfer.newest.is_none() {
+            transfer.newest = transfer.older.take();
         }
     }
 

@@ -7,13 +7,14 @@ use super::record::{Found, Kind, record_at};
 use crate::entry::Entry;
 use crate::ids::{Ballot, Lsn, SegmentNo, Slot};
 use crate::limits::BATCH_BYTES_MAX;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// A piece ends with the first group that makes it this long.
 const PIECE_BYTES: u64 = 64 << 10;
-/// How much of the log one load reads beyond the pieces that may hold its first slot.
+/// How much of the log one load reads at most beyond the pieces that may hold its first slot. It reads
+/// so much only where small entries stand alone in their groups.
 const LOAD_BYTES_MAX: u64 = 1 << 20;
 
 /// Some groups, one after another, in one segment.
@@ -59,7 +60,8 @@ pub struct Plan {
     identity: Identity,
     from: Slot,
     upto: Slot,
-    pieces: Vec<Piece>,
+    /// What is still to be read, by the first slot.
+    pieces: VecDeque<Piece>,
     best: BTreeMap<Slot, (Option<Ballot>, Entry)>,
 }
 
@@ -136,7 +138,7 @@ impl SlotIndex {
     }
 
     /// What to read for the slots from `from` to `upto`, or for the first of them if all are too
-    /// much: each piece, in this order, is handed to [`Plan::take`].
+    /// much: each piece that [`Plan::next_piece`] names is handed to [`Plan::take`].
     pub fn plan(&self, from: Slot, upto: Slot) -> Plan {
         let (mut pieces, mut upto) = self.candidates(from, upto);
         pieces.sort_by_key(|piece| piece.min);
@@ -156,7 +158,7 @@ impl SlotIndex {
             identity: self.identity,
             from,
             upto,
-            pieces,
+            pieces: pieces.into(),
             best: BTreeMap::new(),
         }
     }
@@ -201,9 +203,32 @@ impl Shelf {
 }
 
 impl Plan {
-    /// What to read.
-    pub fn pieces(&self) -> &[Piece] {
-        &self.pieces
+    /// What to read next; nothing once there is enough for an answer.
+    pub fn next_piece(&mut self) -> Option<Piece> {
+        let next = *self.pieces.front()?;
+        // No piece from here on holds a slot below this one's first.
+        let settled = next.min.before();
+        if next.min > self.from && self.bytes_upto(settled) >= BATCH_BYTES_MAX {
+            self.upto = self.upto.min(settled);
+            self.best.retain(|slot, _| *slot <= settled);
+            self.pieces.clear();
+            return None;
+        }
+        self.pieces.pop_front()
+    }
+
+    /// Bytes of the entries in a row from the first slot asked for up to this one.
+    fn bytes_upto(&self, last: Slot) -> usize {
+        let mut next = self.from;
+        let mut bytes = 0_usize;
+        for (slot, (_, entry)) in self.best.range(self.from..=last.max(self.from)) {
+            if *slot != next {
+                break;
+            }
+            bytes = bytes.saturating_add(entry.bytes().len());
+            next = next.next();
+        }
+        bytes
     }
 
     /// Looks through the `bytes` of `piece`. What is damaged in them is an error: it was right

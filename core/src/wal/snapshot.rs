@@ -31,6 +31,8 @@ const VERSION: u32 = 1;
 const CHUNK: u32 = u32::from_le_bytes(*b"CHNK");
 const DONE: u32 = u32::from_le_bytes(*b"DONE");
 const DONE_BYTES: usize = 16;
+/// Bytes of the last piece of a file.
+pub const END_BYTES: usize = PIECE_HEAD_BYTES + DONE_BYTES;
 /// No slot is higher; so there is always a next one.
 const SLOTS_BELOW: u64 = 1 << 63;
 
@@ -236,10 +238,7 @@ pub struct Encoder {
 impl Encoder {
     /// Begins the file of a snapshot of `slot`: its first bytes.
     pub fn begin(cluster: ClusterId, slot: Slot) -> (Self, Vec<u8>) {
-        let mut body = Vec::with_capacity(HEADER_BYTES);
-        body.put_slice(&cluster.0);
-        body.put_u64_le(slot.get());
-        body.put_u64_le(0);
+        let body = header_body(cluster, slot);
         let seed = crc32fast::hash(&body);
         let mut header = Vec::with_capacity(HEADER_BYTES);
         header.put_slice(&MAGIC);
@@ -286,7 +285,7 @@ impl Encoder {
     pub fn finish(self, hash: u64) -> (Vec<u8>, Contents) {
         let mut payload = Vec::with_capacity(DONE_BYTES);
         payload.put_u64_le(hash);
-        payload.put_u64_le(self.at + u64_of(PIECE_HEAD_BYTES + DONE_BYTES));
+        payload.put_u64_le(self.at + u64_of(END_BYTES));
         let head = Head::of(DONE, self.next_chunk(), self.seed, &payload);
         let mut bytes = Vec::from(head.encode());
         bytes.extend_from_slice(&payload);
@@ -300,6 +299,64 @@ impl Encoder {
         };
         (bytes, contents)
     }
+}
+
+fn header_body(cluster: ClusterId, slot: Slot) -> Vec<u8> {
+    let mut body = Vec::with_capacity(HEADER_BYTES);
+    body.put_slice(&cluster.0);
+    body.put_u64_le(slot.get());
+    body.put_u64_le(0);
+    body
+}
+
+/// How many chunks the file of `id` says that it has, by its last [`END_BYTES`]. Whether they are whole
+/// is known only when they were read.
+pub fn chunks_at_end(
+    cluster: ClusterId,
+    id: SnapshotId,
+    end: &[u8],
+    file_bytes: u64,
+) -> Result<u32, SnapshotDamage> {
+    let offset = file_bytes.saturating_sub(u64_of(END_BYTES));
+    let damage = |problem| SnapshotDamage {
+        id,
+        offset,
+        problem,
+    };
+    let head = Head::decode(end).map_err(damage)?;
+    if head.kind != DONE {
+        return Err(damage(SnapshotProblem::Piece { found: head.kind }));
+    }
+    let payload = end.get(PIECE_HEAD_BYTES..).unwrap_or_default();
+    let seed = crc32fast::hash(&header_body(cluster, id.slot));
+    head.check(seed, payload).map_err(damage)?;
+    end_is(id, file_bytes, payload).map_err(damage)?;
+    Ok(head.number)
+}
+
+/// What the last piece must say of the whole.
+fn end_is(id: SnapshotId, file_bytes: u64, mut payload: &[u8]) -> Result<(), SnapshotProblem> {
+    if payload.len() != DONE_BYTES {
+        return Err(SnapshotProblem::Field {
+            what: "the length of the end",
+            expected: u64_of(DONE_BYTES),
+            found: u64_of(payload.len()),
+        });
+    }
+    let fields = [
+        ("the hash", id.hash, payload.get_u64_le()),
+        ("the length of the file", file_bytes, payload.get_u64_le()),
+    ];
+    for (what, expected, found) in fields {
+        if expected != found {
+            return Err(SnapshotProblem::Field {
+                what,
+                expected,
+                found,
+            });
+        }
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -484,24 +541,7 @@ impl Reader {
             self.state = State::Head;
             return Ok(Some(payload));
         }
-        let mut from = payload;
-        let fields = [
-            ("the hash", self.id.hash, from.get_u64_le()),
-            (
-                "the length of the file",
-                self.at + u64_of(payload.len()),
-                from.get_u64_le(),
-            ),
-        ];
-        for (what, expected, found) in fields {
-            if expected != found {
-                return Err(SnapshotProblem::Field {
-                    what,
-                    expected,
-                    found,
-                });
-            }
-        }
+        end_is(self.id, self.at + u64_of(payload.len()), payload)?;
         self.state = State::End;
         Ok(None)
     }

@@ -233,7 +233,7 @@ impl Log {
         let mut next = Slot::new(1);
         while next <= said.decided {
             let mut plan = self.writer.index().plan(next, said.decided);
-            for piece in plan.pieces().to_vec() {
+            while let Some(piece) = plan.next_piece() {
                 let from = usize::try_from(piece.offset).expect("a segment fits memory");
                 let len = usize::try_from(piece.len).expect("a segment fits memory");
                 let bytes = &self.image.at(piece.segment)[from..from + len];

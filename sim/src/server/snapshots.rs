@@ -87,13 +87,13 @@ impl Server {
     /// is what the order of the syncs must never leave.
     pub(super) fn read_snapshots(&self) -> Result<Kept, String> {
         let mut snapshots = Snapshots::default();
-        let mut newest = None;
+        let (mut newest, mut older) = (None, None);
         for (id, file) in self.disk.snapshots.names() {
             let found = read_whole(*id, self.disk.read(*file));
             let (contents, chunks) =
                 found.map_err(|damage| format!("server {}: {damage}", self.index + 1))?;
             snapshots.kept.insert(*id, (*file, contents));
-            newest = Some((*id, chunks));
+            older = newest.replace((*id, chunks));
         }
         let Some((id, chunks)) = newest else {
             return Ok((snapshots, None));
@@ -110,6 +110,7 @@ impl Server {
                 id,
                 chunks,
                 machine,
+                older: older.map(|(id, chunks)| (id, chunks.len() as u32)),
             }),
         ))
     }

@@ -212,7 +212,7 @@ impl Storage {
     /// Decided entries from the log, as the disk's cache has them.
     pub fn load(&self, disk: &Disk, from: Slot, upto: Slot) -> Vec<Entry> {
         let mut plan = self.writer.index().plan(from, upto);
-        for piece in plan.pieces().to_vec() {
+        while let Some(piece) = plan.next_piece() {
             let bytes = disk.read(piece.segment.get());
             let (start, len) = (piece.offset as usize, piece.len as usize);
             let taken = plan.take(&piece, &bytes[start..start + len]);

@@ -323,7 +323,7 @@ impl Log for SimLog {
     fn load(&mut self, from: Slot, upto: Slot) -> io::Result<Vec<Entry>> {
         let mut plan = self.writer.index().plan(from, upto);
         let image = lock(&self.image);
-        for piece in plan.pieces().to_vec() {
+        while let Some(piece) = plan.next_piece() {
             let file = &image.segments[&piece.segment].cache;
             let bytes = &file[at(piece.offset)..at(piece.offset + piece.len)];
             plan.take(&piece, bytes).map_err(io::Error::other)?;

@@ -37,6 +37,7 @@ pub(crate) fn truncate(disk: &mut Disk, keeper: &mut Keeper, upto: u64, snapshot
     truncation.is_some_and(|mut truncation| {
         keeper.truncate(&mut truncation).unwrap();
         disk.end_truncate(truncation);
+        keeper.tidy().unwrap();
         true
     })
 }
@@ -265,9 +266,74 @@ fn the_superblock_changes_once_at_a_time() {
     assert!(again.is_none());
     // The log goes on meanwhile.
     put(&mut disk, 61, &accepted(61, 3000)).unwrap();
+    let before = names(dir.path(), "wal");
     keeper.truncate(&mut truncation).unwrap();
     disk.end_truncate(truncation);
     disk.promise(ballot(9)).unwrap();
+    assert_eq!(
+        names(dir.path(), "wal"),
+        before,
+        "a promise waits for no file"
+    );
+    keeper.tidy().unwrap();
+    assert!(names(dir.path(), "wal").len() < before.len());
     assert_eq!(disk.superblock().unwrap().promised, ballot(9));
     disk.append(RecordNo::new(62), &accepted(62, 10)).unwrap();
+}
+
+/// A chunk that rots is found when it is read, and then nothing of its snapshot is given any more.
+#[test]
+fn a_snapshot_that_rotted_is_given_to_nobody() {
+    let dir = TempDir::new().unwrap();
+    let (_disk, mut keeper) = written(dir.path(), 10);
+    keep(&mut keeper, 5);
+    let path = dir.path().join("snap").join(format!("{}.snap", id(5)));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[80] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let damaged = keeper.load(id(5), 0);
+    assert!(
+        matches!(damaged, Err(DiskError::SnapshotDamaged { .. })),
+        "{damaged:?}"
+    );
+    assert_eq!(keeper.load(id(5), 0).unwrap(), None);
+    assert_eq!(keeper.load(id(5), 1).unwrap(), None, "nor its good chunks");
+    // One that is written under the same name is whole again.
+    keep(&mut keeper, 5);
+    assert_eq!(keeper.load(id(5), 1).unwrap().unwrap(), chunks(5)[1]);
+}
+
+/// Who is in the middle of a snapshot can end it, though two newer ones were made.
+#[test]
+fn a_snapshot_that_is_served_stays_for_a_while() {
+    let dir = TempDir::new().unwrap();
+    let (_disk, mut keeper) = written(dir.path(), 10);
+    for slot in [3, 4] {
+        keep(&mut keeper, slot);
+    }
+    keeper.load(id(3), 0).unwrap().unwrap();
+    for slot in [5, 6, 7] {
+        keep(&mut keeper, slot);
+    }
+    assert_eq!(keeper.load(id(3), 1).unwrap().unwrap(), chunks(3)[1]);
+    assert_eq!(keeper.load(id(4), 0).unwrap(), None, "nobody asked for it");
+    assert_eq!(names(dir.path(), "snap").len(), 3);
+}
+
+#[test]
+fn a_start_finds_the_older_snapshot_too() {
+    let dir = TempDir::new().unwrap();
+    let (disk, mut keeper) = written(dir.path(), 10);
+    for slot in [3, 4] {
+        keep(&mut keeper, slot);
+    }
+    drop((disk, keeper));
+    let opening = begin(dir.path()).unwrap();
+    assert_eq!(opening.older(), Some((id(3), 3)));
+    drop(opening);
+    // One whose end is torn off is none.
+    let path = dir.path().join("snap").join(format!("{}.snap", id(3)));
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(begin(dir.path()).unwrap().older(), None);
 }

@@ -46,7 +46,8 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 }
                 Event::Loaded(id, index, loaded) => {
                     let bytes = loaded.unwrap_or_else(|error| {
-                        tracing::error!(%id, index, %error, "a snapshot can't be read for a peer");
+                        tracing::error!(%id, index, %error, "a snapshot can't be read: no peer gets it any more, and if it is the \
+                             newest another one is made");
                         None
                     });
                     self.inputs.push(Input::ChunkLoaded { id, index, bytes });
@@ -54,10 +55,12 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 Event::Truncated(truncation) => {
                     self.log.end_truncate(truncation);
                     self.truncating = false;
-                    self.change_superblock()?;
+                    self.snapshots.begin(Job::Tidy);
                 }
+                Event::Tidied => {}
                 Event::Failed(doing, error) => return Err(disk(doing)(error)),
             }
+            self.change_superblock()?;
         }
         Ok(())
     }

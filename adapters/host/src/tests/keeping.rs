@@ -77,6 +77,10 @@ impl Keeper for Slow {
     fn truncate(&mut self, upto: &mut Slot) -> io::Result<()> {
         self.wait(&format!("truncate {upto}")).map(drop)
     }
+
+    fn tidy(&mut self) -> io::Result<()> {
+        self.wait("tidy").map(drop)
+    }
 }
 
 impl Log for Disk {
@@ -279,6 +283,11 @@ fn a_promise_waits_for_a_truncation_and_the_next_one_for_both() {
         rig.events.wait_for("link", 3).await;
         assert_eq!(rig.events.count("promise 1"), 0);
         rig.lets(Ok(Kept::Durable));
+        // Not for the files that go.
+        rig.events.wait_for("promise 1", 1).await;
+        rig.events.wait_for("begins tidy", 1).await;
+        assert_eq!(rig.events.count("ends tidy"), 0);
+        rig.lets(Ok(Kept::Durable));
         rig.events.wait_for("begins truncate 7", 1).await;
         rig.lets(Ok(Kept::Durable));
         rig.events.wait_for("truncated 7", 1).await;
@@ -287,6 +296,23 @@ fn a_promise_waits_for_a_truncation_and_the_next_one_for_both() {
         assert!(place("truncated 5") < place("promise 1"));
         assert!(place("promise 1") < place("begins truncate 7"));
         assert_eq!(rig.events.count("begins truncate 6"), 0);
+    });
+}
+
+/// A promise waits for the four syncs of a truncation, and never for what stands before that.
+#[test]
+fn a_truncation_begins_when_nothing_stands_before_it() {
+    test(async {
+        let rig = Rig::start();
+        rig.wants(vec![chunk(0), truncate(5)]).await;
+        rig.events.wait_for("begins chunk 0", 1).await;
+        rig.wants(vec![promise(1)]).await;
+        rig.events.wait_for("promised", 1).await;
+        assert_eq!(rig.events.count("begins truncate 5"), 0);
+        rig.lets(Ok(Kept::Durable));
+        rig.events.wait_for("begins truncate 5", 1).await;
+        rig.lets(Ok(Kept::Durable));
+        rig.events.wait_for("truncated 5", 1).await;
     });
 }
 

@@ -5,6 +5,7 @@
 
 use super::Section;
 use super::form::{Fault, Read, Reader};
+use super::hash_chunk;
 use super::head;
 use super::records::Record;
 use crate::hash::Stream64;
@@ -105,7 +106,7 @@ impl Restore {
         if let Some(fault) = &self.fault {
             return Err(fault.clone());
         }
-        self.hash.update(bytes);
+        hash_chunk(&mut self.hash, bytes);
         let mut carry = core::mem::take(&mut self.carry);
         carry.extend_from_slice(bytes);
         let mut reader = Reader::new(&carry);

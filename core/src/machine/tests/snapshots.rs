@@ -7,6 +7,9 @@ use crate::ids::SnapshotId;
 use alloc::vec;
 use proptest::prelude::*;
 
+/// Records lie across many ends of chunks.
+const CHUNK_BYTES: usize = 100;
+
 /// A snapshot that was written to its end, or is being written.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Written {
@@ -48,9 +51,12 @@ impl Written {
         self.chunks.concat()
     }
 
-    /// Read back, in pieces of another size.
+    /// Read back.
     pub(super) fn restored(&self, limits: Limits, seed: u64) -> Result<Machine, RestoreError> {
-        restored(self.id.unwrap(), &self.bytes(), limits, seed)
+        let mut restore = Restore::new(self.id.unwrap(), limits, Seed::new(seed));
+        let mut chunks = self.chunks.iter();
+        chunks.try_for_each(|chunk| restore.chunk(chunk))?;
+        restore.finish()
     }
 }
 
@@ -61,10 +67,8 @@ pub(super) fn restored(
     seed: u64,
 ) -> Result<Machine, RestoreError> {
     let mut restore = Restore::new(id, limits, Seed::new(seed));
-    let piece = 1 + seed as usize % 100;
-    bytes
-        .chunks(piece)
-        .try_for_each(|chunk| restore.chunk(chunk))?;
+    let mut chunks = bytes.chunks(CHUNK_BYTES);
+    chunks.try_for_each(|chunk| restore.chunk(chunk))?;
     restore.finish()
 }
 
@@ -151,7 +155,7 @@ proptest! {
 fn one_of_each() -> Machine {
     let mut world = World::with_limits(Limits {
         expiry_batch: 1,
-        snapshot_chunk_bytes: 100,
+        snapshot_chunk_bytes: CHUNK_BYTES,
         ..Limits::default()
     });
     let session = world.session(60_000, "host-7");
@@ -246,7 +250,7 @@ fn id_of(bytes: &[u8]) -> SnapshotId {
     let slot = bytes.get(2..10).map(|slot| slot.try_into().unwrap());
     SnapshotId {
         slot: Slot::new(slot.map_or(0, u64::from_le_bytes)),
-        hash: crate::hash::hash64(bytes),
+        hash: snapshot::hash_of(bytes.chunks(CHUNK_BYTES)),
     }
 }
 
@@ -304,6 +308,27 @@ fn a_snapshot_that_ends_early_or_late_is_refused() {
         panic!("bytes after the end are refused")
     };
     assert_eq!((offset, expected), (bytes.len() as u64, "the end"));
+}
+
+/// A chunk of one is a chunk of the other if their names are equal: whatever chunks a server makes.
+#[test]
+fn equal_names_have_equal_chunks() {
+    let with = |chunk: usize| {
+        let mut machine = one_of_each();
+        machine.limits.snapshot_chunk_bytes = chunk;
+        Written::of(&mut machine)
+    };
+    let (one, other) = (with(CHUNK_BYTES), with(CHUNK_BYTES + 1));
+    assert_eq!(one.bytes(), other.bytes());
+    assert_ne!(one.id, other.id);
+    let mut mixed = one.clone();
+    mixed.chunks.clone_from(&other.chunks);
+    let error = mixed.restored(Limits::default(), 1).err();
+    assert!(
+        matches!(error, Some(RestoreError::Hash { .. })),
+        "{error:?}"
+    );
+    assert!(one.restored(Limits::default(), 1).is_ok());
 }
 
 #[test]

@@ -48,7 +48,9 @@ impl Disk {
     }
 
     pub(super) fn restored(&self, limits: machine::Limits) -> Option<Restored> {
-        let (id, chunks) = self.snapshots.last_key_value()?;
+        let mut newest_first = self.snapshots.iter().rev();
+        let (id, chunks) = newest_first.next()?;
+        let older = newest_first.next();
         let mut restore = Restore::new(*id, limits, Seed::new(1));
         for chunk in chunks {
             restore.chunk(chunk).unwrap();
@@ -57,6 +59,7 @@ impl Disk {
             id: *id,
             chunks: chunks.len() as u32,
             machine: restore.finish().unwrap(),
+            older: older.map(|(id, chunks)| (*id, chunks.len() as u32)),
         })
     }
 }
@@ -286,4 +289,57 @@ fn a_snapshot_that_is_not_its_name_is_refused() {
         applied(&world, cold).0 < Slot::new(30),
         "nothing was believed"
     );
+}
+
+/// A file can rot. A server that finds so makes another snapshot at once: the newest must be whole.
+#[test]
+fn a_snapshot_that_is_lost_is_not_offered_again_and_another_one_is_made() {
+    let mut world = forgetful(Budget::default());
+    let (leader, cold) = (world.leader(), follower(&world));
+    world.isolate(cold);
+    work(&mut world, leader, 0, 80);
+    let mut lost = Vec::new();
+    for (node, disk) in &mut world.disks {
+        if *node != cold {
+            let (id, _) = disk.snapshots.pop_last().unwrap();
+            lost.push((*node, id));
+        }
+    }
+    world.cut.clear();
+    world.run(MS * 800);
+    assert_eq!(installs(&world, cold), 1, "{:?}", world.notes);
+    assert_eq!(applied(&world, cold), applied(&world, leader));
+    // Those who were asked found out.
+    let is_made = |(node, id): &&(u64, SnapshotId)| {
+        world.disks[node].snapshots.last_key_value().unwrap().0.slot > id.slot
+    };
+    assert!(lost.iter().any(|lost| is_made(&lost)));
+}
+
+#[test]
+fn after_a_restart_the_older_snapshot_is_given_too() {
+    let mut world = forgetful(Budget::default());
+    let (leader, peer) = (world.leader(), follower(&world));
+    work(&mut world, leader, 0, 60);
+    let disk = &world.disks[&leader];
+    let mut ids = disk.snapshots.keys().rev().copied();
+    let (newest, older) = (ids.next().unwrap(), ids.next().unwrap());
+    world.start(leader);
+    world.net.clear();
+    for id in [newest, older] {
+        let from = NodeId::new(peer);
+        let boot = world.nodes[&peer].identity().1;
+        let message = Message::SnapshotGet { id, index: 0 };
+        world.step(
+            leader,
+            Input::Peer {
+                from,
+                boot,
+                message,
+            },
+        );
+        let is_it = |message: &Message| matches!(message, Message::SnapshotChunk { id: given, .. } if *given == id);
+        let is_given = world.net.iter().any(|(_, _, _, message)| is_it(message));
+        assert!(is_given, "{id}");
+    }
 }

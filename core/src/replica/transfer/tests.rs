@@ -168,16 +168,24 @@ fn only_what_is_durable_is_offered_and_given() {
         id: ID,
         index: 0,
     };
-    assert_eq!(hear(&mut source, 2, 1, get.clone()), [wants]);
+    let loads = [wants];
+    assert_eq!(hear(&mut source, 2, 1, get.clone()), loads);
     source.on_snapshot_durable(snapshot(95, 1), 3);
     source.on_snapshot_durable(snapshot(99, 2), 3);
-    let gone = hear(&mut source, 3, 1, get);
+    // The disk may still have it, because somebody is in the middle of it; until it says no.
+    assert_eq!(hear(&mut source, 3, 1, get.clone()), loads);
+    source.on_snapshot_lost(ID);
+    let gone = hear(&mut source, 4, 1, get);
     let expected = Effect::Send {
         to: peer,
         message: offer(snapshot(99, 2), 3),
         until: Until::Now,
     };
-    assert_eq!(gone, [expected], "two are kept");
+    assert_eq!(gone, [expected], "another one instead");
+    // Nor is the newest one offered once it is lost.
+    source.on_snapshot_lost(snapshot(99, 2));
+    let newest = source.snapshot();
+    assert_eq!(newest, Some(snapshot(95, 1)));
 }
 
 #[test]

@@ -180,3 +180,26 @@ fn strange_bytes_are_refused() {
         assert!(read(id(9, 77), &bytes).is_err() || bytes == good);
     }
 }
+
+#[test]
+fn the_end_says_how_many_chunks_there_are_and_is_not_believed_blindly() {
+    let (file, contents) = file(9, 77, &[b"one", b"another"]);
+    let len = file.len() as u64;
+    let end = &file[file.len() - END_BYTES..];
+    assert_eq!(
+        chunks_at_end(CLUSTER, id(9, 77), end, len),
+        Ok(contents.chunks())
+    );
+    for at in 0..END_BYTES {
+        let mut end = end.to_vec();
+        end[at] ^= 1;
+        assert!(
+            chunks_at_end(CLUSTER, id(9, 77), &end, len).is_err(),
+            "byte {at}"
+        );
+    }
+    for (id, len) in [(id(9, 78), len), (id(8, 77), len), (id(9, 77), len + 1)] {
+        assert!(chunks_at_end(CLUSTER, id, end, len).is_err(), "{id}, {len}");
+    }
+    assert!(chunks_at_end(CLUSTER, id(9, 77), &end[1..], len).is_err());
+}

@@ -62,7 +62,7 @@ fn loads(log: &Log, floor: u64) {
     let mut next = Slot::new(floor + 1);
     while next <= log.model.decided() {
         let mut plan = log.writer.index().plan(next, log.model.decided());
-        for piece in plan.pieces().to_vec() {
+        while let Some(piece) = plan.next_piece() {
             let from = piece.offset as usize;
             let bytes = &log.image.0[&piece.segment][from..from + piece.len as usize];
             plan.take(&piece, bytes).unwrap();
