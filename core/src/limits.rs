@@ -83,6 +83,8 @@ pub const PING_INTERVAL: Duration = Duration::from_millis(40);
 pub const RANK_DELAY: Duration = Duration::from_millis(25);
 /// A leader that no quorum answered for this long stops leading.
 pub const CHECK_QUORUM: Duration = Duration::from_millis(450);
+/// A server that led badly is not preferred again for at most so long.
+pub const REIGN_BACKOFF_MAX: Duration = Duration::from_secs(15 * 60);
 /// A leader whose oldest proposal is older than this says that it has no quorum (rule 26).
 pub const COMMIT_STALL: Duration = Duration::from_secs(2);
 /// A forwarded command that was not seen in the log for this long is forwarded again.

@@ -133,6 +133,8 @@ pub struct View<'a> {
     pub applied: Slot,
     /// The locks.
     pub machine: &'a Machine,
+    /// When the oldest request that waits for the log was taken.
+    pub waits_since: Option<Timestamp>,
     /// Requests that wait for the log, tickets that callers wait for, reads that wait.
     pub queued: [usize; 3],
 }
@@ -259,6 +261,7 @@ impl Node {
             decided: self.replica.decided(),
             applied: self.machine.applied(),
             machine: &self.machine,
+            waits_since: self.pending.oldest(),
             queued: [
                 self.pending.commands(),
                 self.pending.waiters(),

@@ -60,7 +60,7 @@ use candidate::{Polling, Preparing};
 use catchup::CatchUp;
 use election::Election;
 use fitness::{DiskPace, Fitness, Space};
-use handover::Why;
+use handover::{Reigns, Why};
 use leader::Leading;
 use log::Log;
 use message::{Message, Proposal, Refused};
@@ -253,6 +253,7 @@ pub struct Replica {
     durable: RecordNo,
     peers: BTreeMap<NodeId, Peer>,
     election: Election,
+    reigns: Reigns,
     rounds: Rounds,
     reads: Reads,
     catchup: CatchUp,
@@ -266,8 +267,8 @@ pub struct Replica {
     disk: DiskPace,
     /// It was asked to stop: it leads no more.
     stops: bool,
-    /// Whom the last `Following` effect named.
-    told_leader: Option<NodeId>,
+    /// The ballot of the leader that was last told: one that stood again is a new one.
+    told: Option<Ballot>,
 }
 
 impl Replica {
@@ -295,6 +296,7 @@ impl Replica {
             durable: RecordNo::new(0),
             peers,
             election,
+            reigns: Reigns::default(),
             rounds: Rounds::new(recovered.boot, now),
             reads: Reads::default(),
             catchup: CatchUp::new(now),
@@ -304,7 +306,7 @@ impl Replica {
             space: Space::default(),
             disk: DiskPace::default(),
             stops: false,
-            told_leader: None,
+            told: None,
             config,
         }
     }
@@ -559,8 +561,9 @@ impl Replica {
 
     fn tell_leader(&mut self, out: &mut Vec<Effect>) {
         let leader = self.leader();
-        if leader != self.told_leader {
-            self.told_leader = leader;
+        let told = leader.map(|_| self.ballot());
+        if told != self.told {
+            self.told = told;
             out.push(match &self.role {
                 Role::Leading(leading) if leader.is_some() => Effect::Leading {
                     ballot: leading.ballot(),

@@ -10,6 +10,7 @@ pub mod lateness;
 pub mod locks;
 pub mod once;
 pub mod order;
+pub mod places;
 pub mod promises;
 pub mod reads;
 pub mod snapshots;

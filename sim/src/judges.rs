@@ -4,12 +4,14 @@ use crate::check::Docket;
 use crate::check::belief::Beliefs;
 use crate::check::calls::Calls;
 use crate::check::history::History;
+use crate::check::places::Places;
 use crate::check::promises::Promises;
 use crate::check::votes::Votes;
 use crate::marks::Marks;
+use crate::scenario::HostKnobs;
 use crate::server::genesis;
 use tenure_core::ids::SnapshotId;
-use tenure_core::machine::{Limits, Machine};
+use tenure_core::machine::Machine;
 
 /// All judges together, and what they found.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Judges {
     pub promises: Vec<Promises>,
     /// What the log means.
     pub history: History,
+    /// Which places the leader was moved to.
+    pub places: Places,
     /// What clients believe.
     pub beliefs: Beliefs,
     /// What clients asked and were told.
@@ -30,12 +34,14 @@ pub struct Judges {
 
 impl Judges {
     /// Judges of a world with so many servers, before anything happened.
-    pub fn new(servers: usize, limits: Limits) -> Self {
+    pub fn new(servers: usize, knobs: &HostKnobs) -> Self {
+        let limits = knobs.limits().machine;
         Self {
             docket: Docket::default(),
             votes: Votes::new(servers),
             promises: (0..servers).map(|_| Promises::default()).collect(),
-            history: History::new(genesis(servers), limits),
+            history: History::new(genesis(servers, knobs.located), limits),
+            places: Places::default(),
             beliefs: Beliefs::default(),
             calls: Calls::default(),
         }

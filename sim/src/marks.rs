@@ -131,6 +131,7 @@ marks! {
     Election = Case "election",
     ClockOff = Case "alarm_about_a_clock",
     HandingOver = Case "leader_hands_over",
+    Relocated = Case "leader_moves_to_its_place",
     KeepsLeading = Case "leader_was_not_relieved",
     TwoLeaders = Case "two_servers_think_they_lead",
     Reproposed = Case "value_proposed_again_by_a_later_leader",

@@ -116,6 +116,8 @@ pub struct HostKnobs {
     pub shuffle: bool,
     /// Bytes of a segment of the log.
     pub segment_bytes: u64,
+    /// Servers stand at sites, and the leader should stand where operators say.
+    pub located: bool,
     /// Snapshots, and what laggards get.
     pub snapshots: SnapshotKnobs,
     /// Limits of the core that are tiny.
@@ -322,6 +324,7 @@ impl Plan {
                 inputs_max: 64,
                 shuffle: false,
                 segment_bytes: 4096 * rand.range(16, 64),
+                located: false,
                 snapshots: SnapshotKnobs::draw(rand),
                 limits: TinyLimits::default(),
             },
@@ -367,6 +370,7 @@ impl Plan {
         if self.servers > 1 && rand.chance(400_000) {
             self.bad_clock = Some(rand.index(self.servers));
         }
+        self.host.located = rand.chance(500_000);
     }
 
     fn swarm_net(&mut self, rand: &mut Rand) {

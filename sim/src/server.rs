@@ -29,6 +29,9 @@ pub use storage::{DiskDone, Stored};
 /// The cluster that every world simulates.
 pub const CLUSTER: ClusterId = ClusterId(*b"simulated world.");
 
+/// How many sites there are.
+pub const SITES: usize = 3;
+
 /// The number of the `index`-th server.
 pub fn node_id(index: usize) -> NodeId {
     NodeId::new(index as u64 + 1)
@@ -40,17 +43,22 @@ pub fn index_of(node: NodeId) -> usize {
 }
 
 /// What a cluster of so many servers begins with.
-pub fn genesis(servers: usize) -> Shared {
-    config(0, servers).shared().clone()
+pub fn genesis(servers: usize, located: bool) -> Shared {
+    config(0, servers, located).shared().clone()
 }
 
-fn config(index: usize, servers: usize) -> Config {
+/// Where a server stands, if that is told; and where operators want the leader.
+pub fn site(index: usize) -> String {
+    format!("site-{}", index % SITES)
+}
+
+fn config(index: usize, servers: usize, located: bool) -> Config {
     let member = |index| Member {
         node: node_id(index),
         peer: String::new(),
         client: String::new(),
         http: String::new(),
-        location: String::new(),
+        location: if located { site(index) } else { String::new() },
         ..Member::default()
     };
     let members = (0..servers).map(member).collect();
@@ -228,7 +236,7 @@ impl Server {
         };
         let seed = Seed::new(Rand::nth(self.seed ^ boot.get(), "node", self.index).any());
         let local = self.clock.read(now);
-        let config = config(self.index, self.servers);
+        let config = config(self.index, self.servers, self.knobs.located);
         let node = Node::boot(
             config,
             recovered,

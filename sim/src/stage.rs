@@ -87,7 +87,7 @@ impl Stage {
             fences: BTreeMap::new(),
             clients: Vec::new(),
             store: Fence::default(),
-            judges: Judges::new(servers, knobs.limits().machine),
+            judges: Judges::new(servers, &knobs),
             marks: Marks::default(),
             text: String::new(),
         };

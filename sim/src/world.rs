@@ -133,7 +133,7 @@ impl World {
             servers,
             net: Net::new(seed, plan.servers, plan.net.clone()),
             clients,
-            judges: Judges::new(plan.servers, plan.host.limits().machine),
+            judges: Judges::new(plan.servers, &plan.host),
             marks: Marks::default(),
             trace,
             nemesis: Rand::stream(seed, "nemesis"),

@@ -35,19 +35,23 @@ struct Waiting {
     sent_at: Timestamp,
     /// How often it was proposed. Each time but the last may still come through.
     sends: u32,
-    /// Whether the last proposal was refused before it was appended.
-    is_refused: bool,
+    /// Why the last proposal was refused before it was appended, if it was.
+    refused: Option<Refused>,
 }
 
 impl Waiting {
     /// Whether it can be said that nothing happened and nothing will.
     const fn was_never_appended(&self) -> bool {
-        self.sends == 0 || self.sends == 1 && self.is_refused
+        self.sends == 0 || self.sends == 1 && self.refused.is_some()
     }
 
-    /// Later and later, so that a slow leader is not buried under copies.
+    /// Later and later, so that a slow leader is not buried under copies. Whoever does not lead keeps
+    /// none.
     fn retry_at(&self) -> Timestamp {
-        let shift = self.sends.saturating_sub(1).min(4);
+        let shift = match self.refused {
+            Some(Refused::NotLeader) => 0,
+            Some(Refused::Busy | Refused::DiskFull) | None => self.sends.saturating_sub(1).min(4),
+        };
         self.sent_at.plus(FORWARD_RETRY * 2_u32.pow(shift))
     }
 }
@@ -105,6 +109,11 @@ impl Pending {
         self.commands.len()
     }
 
+    /// When the oldest of them was taken.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.commands.values().next().map(|waiting| waiting.born)
+    }
+
     pub(super) fn waiters(&self) -> usize {
         self.tickets_by_tag.len()
     }
@@ -139,7 +148,7 @@ impl Pending {
             born: now,
             sent_at: now,
             sends: 1,
-            is_refused: false,
+            refused: None,
         };
         self.check_at = Some(self.check_at.unwrap_or(waiting.retry_at()));
         self.commands.insert(via.seq, waiting);
@@ -266,11 +275,11 @@ impl Pending {
                 continue;
             }
             waiting.sent_at = now;
-            if which == Again::Refused && !waiting.is_refused {
+            if which == Again::Refused && waiting.refused.is_none() {
                 continue;
             }
             waiting.sends = waiting.sends.saturating_add(1);
-            waiting.is_refused = false;
+            waiting.refused = None;
             proposals.push(Proposal {
                 number: *seq,
                 command: waiting.command.clone(),
@@ -340,7 +349,7 @@ impl Pending {
             let Some(waiting) = self.commands.get_mut(number) else {
                 continue;
             };
-            waiting.is_refused = true;
+            waiting.refused = Some(reason);
             if let Some(failure) = failure
                 && waiting.was_never_appended()
                 && waiting.caller.is_request
@@ -352,6 +361,9 @@ impl Pending {
                     failed.push((tag, failure));
                 }
             }
+        }
+        if reason == Refused::NotLeader {
+            self.plan();
         }
         failed
     }

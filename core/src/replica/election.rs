@@ -228,7 +228,7 @@ impl Replica {
     /// preferred place, and then those with a lower number (rule 27).
     fn rank(&self) -> u32 {
         let place = |fit, decided, node| {
-            let preferred = self.config.prefers(node);
+            let preferred = self.prefers(node);
             (fit, decided, preferred, Reverse(node))
         };
         // At the first start nobody has had the time to hear a majority.

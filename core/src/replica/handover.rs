@@ -12,6 +12,10 @@
 //!  │ follows                          │  leads
 //! ```
 
+mod reigns;
+
+pub(super) use reigns::Reigns;
+
 use super::fitness::Space;
 use super::message::Message;
 use super::{Effect, Peer, Replica, Role, Until};
@@ -96,11 +100,22 @@ impl Replica {
         })
     }
 
+    /// Whether `node` stands where the leader should, and did not fail there a moment ago.
+    pub(super) fn prefers(&self, node: NodeId) -> bool {
+        self.config.prefers(node) && !self.reigns.failed_lately(node, self.now)
+    }
+
     fn best(&self, suits: impl Fn(&Peer) -> bool) -> Option<(NodeId, &Peer)> {
         let heirs = self.heirs().filter(|(_, peer)| suits(peer));
         heirs.max_by_key(|(node, peer)| {
-            let preferred = self.config.prefers(*node);
-            (preferred, Reverse(peer.fitness.disk_us), Reverse(*node))
+            let stands = self.prefers(*node);
+            let failed = self.reigns.failed_lately(*node, self.now);
+            (
+                !failed,
+                stands,
+                Reverse(peer.fitness.disk_us),
+                Reverse(*node),
+            )
         })
     }
 
@@ -116,13 +131,22 @@ impl Replica {
                 until,
                 told_at: None,
             });
+            self.reigns.hand_over(to, leading.ballot());
             out.push(Effect::HandingOver { to, why });
         }
+    }
+
+    fn watch_reign(&mut self) {
+        let (known, alive) = (self.election.freshest().ballot, self.leader().is_some());
+        let config = &self.config;
+        let yields = |before, after| config.prefers(after) && !config.prefers(before);
+        self.reigns.watch(known, alive, yields, self.now);
     }
 
     /// Looks whether somebody would lead better, and gives up what took too long.
     pub(super) fn tick_hand_over(&mut self, out: &mut Vec<Effect>) {
         let now = self.now;
+        self.watch_reign();
         let Role::Leading(leading) = &mut self.role else {
             return;
         };
@@ -130,6 +154,7 @@ impl Replica {
             && now >= until
         {
             leading.hand_over = None;
+            self.reigns.fail(to, now);
             out.push(Effect::KeepsLeading { to: Some(to) });
         }
         let settled = now >= leading.hand_over_after;
@@ -159,9 +184,8 @@ impl Replica {
         if let Some((heir, _)) = self.best(faster) {
             return Some((heir, Why::Disk));
         }
-        let me = self.config.me();
         let best = self.best(|peer| !peer.fitness.is_slow_beside(mine))?.0;
-        let is_nearer = self.config.prefers(best) && !self.config.prefers(me);
+        let is_nearer = self.prefers(best) && !self.prefers(self.config.me());
         (settled && is_nearer).then_some((best, Why::Location))
     }
 

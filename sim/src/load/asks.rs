@@ -4,6 +4,7 @@ use super::op::{Attempt, Doing, Op};
 use super::{Act, Client, Kind, Scene, Why, ZONE};
 use crate::Nanos;
 use crate::marks::Mark;
+use crate::server::{SITES, site};
 use bytes::Bytes;
 use tenure_core::config::{Change, Policy};
 use tenure_core::ids::{Fence, Tag};
@@ -68,7 +69,7 @@ impl Client {
     fn configure(&mut self, scene: &mut Scene<'_>) {
         let policy = Policy {
             members_min: 0,
-            leader_location: format!("site-{}", self.operator.below(3)),
+            leader_location: site(self.operator.index(SITES)),
         };
         let configure = Configure {
             expect: self.config_seen,

@@ -3,13 +3,14 @@
 
 use super::event::Event;
 use super::{AUDIT_EVERY, Phase, World};
+use crate::judges::Judges;
 use crate::marks::Mark;
 use crate::net::Frame;
 use crate::server::{DiskDone, index_of, node_id};
 use std::collections::{BTreeMap, VecDeque};
 use tenure_core::ids::{Boot, NodeId};
 use tenure_core::node::input::Input;
-use tenure_core::node::output::{Note, Output};
+use tenure_core::node::output::{Note, Output, Why};
 use tenure_core::replica::message::Message;
 
 /// Where an output goes.
@@ -195,7 +196,13 @@ impl World {
                 self.marks.hit(Mark::Election);
                 self.has_leader(index, true);
             }
-            Note::HandingOver { .. } => self.marks.hit(Mark::HandingOver),
+            Note::HandingOver { to, why } => {
+                self.marks.hit(Mark::HandingOver);
+                if *why == Why::Location {
+                    self.marks.hit(Mark::Relocated);
+                    self.judge_place(index, *to);
+                }
+            }
             Note::KeepsLeading { .. } => self.marks.hit(Mark::KeepsLeading),
             Note::ClockOff { node, ahead_ms } => {
                 self.marks.hit(Mark::ClockOff);
@@ -220,6 +227,14 @@ impl World {
                 let detail = format!("server {} says so of a peer", index + 1);
                 self.judges.docket.broken("no disk goes back", detail);
             }
+        }
+    }
+
+    fn judge_place(&mut self, index: usize, to: NodeId) {
+        if self.plan.bad_clock != Some(index) {
+            let giver = (index, self.servers[index].start);
+            let Judges { places, docket, .. } = &mut self.judges;
+            places.on_relocated(giver, to, docket);
         }
     }
 

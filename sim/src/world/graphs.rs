@@ -10,6 +10,7 @@ use crate::net::Loss;
 use crate::rand::Rand;
 use crate::scenario::{MS, SECOND};
 use crate::server::node_id;
+use std::time::Duration;
 use tenure_core::ids::{Ballot, Slot};
 use tenure_core::node::input::{Input, Space};
 
@@ -19,6 +20,8 @@ const WHOLE: Nanos = 2 * SECOND;
 const STAYS: Nanos = 4 * SECOND;
 /// How long a server that hears a majority may look for its leader, once there must be one.
 const DOUBT: Nanos = 300 * MS;
+/// How long a request may wait at a server that reaches the leader.
+const SERVES: Duration = Duration::from_secs(1);
 /// Elections that finding a leader may take.
 const ELECTIONS_MAX: u64 = 3;
 
@@ -42,9 +45,9 @@ pub(super) enum Step {
 /// Who leads, and how far the log has come under it.
 #[derive(Clone, Copy, Debug)]
 struct Reign {
+    leader: usize,
     ballot: Ballot,
     elections: u64,
-    chosen: Slot,
 }
 
 /// The graph that is set.
@@ -368,11 +371,11 @@ impl World {
             "a stable graph gets its leader soon",
             || format!("{graph:?}: {taken} elections"),
         );
-        if let Some((_, ballot)) = ruler {
+        if let Some((leader, ballot)) = ruler {
             self.graphs.reign = Some(Reign {
+                leader,
                 ballot,
                 elections,
-                chosen,
             });
             self.plan_graph(SECOND, Step::Look);
         }
@@ -399,34 +402,48 @@ impl World {
         }
     }
 
+    /// Whatever a server takes for the log that reaches the leader, and is reached by it, is decided.
+    /// A leader whom nobody gives anything (they only read) has nothing to show.
+    fn judge_service(&mut self, leader: usize) {
+        let graph = self.graphs.graph;
+        // Nothing large leaves it, or it can promise the new leader nothing.
+        let is_troubled = matches!(graph, Graph::BlackHole | Graph::HungDisk);
+        for index in 0..self.servers.len() {
+            let reaches = index == leader || self.meet(index, leader);
+            let reaches =
+                reaches && self.works(index) && !(is_troubled && index == self.graphs.leader);
+            let Some(process) = self.servers[index].process_ref().filter(|_| reaches) else {
+                continue;
+            };
+            let taken = process.node.view().waits_since;
+            let now = self.servers[index].clock.clone().read(self.now);
+            let waits = taken.map_or(Duration::ZERO, |taken| now.since(taken));
+            let docket = &mut self.judges.docket;
+            docket.check(
+                waits < SERVES,
+                "the leader of a stable graph serves",
+                || format!("{graph:?}: server {} waits for {waits:?}", index + 1),
+            );
+        }
+    }
+
     fn judge_reign(&mut self) {
         let graph = self.graphs.graph;
         let Some(reign) = self.graphs.reign else {
             return;
         };
-        let chosen = self.judges.votes.contiguous();
         let elections = self.marks.count(Mark::Election) - reign.elections;
         let leads = self
             .ruler()
             .is_some_and(|(_, ballot)| ballot == reign.ballot);
-        // A leader that nobody gave anything for the log (they only read) has nothing to show.
-        let has_work = self.servers.iter().any(|server| {
-            let process = server.process_ref();
-            process.is_some_and(|process| process.node.view().queued[0] > 0)
-        });
         let docket = &mut self.judges.docket;
         docket.check(
             leads && elections == 0,
             "a stable graph keeps its leader",
             || format!("{graph:?}: {elections} more elections"),
         );
-        docket.check(
-            chosen > reign.chosen || !has_work,
-            "the leader of a stable graph serves",
-            || format!("{graph:?}: nothing after slot {chosen} in a second"),
-        );
         self.judge_hubs();
-        self.graphs.reign = Some(Reign { chosen, ..reign });
+        self.judge_service(reign.leader);
         self.plan_graph(SECOND, Step::Look);
     }
 }

@@ -164,6 +164,26 @@ fn a_voter_that_promised_in_vain_has_a_leader_again_though_nothing_is_asked() {
 }
 
 #[test]
+fn a_leader_that_stands_again_is_a_new_one_to_its_followers() {
+    let mut world = World::new(3);
+    world.run(MS * 500);
+    let told = |world: &World| {
+        let leader = Some(NodeId::new(1));
+        let told = world.notes.iter();
+        told.filter(|(node, note)| *node == 2 && *note == Note::Following { leader })
+            .count()
+    };
+    let before = told(&world);
+    promised_in_vain(&mut world, 2, 3);
+    world.run(MS * 500);
+    assert_eq!(
+        told(&world),
+        before + 1,
+        "what it may have lost is asked again"
+    );
+}
+
+#[test]
 fn a_voter_that_promised_in_vain_and_hears_the_leader_from_others_only() {
     let mut world = World::new(3);
     world.run(MS * 500);

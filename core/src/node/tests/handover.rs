@@ -1,7 +1,8 @@
 //! A leader hands over to who leads better, and without a majority it takes nothing on.
 
 use super::*;
-use crate::node::input::Space;
+use crate::machine::command::Configure;
+use crate::node::input::{Admin, Space};
 use crate::node::output::Why;
 
 fn led(seconds: u32) -> World {
@@ -149,6 +150,53 @@ fn the_preferred_place_gets_the_leader_once_all_is_settled() {
     assert_eq!(world.leader(), 1, "not at once");
     world.run(MS * 6000);
     assert_eq!(world.leader(), 3);
+    assert_eq!(reasons(&world), [Why::Location]);
+}
+
+/// A disk that hangs whenever its server leads: what it says of itself is good until then.
+#[test]
+fn the_preferred_place_is_left_alone_for_a_while_once_it_failed() {
+    let mut world = World::preferring("au.perth", 3, "au.perth.dh4");
+    for _ in 0..40_000 / 20 {
+        let leads = world.leaders().contains(&3);
+        world.hung = leads.then_some(3);
+        let asked = world.leaders().first().copied().unwrap_or(1);
+        world.ask(asked, Client::None, acquire("a", 0));
+        world.run(MS * 20);
+    }
+    let moves = reasons(&world);
+    let tried = moves.iter().filter(|why| **why == Why::Location).count();
+    assert_eq!(tried, 1, "half a minute after it was elected: {moves:?}");
+    assert_ne!(world.leader(), 3);
+}
+
+fn configure(world: &mut World, change: Change) {
+    let expect = world.nodes[&1].view().machine.shared().mark().change;
+    let by = "ann".into();
+    let change = Configure { expect, by, change };
+    let tag = world.ask(1, Client::None, Ask::Admin(Admin::Configure(change)));
+    world.run(MS * 100);
+    assert!(matches!(world.answer(tag), Answer::Configured { .. }));
+}
+
+#[test]
+fn the_preferred_place_is_the_one_that_the_log_says_last() {
+    let mut world = World::preferring("au.perth", 3, "au.perth.dh4");
+    world.run(MS * 1000);
+    assert_eq!(world.leader(), 3);
+    let location = String::from("au.sydney");
+    let second = Member {
+        location: location.clone(),
+        ..member(2)
+    };
+    let policy = Policy {
+        leader_location: location,
+        ..Policy::default()
+    };
+    configure(&mut world, Change::Member(second));
+    configure(&mut world, Change::Policy(policy));
+    world.run(MS * 6000);
+    assert_eq!(world.leader(), 2);
     assert_eq!(reasons(&world), [Why::Location]);
 }
 

@@ -52,6 +52,29 @@ fn key(number: u128) -> Client {
     Client::Key(RequestId::new(number))
 }
 
+/// The pauses between tries grow while nothing is heard. A refusal is something heard.
+#[test]
+fn a_command_that_was_refused_is_soon_proposed_again() {
+    let mut world = World::new(3);
+    world.run(MS * 500);
+    world.cut.push((2, 1));
+    let tag = world.ask(2, Client::None, acquire("a", 0));
+    world.run(MS * 5000);
+    world.cut.clear();
+    assert_eq!(world.reply(tag), None, "the next try is seconds away");
+    let refuse = Input::Peer {
+        from: NodeId::new(1),
+        boot: world.nodes[&1].identity().1,
+        message: Message::Refuse {
+            numbers: (1..10).collect(),
+            reason: crate::replica::message::Refused::NotLeader,
+        },
+    };
+    world.step(2, refuse);
+    world.run(MS * 300);
+    assert!(matches!(world.answer(tag), Answer::Granted(_)));
+}
+
 #[test]
 fn a_stale_read_needs_no_quorum_and_says_where_it_was_true() {
     let mut world = World::new(3);
