@@ -280,10 +280,7 @@ impl Replica {
         start_note: Bytes,
         now: Timestamp,
     ) -> Self {
-        let mut election = Election::new(now, recovered.promised == Ballot::ZERO);
-        for found in &recovered.accepted {
-            election.hear_stamp(found.entry.stamp());
-        }
+        let election = Election::new(now, recovered.promised);
         let peers = config.peers().map(|node| (node, Peer::default())).collect();
         Self {
             rng: Rng::new(seed),
@@ -378,8 +375,8 @@ impl Replica {
             Message::PreVoteReply { ballot, granted, promised } =>
                 self.on_pre_vote_reply(from, ballot, granted, promised, out),
             Message::Prepare { ballot } => self.on_prepare(from, ballot, out),
-            Message::Promise { ballot, part, last, decided, stamp, reports } =>
-                self.on_promise(from, ballot, Piece { part, last, decided, stamp, reports }, out),
+            Message::Promise { ballot, part, last, decided, heard, reports } =>
+                self.on_promise(from, ballot, Piece { part, last, decided, heard, reports }, out),
             Message::Accept { ballot, base, first, entries, commit } =>
                 self.on_accept(from, Accept { ballot, base, first, commit }, entries, out),
             Message::Accepted { ballot, upto } => self.on_accepted(from, ballot, upto, out),
@@ -431,7 +428,7 @@ impl Replica {
 
     /// The log was applied up to an entry with this stamp: agreed time goes on from there (rule 19).
     pub fn hear_stamp(&mut self, stamp: Stamp) {
-        self.election.hear_stamp(stamp);
+        self.election.settle(stamp);
         if let Role::Leading(leading) = &mut self.role {
             leading.raise_clock(stamp);
         }

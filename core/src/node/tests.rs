@@ -23,6 +23,7 @@ mod laws;
 mod requests;
 mod room;
 mod snapshots;
+mod time;
 
 const MS: Duration = Duration::from_millis(1);
 

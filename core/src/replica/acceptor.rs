@@ -180,7 +180,7 @@ impl Replica {
             part: u32::try_from(index).unwrap_or(u32::MAX),
             last: index + 1 == count,
             decided: self.log.decided(),
-            stamp: self.election.stamp_heard(),
+            heard: self.election.heard(),
             reports,
         };
         numbered.map(message).collect()
@@ -315,7 +315,7 @@ impl Replica {
         };
         let record = self.append(record, out);
         self.acceptor.wrote(record);
-        self.election.hear_stamp(entry.stamp());
+        self.election.accepted(ballot, entry.stamp());
         self.log.accept(
             slot,
             Open {

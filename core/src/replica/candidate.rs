@@ -165,7 +165,7 @@ impl Replica {
                 part,
                 last,
                 decided,
-                stamp,
+                heard,
                 reports,
             } = part
             {
@@ -173,7 +173,7 @@ impl Replica {
                     part,
                     last,
                     decided,
-                    stamp,
+                    heard,
                     reports,
                 };
                 self.on_promise(self.config.me(), ballot, piece, out);

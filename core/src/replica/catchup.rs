@@ -158,7 +158,7 @@ impl Replica {
     /// A decided entry is recorded as such, never as an accept (rule 11): its ballot is not known.
     /// Nothing is recorded if the log holds this very value already.
     fn learn_decided(&mut self, slot: Slot, entry: Entry, out: &mut Vec<Effect>) {
-        self.election.hear_stamp(entry.stamp());
+        self.election.settle(entry.stamp());
         let is_held = self
             .log
             .open(slot)

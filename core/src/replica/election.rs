@@ -1,7 +1,7 @@
 //! When to suspect a leader, and who tries first (rules 25 to 27).
 
 use super::candidate::Polling;
-use super::message::Beat;
+use super::message::{Beat, TimeHeard};
 use super::{Effect, Peer, Replica, Role};
 use crate::ids::{Ballot, NodeId};
 use crate::limits::{CHECK_QUORUM, ELECTION_TIMEOUT, PING_INTERVAL, RANK_DELAY};
@@ -33,14 +33,18 @@ pub(super) struct Election {
     /// This server does not try before: another candidate was just promised, or its own try failed.
     patient_until: Timestamp,
     jitter: Duration,
-    stamp_heard: Stamp,
+    heard: TimeHeard,
+    /// The latest stamp of what is decided: agreed time came so far, whoever led then.
+    settled: Stamp,
     /// When the promise that is being written was given to the disk, and what the last one took.
     promising_since: Timestamp,
     promise_took: Duration,
 }
 
 impl Election {
-    pub(super) const fn new(now: Timestamp, is_new: bool) -> Self {
+    /// `promised` is what the disk remembers. Of what was accepted under it only what was decided
+    /// tells the time: the rest may be of a leader that was deposed.
+    pub(super) fn new(now: Timestamp, promised: Ballot) -> Self {
         Self {
             freshest: Beat {
                 ballot: Ballot::ZERO,
@@ -49,10 +53,14 @@ impl Election {
             },
             heard_at: now,
             suspect: false,
-            is_new,
+            is_new: promised == Ballot::ZERO,
             patient_until: now,
             jitter: Duration::ZERO,
-            stamp_heard: Stamp::ZERO,
+            heard: TimeHeard {
+                ballot: promised,
+                stamp: Stamp::ZERO,
+            },
+            settled: Stamp::ZERO,
             promising_since: now,
             promise_took: Duration::ZERO,
         }
@@ -62,12 +70,40 @@ impl Election {
         self.freshest
     }
 
-    pub(super) const fn stamp_heard(&self) -> Stamp {
-        self.stamp_heard
+    /// How far agreed time came, as far as this server may tell a candidate.
+    pub(super) fn heard(&self) -> TimeHeard {
+        TimeHeard {
+            stamp: self.heard.stamp.max(self.settled),
+            ..self.heard
+        }
     }
 
-    pub(super) fn hear_stamp(&mut self, stamp: Stamp) {
-        self.stamp_heard = self.stamp_heard.max(stamp);
+    pub(super) const fn settled(&self) -> Stamp {
+        self.settled
+    }
+
+    /// Something with this stamp is decided.
+    pub(super) fn settle(&mut self, stamp: Stamp) {
+        self.settled = self.settled.max(stamp);
+    }
+
+    /// Something with this stamp was accepted under `ballot`. Who accepts from another leader follows
+    /// its time too, and forgets that of the one before: it may have gone on alone for a while.
+    pub(super) fn accepted(&mut self, ballot: Ballot, stamp: Stamp) {
+        let heard = TimeHeard { ballot, stamp };
+        if ballot > self.heard.ballot {
+            self.heard = heard;
+            self.hear(self.freshest);
+        }
+        self.heard = self.heard.max(heard);
+    }
+
+    /// Only the leader that this server accepts from tells it the time: another one's log may lack
+    /// what a quorum with this server would find, and its time belongs to its log.
+    fn hear(&mut self, beat: Beat) {
+        if beat.ballot == self.heard.ballot {
+            self.heard.stamp = self.heard.stamp.max(beat.stamp);
+        }
     }
 
     /// Whether the leader is silent. Without jitter: a voter that waited for its own would make a
@@ -132,7 +168,7 @@ impl Election {
 
 impl Replica {
     pub(super) fn note_beat(&mut self, beat: Beat, out: &mut Vec<Effect>) {
-        self.election.hear_stamp(beat.stamp);
+        self.election.hear(beat);
         // A leader below this server's promise can no longer count on it: no evidence.
         if beat.ballot < self.acceptor.promised() || beat.ballot.epoch != self.config.epoch() {
             return;
@@ -154,7 +190,7 @@ impl Replica {
             && leading.has_quorum(now)
         {
             let beat = leading.beat(now);
-            self.election.hear_stamp(beat.stamp);
+            self.election.hear(beat);
             let is_news = self.election.note(beat, now);
             assert!(is_news, "a leader never repeats a beat");
         }

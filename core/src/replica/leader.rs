@@ -294,7 +294,7 @@ impl Replica {
             // Somebody else decided more since the promises were made: this is no longer the time.
             return self.follow(out);
         }
-        let stamp = evidence.stamp().max(self.election.stamp_heard());
+        let stamp = evidence.stamp().max(self.election.settled());
         let clock = AgreedClock::new(stamp, sent, self.now);
         let peers = self.config.peers();
         let leading = Leading::new(evidence, peers, clock, self.now, self.rounds.round());

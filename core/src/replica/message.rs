@@ -24,6 +24,16 @@ pub struct Beat {
     pub stamp: Stamp,
 }
 
+/// How far agreed time had come, as somebody heard of it, and of whom: time goes on with the log, so
+/// of two that were heard the one of the higher ballot counts, even if it is the earlier (rule 19).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd)]
+pub struct TimeHeard {
+    /// The ballot that something was accepted under last; after a restart the one promised.
+    pub ballot: Ballot,
+    /// The latest stamp of its leader, in entries or in beats, or of what is decided.
+    pub stamp: Stamp,
+}
+
 /// A proposal on its way to the leader.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Proposal {
@@ -115,8 +125,8 @@ pub enum Message {
         last: bool,
         /// Every slot up to here is decided, and not reported.
         decided: Slot,
-        /// The highest stamp that the promiser heard (rule 19).
-        stamp: Stamp,
+        /// How far agreed time had come (rule 19).
+        heard: TimeHeard,
         /// What the promiser accepted above `decided`.
         reports: Vec<Report>,
     },

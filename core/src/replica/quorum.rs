@@ -12,7 +12,7 @@
 //! };
 //! ```
 
-use super::message::Report;
+use super::message::{Report, TimeHeard};
 use crate::entry::{Entry, EntryKind};
 use crate::ids::{Ballot, NodeId, Slot};
 use crate::time::Stamp;
@@ -25,7 +25,7 @@ pub(super) struct Piece {
     pub(super) part: u32,
     pub(super) last: bool,
     pub(super) decided: Slot,
-    pub(super) stamp: Stamp,
+    pub(super) heard: TimeHeard,
     pub(super) reports: Vec<Report>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Piece {
 #[derive(Clone, Debug, Default)]
 struct Gathered {
     decided: Slot,
-    stamp: Stamp,
+    heard: TimeHeard,
     parts: BTreeMap<u32, Vec<Report>>,
     part_last: Option<u32>,
 }
@@ -50,7 +50,7 @@ impl Gathered {
                 ..Self::default()
             };
         }
-        self.stamp = self.stamp.max(piece.stamp);
+        self.heard = self.heard.max(piece.heard);
         if piece.last {
             self.part_last = Some(piece.part);
         }
@@ -130,7 +130,10 @@ impl PromiseQuorum {
         let richest = promises.iter().max_by_key(|(_, gathered)| gathered.decided);
         let base = richest.map_or(Slot::new(0), |(_, gathered)| gathered.decided);
         let richest = richest.map(|(node, _)| *node);
-        let mut stamp = promises.iter().map(|(_, gathered)| gathered.stamp).max();
+        // Time belongs to a log: a leader that was deposed since may have gone on alone, and what
+        // was granted in between would lose what it was ahead.
+        let heard = promises.iter().map(|(_, gathered)| gathered.heard).max();
+        let mut stamp = heard.map(|heard| heard.stamp);
         let mut best: BTreeMap<Slot, Report> = BTreeMap::new();
         let reports = promises
             .into_iter()

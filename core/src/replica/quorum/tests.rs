@@ -32,12 +32,19 @@ fn whole(decided: u64, reports: Vec<Report>) -> Piece {
     piece(0, true, decided, reports)
 }
 
+fn heard(round: u64, stamp: u64) -> TimeHeard {
+    TimeHeard {
+        ballot: ballot(round),
+        stamp: Stamp::from_nanos(stamp),
+    }
+}
+
 fn piece(part: u32, last: bool, decided: u64, reports: Vec<Report>) -> Piece {
     Piece {
         part,
         last,
         decided: Slot::new(decided),
-        stamp: Stamp::from_nanos(3),
+        heard: heard(1, 3),
         reports,
     }
 }
@@ -127,6 +134,22 @@ fn agreed_time_begins_where_anybody_heard_it_last() {
         Stamp::from_nanos(5),
         "the entry's, above the promises'"
     );
+}
+
+/// A leader that was cut off went on alone for a while: what was granted under the next one would
+/// lose what it was ahead.
+#[test]
+fn of_two_leaders_time_the_later_ballots_counts() {
+    let deposed = Piece {
+        heard: heard(1, 900),
+        ..whole(0, vec![])
+    };
+    let later = Piece {
+        heard: heard(2, 700),
+        ..whole(0, vec![])
+    };
+    let chosen = closed(vec![(1, deposed), (2, later)]).unwrap();
+    assert_eq!(chosen.stamp(), Stamp::from_nanos(700));
 }
 
 proptest! {

@@ -13,6 +13,7 @@ use crate::replica::message::Message;
 use crate::replica::message::Proposal;
 use crate::replica::message::Refused;
 use crate::replica::message::Report;
+use crate::replica::message::TimeHeard;
 use crate::time::Stamp;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -28,6 +29,9 @@ const PARTS_MAX: usize = PROPOSALS_MAX;
 pub(super) struct BeatForm(Ballot, u64, Stamp);
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct TimeHeardForm(Ballot, Stamp);
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub(super) enum SpaceForm {
     Enough,
     Low,
@@ -39,6 +43,7 @@ pub(super) struct FitnessForm(bool, SpaceForm, bool, u32);
 
 /// The length of a part.
 type Len = u32;
+type ReportList = List<(Slot, Ballot, Len)>;
 
 // The order of the variants is their number on the wire: add at the end only.
 #[derive(Serialize, Deserialize)]
@@ -48,7 +53,7 @@ pub(super) enum Head {
     PreVote(Ballot, Slot),
     PreVoteReply(Ballot, bool, Ballot),
     Prepare(Ballot),
-    Promise(Ballot, u32, bool, Slot, Stamp, List<(Slot, Ballot, Len)>),
+    Promise(Ballot, u32, bool, Slot, TimeHeardForm, ReportList),
     Accept(Ballot, Slot, Slot, Slot, List<Len>),
     Accepted(Ballot, Slot),
     Nack(Ballot, Ballot, Slot),
@@ -87,9 +92,9 @@ impl Head {
             M::PreVote { ballot, decided } => Self::PreVote(*ballot, *decided),
             M::PreVoteReply { ballot, granted, promised } => Self::PreVoteReply(*ballot, *granted, *promised),
             M::Prepare { ballot } => Self::Prepare(*ballot),
-            M::Promise { ballot, part, last, decided, stamp, reports } => {
+            M::Promise { ballot, part, last, decided, heard, reports } => {
                 let report = |report: &Report| (report.slot, report.ballot, push(parts, report.entry.bytes()));
-                Self::Promise(*ballot, *part, *last, *decided, *stamp, List::of(reports.iter().map(report)))
+                Self::Promise(*ballot, *part, *last, *decided, TimeHeardForm(heard.ballot, heard.stamp), List::of(reports.iter().map(report)))
             }
             M::Accept { ballot, base, first, entries, commit } => {
                 Self::Accept(*ballot, *base, *first, *commit, entry_list(entries, parts))
@@ -132,8 +137,9 @@ impl Head {
             Self::PreVote(ballot, decided) => M::PreVote { ballot, decided },
             Self::PreVoteReply(ballot, granted, promised) => M::PreVoteReply { ballot, granted, promised },
             Self::Prepare(ballot) => M::Prepare { ballot },
-            Self::Promise(ballot, part, last, decided, stamp, list) => {
-                M::Promise { ballot, part, last, decided, stamp, reports: parts.reports(list)? }
+            Self::Promise(ballot, part, last, decided, TimeHeardForm(by, stamp), list) => {
+                let heard = TimeHeard { ballot: by, stamp };
+                M::Promise { ballot, part, last, decided, heard, reports: parts.reports(list)? }
             }
             Self::Accept(ballot, base, first, commit, list) => {
                 M::Accept { ballot, base, first, entries: parts.entries(list)?, commit }

@@ -11,6 +11,7 @@ use crate::replica::message::Beat;
 use crate::replica::message::Proposal;
 use crate::replica::message::Refused;
 use crate::replica::message::Report;
+use crate::replica::message::TimeHeard;
 use crate::time::Stamp;
 use alloc::format;
 use alloc::string::String;
@@ -81,6 +82,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         Proposal { number: 2, command: Bytes::new() },
     ];
     let stamp = Stamp::from_nanos(77);
+    let heard = TimeHeard { ballot: ballot(5), stamp };
     let mark = Mark { change: ChangeId::new(5), hash: 300 };
     vec![
         ("ping", Message::Ping { round: 1, beat: beat(), decided: slot(7), mark }),
@@ -88,7 +90,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("pre_vote", Message::PreVote { ballot: ballot(6), decided: slot(7) }),
         ("pre_vote_reply", Message::PreVoteReply { ballot: ballot(6), granted: false, promised: ballot(7) }),
         ("prepare", Message::Prepare { ballot: ballot(6) }),
-        ("promise", Message::Promise { ballot: ballot(6), part: 0, last: true, decided: slot(7), stamp, reports }),
+        ("promise", Message::Promise { ballot: ballot(6), part: 0, last: true, decided: slot(7), heard, reports }),
         ("accept", Message::Accept { ballot: ballot(6), base: slot(7), first: slot(8), entries: vec![entry(b"one"), entry(b"two")], commit: slot(7) }),
         ("accept_empty", Message::Accept { ballot: ballot(6), base: slot(7), first: slot(10), entries: vec![], commit: slot(9) }),
         ("accepted", Message::Accepted { ballot: ballot(6), upto: slot(9) }),
