@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tenure_core::limits::{TTL_MS_MAX, TTL_MS_MIN};
@@ -211,6 +212,59 @@ pub(crate) enum MemberVerb {
         #[command(flatten)]
         edit: Edit,
     },
+    /// Add one: peer, client, http, location, role. It is started then, with the number that is printed.
+    Add(Edit),
+    /// Let a new one take another's place: peer, client, http, location.
+    Replace {
+        /// The number of the one that goes.
+        #[arg(value_name = "ID")]
+        id: u64,
+        #[command(flatten)]
+        edit: Edit,
+    },
+    /// Take one away, for good.
+    Remove(One),
+    /// Let one vote: as a full voter, or only for the quorum.
+    Promote {
+        #[command(flatten)]
+        one: One,
+        /// It keeps the log and votes, and takes no clients.
+        #[arg(long)]
+        quorum_only: bool,
+    },
+    /// Let one keep the locks and take clients, without a vote.
+    Demote(One),
+    /// Let in one that asked.
+    Approve(One),
+    /// Make an invitation, and print its secret: role, ttl, approve=true.
+    Invite {
+        /// What is to be different: role=observer, ttl=10m, approve=true.
+        #[arg(value_name = "NAME=VALUE")]
+        settings: Vec<String>,
+        #[command(flatten)]
+        service: Service,
+    },
+    /// Take an invitation back.
+    Uninvite {
+        /// The first digits of its hash, as `member ls` shows it.
+        #[arg(value_name = "HASH")]
+        hash: String,
+        #[command(flatten)]
+        service: Service,
+    },
+}
+
+/// One member.
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// Its number.
+    #[arg(value_name = "ID")]
+    pub(crate) id: u64,
+    /// Only if this is still the last change: what `config show` said.
+    #[arg(long, value_name = "CHANGE")]
+    pub(crate) expect: Option<u64>,
+    #[command(flatten)]
+    pub(crate) service: Service,
 }
 
 /// What `zone` takes.
@@ -302,23 +356,42 @@ fn token(text: &str) -> Result<TokenText, String> {
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// A member of a cluster, as its configuration file says.
-    #[arg(long, value_name = "FILE", required_unless_present = "dev")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["dev", "listen"])]
     pub(crate) config: Option<PathBuf>,
     /// For trying out: on loopback, without a configuration.
     #[arg(long, conflicts_with = "config")]
     pub(crate) dev: bool,
+    /// Found a new cluster, of this server alone. Others may join it.
+    #[arg(long, conflicts_with_all = ["dev", "join"])]
+    pub(crate) bootstrap: bool,
+    /// Without a file: where HTTP clients reach this server. Native clients are one port above, its
+    /// peers two.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["config", "dev"], requires = "data")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Join the cluster that has members here, or behind this balancer: where HTTP clients reach them.
+    #[arg(
+        long,
+        value_name = "HOST:PORT,…",
+        value_delimiter = ',',
+        requires = "listen",
+        requires = "token_file",
+        requires = "token_key"
+    )]
+    pub(crate) join: Vec<String>,
+    /// The file with the secret that `tenure member invite` printed.
+    #[arg(long, value_name = "FILE", requires = "join")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The file with the key of all tokens, the same on every server; unless said, the first server
+    /// makes it in its data directory.
+    #[arg(long, value_name = "FILE", requires = "listen")]
+    pub(crate) token_key: Option<PathBuf>,
     /// How many servers to try out, each a process of its own.
     #[arg(long, value_name = "N", requires = "dev", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=9))]
     pub(crate) servers: u16,
-    /// Where the servers that are tried out keep their data.
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "dev",
-        default_value = "./tenure-dev"
-    )]
-    pub(crate) data: PathBuf,
+    /// Where the data is; of servers that are tried out in ./tenure-dev, unless said.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub(crate) data: Option<PathBuf>,
     /// The first of their ports: HTTP, native clients and peers are at this and the next two, and
     /// each further server's ten above.
     #[arg(long, requires = "dev", default_value_t = tenure_server::settings::DEV_PORT,

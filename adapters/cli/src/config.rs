@@ -1,6 +1,6 @@
-//! `config`, `member`, `zone`: the configuration that all servers share.
+//! `config`, `zone`: the configuration that all servers share.
 
-use crate::args::{Config, ConfigVerb, Edit, Member, MemberVerb, Output, ZoneSet};
+use crate::args::{Config, ConfigVerb, Edit, Output, Service, ZoneSet};
 use crate::exit::{Code, Exit};
 use crate::print;
 use crate::verbs::who;
@@ -27,63 +27,53 @@ pub(crate) async fn config(config: &Config) -> Result<(), Exit> {
     }
 }
 
-pub(crate) async fn member(member: &Member) -> Result<(), Exit> {
-    match &member.verb {
-        MemberVerb::Ls { service, print } => {
-            let members = web::ask(service, &Ask::get("/v1/members")).await?;
-            match print.output {
-                Output::Json => print::line(&members.to_string()),
-                Output::Table => show_members(&members),
-            }
-        }
-        MemberVerb::Transfer { id, service } => {
-            let id = id.map(|id| id.to_string());
-            let form: Vec<_> = id.iter().map(|id| ("to", id.as_str())).collect();
-            let ask = Ask {
-                method: "POST",
-                path: "/v1/cluster:transfer-leader",
-                form: &form,
-                expect: None,
-            };
-            web::ask(service, &ask).await?;
-            print::line("Asked.")
-        }
-        MemberVerb::Set { id, edit } => change("PATCH", &format!("/v1/members/{id}"), edit).await,
-    }
-}
-
 pub(crate) async fn zone(zone: &ZoneSet) -> Result<(), Exit> {
     let path = format!("/v1/zones/{}", escaped(&zone.name));
     change("PUT", &path, &zone.edit).await
 }
 
 /// Makes a change, and says what it is called.
-async fn change(method: &'static str, path: &str, edit: &Edit) -> Result<(), Exit> {
-    let mut form = Vec::new();
-    for setting in &edit.settings {
-        let Some((name, value)) = setting.split_once('=') else {
-            let message = format!("{setting}: write NAME=VALUE");
-            return Err(Exit::new(Code::Usage, message));
-        };
-        form.push((name, value));
-    }
+pub(crate) async fn change(method: &'static str, path: &str, edit: &Edit) -> Result<(), Exit> {
+    let form = pairs(&edit.settings)?;
+    let changed = ask(method, path, form, edit.expect, &edit.service).await?;
+    print_change(&changed)
+}
+
+/// The words `NAME=VALUE`.
+pub(crate) fn pairs<'a>(settings: &'a [String]) -> Result<Vec<(&'a str, &'a str)>, Exit> {
+    let pair = |setting: &'a String| {
+        let message = || format!("{setting}: write NAME=VALUE");
+        let words = setting.split_once('=');
+        words.ok_or_else(|| Exit::new(Code::Usage, message()))
+    };
+    settings.iter().map(pair).collect()
+}
+
+/// Asks for a change, in the name of whoever runs this.
+pub(crate) async fn ask(
+    method: &'static str,
+    path: &str,
+    mut form: Vec<(&str, &str)>,
+    expect: Option<u64>,
+    service: &Service,
+) -> Result<Value, Exit> {
     let by = who();
     form.push(("by", &by));
     let ask = Ask {
         method,
         path,
         form: &form,
-        expect: edit.expect,
+        expect,
     };
-    let changed = web::ask(&edit.service, &ask).await?;
-    print::line(&format!(
-        "Change {} {}",
-        changed["change"],
-        text(&changed["hash"])
-    ))
+    web::ask(service, &ask).await
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn print_change(changed: &Value) -> Result<(), Exit> {
+    let hash = text(&changed["hash"]);
+    print::line(&format!("Change {} {hash}", changed["change"]))
+}
+
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
@@ -112,18 +102,37 @@ fn show(config: &Value) -> Result<(), Exit> {
 
 fn show_members(config: &Value) -> Result<(), Exit> {
     for member in config["members"].as_array().into_iter().flatten() {
-        let at = |name: &str| text(&member[name]).to_owned();
-        let line = format!(
-            "  member {:<4} peer {}   client {}   http {}   {}",
-            member["id"],
-            at("peer"),
-            at("client"),
-            at("http"),
-            at("location")
-        );
-        print::line(line.trim_end())?;
+        print::line(&member_line(member))?;
     }
     Ok(())
+}
+
+/// One member: number, role, what it is to be, and where it is.
+pub(crate) fn member_line(member: &Value) -> String {
+    let at = |name: &str| text(&member[name]).to_owned();
+    let line = format!(
+        "  member {:<4} {:<12}{} peer {}   client {}   http {}   {}",
+        member["id"],
+        at("role"),
+        next(&member["next"]),
+        at("peer"),
+        at("client"),
+        at("http"),
+        at("location")
+    );
+    line.trim_end().to_owned()
+}
+
+/// What a member is to be, in words.
+fn next(next: &Value) -> String {
+    let role = |name: &str| next[name].as_str();
+    match (role("become"), role("ask"), next["make_room_for"].as_u64()) {
+        (Some(role), ..) => format!("becomes {role}  "),
+        (_, Some(role), _) => format!("asks to be {role}  "),
+        (.., Some(newcomer)) => format!("makes room for {newcomer}  "),
+        (None, None, None) if next["leave"].is_object() => "leaves  ".to_owned(),
+        (None, None, None) => String::new(),
+    }
 }
 
 fn show_history(history: &Value) -> Result<(), Exit> {

@@ -6,6 +6,7 @@ mod child;
 mod config;
 mod exit;
 mod lock;
+mod member;
 mod print;
 mod serve;
 mod several;
@@ -49,7 +50,7 @@ fn run(verb: Verb) -> Result<ExitCode, Exit> {
         Verb::Show(words) => wait(verbs::show(&words))?,
         Verb::Ls(words) => wait(verbs::ls(&words))?,
         Verb::Config(words) => wait(config::config(&words))?,
-        Verb::Member(words) => wait(config::member(&words))?,
+        Verb::Member(words) => wait(member::member(&words))?,
         Verb::Zone(words) => wait(config::zone(&words))?,
     }
     Ok(ExitCode::SUCCESS)

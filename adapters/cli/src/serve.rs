@@ -8,33 +8,67 @@ use std::path::{Path, PathBuf};
 use tenure_rt::signal::StopSignals;
 use tenure_rt::sync::watch;
 use tenure_rt::{block_on, select, spawn};
-use tenure_server::{Counting, HostError, Server, Settings, StartError, Status, key};
+use tenure_server::{
+    Counting, HostError, Join, JoinError, Origin, Proof, Server, Settings, StartError, Status,
+    TokenKey, key,
+};
 
 pub(crate) fn run(serve: &Serve) -> Result<(), Exit> {
     log_to_stderr(if serve.dev { "warn" } else { "info" });
-    let (settings, banner) = match (&serve.config, serve.member) {
-        (Some(path), _) => {
-            let settings = Settings::load(path);
-            (
-                settings.map_err(|error| Exit::new(Code::Config, error))?,
-                None,
-            )
-        }
-        (None, None) if serve.servers > 1 => return several::run(serve),
-        (None, None) => {
-            let settings = Settings::dev(&serve.data, serve.port);
-            let banner = banner("one server for trying out", &settings);
-            (settings, Some(banner))
-        }
-        (None, Some(member)) => {
-            let settings = member_of_several(serve, member)?;
-            let name = format!("server {member} of {} for trying out", serve.servers);
-            let banner = banner(&name, &settings);
-            (settings, (!serve.attached).then_some(banner))
-        }
-    };
+    if serve.dev && serve.member.is_none() && serve.servers > 1 {
+        return several::run(serve);
+    }
+    let (settings, banner) = settings(serve)?;
     let served = block_on(one(settings, banner, serve.attached));
     served.map_err(|error| Exit::new(Code::System, error))?
+}
+
+/// What the words say, and what to print once it runs.
+fn settings(serve: &Serve) -> Result<(Settings, Option<String>), Exit> {
+    let config = |error: String| Exit::new(Code::Config, error);
+    if let Some(listen) = serve.listen {
+        let data = serve.data.clone().unwrap_or_default();
+        let own = || TokenKey::Own(data.join("token.key"));
+        let token_key = serve.token_key.clone();
+        let token_key = token_key.map_or_else(own, TokenKey::Shared);
+        let settings = Settings::at(listen, origin(serve), data, token_key);
+        return Ok((settings.map_err(config)?, None));
+    }
+    if let Some(path) = &serve.config {
+        let settings = Settings::load(path);
+        let mut settings = settings.map_err(|error| config(error.to_string()))?;
+        if serve.bootstrap {
+            let founds = settings.bootstrap();
+            founds.map_err(|error| config(format!("{}: {error}", path.display())))?;
+        }
+        return Ok((settings, None));
+    }
+    let Some(member) = serve.member else {
+        let settings = Settings::dev(&dev_data(serve), serve.port);
+        let banner = banner("one server for trying out", &settings);
+        return Ok((settings, Some(banner)));
+    };
+    let settings = member_of_several(serve, member)?;
+    let name = format!("server {member} of {} for trying out", serve.servers);
+    let banner = banner(&name, &settings);
+    Ok((settings, (!serve.attached).then_some(banner)))
+}
+
+fn origin(serve: &Serve) -> Origin {
+    match &serve.token_file {
+        Some(file) => Origin::Join(Join {
+            addresses: serve.join.clone(),
+            proof: Proof::TokenFile(file.clone()),
+        }),
+        None if serve.bootstrap => Origin::Bootstrap,
+        None => Origin::Remembered,
+    }
+}
+
+/// Where servers that are tried out keep their data.
+pub(crate) fn dev_data(serve: &Serve) -> PathBuf {
+    let default = || PathBuf::from("./tenure-dev");
+    serve.data.clone().unwrap_or_else(default)
 }
 
 async fn one(settings: Settings, banner: Option<String>, attached: bool) -> Result<(), Exit> {
@@ -90,7 +124,15 @@ fn not_started(error: StartError) -> Exit {
         StartError::Listen { .. } | StartError::DataInUse { .. } | StartError::System(_) => {
             Code::System
         }
-        StartError::Key(_) | StartError::WrongData(_) | StartError::Config { .. } => Code::Config,
+        StartError::Key(_)
+        | StartError::WrongData(_)
+        | StartError::Config { .. }
+        | StartError::NotEmpty { .. }
+        | StartError::Empty { .. }
+        | StartError::Founder(_)
+        | StartError::Join(JoinError::Token { .. }) => Code::Config,
+        StartError::Join(JoinError::Refused { .. }) => Code::NotAMember,
+        StartError::Join(JoinError::NoAnswer { .. }) => Code::NoService,
         StartError::Disk(_) => Code::Stopped,
     };
     Exit::new(code, error)
@@ -103,7 +145,8 @@ fn member_of_several(serve: &Serve, member: u16) -> Result<Settings, Exit> {
         let message = format!("--member {member}: there are the members 1 to {servers}");
         return Err(Exit::new(Code::Config, message));
     }
-    let (data, key) = (member_data(&serve.data, member), key_file(&serve.data));
+    let folder = dev_data(serve);
+    let (data, key) = (member_data(&folder, member), key_file(&folder));
     let (port, servers) = (serve.port, serve.servers);
     Ok(Settings::dev_member(
         &data,

@@ -3,7 +3,7 @@
 
 use crate::args::Serve;
 use crate::exit::{Code, Exit};
-use crate::serve::{curl, make_shared_key, print};
+use crate::serve::{curl, dev_data, make_shared_key, print};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -35,7 +35,7 @@ struct Started {
 }
 
 pub(crate) fn run(serve: &Serve) -> Result<(), Exit> {
-    make_shared_key(&serve.data)?;
+    make_shared_key(&dev_data(serve))?;
     let (tell, news) = mpsc::channel(64);
     let mut servers = Vec::new();
     for member in 1..=serve.servers {
@@ -56,7 +56,7 @@ fn start(serve: &Serve, member: u16, tell: &mpsc::Sender<News>) -> std::io::Resu
         .args(["--port", &serve.port.to_string()])
         .args(["--member", &member.to_string()])
         .arg("--data")
-        .arg(&serve.data)
+        .arg(dev_data(serve))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -148,12 +148,13 @@ async fn stop_all(servers: &mut [Started], news: &mut mpsc::Receiver<News>) {
 }
 
 fn banner(serve: &Serve, servers: &[Started]) -> String {
-    let (version, data) = (env!("CARGO_PKG_VERSION"), serve.data.display());
+    let folder = dev_data(serve);
+    let (version, data) = (env!("CARGO_PKG_VERSION"), folder.display());
     let count = serve.servers;
     let mut text = format!(
         "Tenure {version}, {count} servers for trying out. Loopback only, no TLS. Data: {data}\n"
     );
-    let settings = |member| Settings::dev_member(&serve.data, serve.port, member, count, None);
+    let settings = |member| Settings::dev_member(&folder, serve.port, member, count, None);
     for (member, server) in (1..).zip(servers) {
         let (pid, settings) = (server.pid, settings(member));
         let (http, native) = (&settings.member().http, &settings.member().client);
@@ -178,7 +179,8 @@ fn leads(member: u16, servers: &[Started], lost_at: Option<Timestamp>) -> String
 }
 
 fn gone(serve: &Serve, member: u16, pid: u32) -> String {
-    let (servers, port, data) = (serve.servers, serve.port, serve.data.display());
+    let folder = dev_data(serve);
+    let (servers, port, data) = (serve.servers, serve.port, folder.display());
     format!(
         "Server {member} (pid {pid}) is gone. Bring it back:  tenure serve --dev \
          --servers {servers} --port {port} --data {data} --member {member}\n"

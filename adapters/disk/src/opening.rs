@@ -47,6 +47,24 @@ impl Disk {
         dir.join(SUPERBLOCK).exists()
     }
 
+    /// Whose data directory this is; none if it is to be made.
+    ///
+    /// # Errors
+    ///
+    /// There is one that can't be read or believed.
+    pub fn owner(dir: &Path) -> Result<Option<Owner>, DiskError> {
+        if !Self::is_formatted(dir) {
+            return Ok(None);
+        }
+        let file = SuperblockFile::open(&dir.join(SUPERBLOCK), Files::default())?;
+        let found = file.read()?.map_err(|error| DiskError::Superblock {
+            dir: dir.to_owned(),
+            error,
+        })?;
+        let Identity { cluster, node, .. } = found.superblock().identity;
+        Ok(Some(Owner { cluster, node }))
+    }
+
     /// Makes a data directory with an empty log. `config` is kept in the superblock. What a crash
     /// leaves half made is made anew.
     ///

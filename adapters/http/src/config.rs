@@ -10,7 +10,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
-use tenure_core::config::{Change, Config, Mark, Member, Next, Past, Quota, Role, Shared};
+use std::time::Duration;
+use tenure_core::config::{Change, Config, Invite, Mark, Member, Next, Past, Quota, Role, Shared};
 use tenure_core::ids::{NodeId, Slot};
 use tenure_core::machine::answer::Answer;
 use tenure_core::machine::command::Configure;
@@ -18,7 +19,6 @@ use tenure_core::node::input::{Admin, Ask};
 use tenure_core::node::output::Reply;
 use tenure_core::time::Stamp;
 
-const MEMBERS: &str = "/v1/members/";
 const ZONES: &str = "/v1/zones/";
 
 #[derive(Serialize)]
@@ -73,6 +73,18 @@ struct QuotaBody {
 struct MembersBody<'a> {
     epoch: u64,
     members: Vec<MemberBody<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    leaving: Vec<MemberBody<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    invitations: Vec<InviteBody>,
+}
+
+#[derive(Serialize)]
+struct InviteBody {
+    secret_hash: String,
+    role: &'static str,
+    approve: bool,
+    remaining_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -165,7 +177,8 @@ impl NextBody {
     }
 }
 
-const fn role(role: Role) -> &'static str {
+/// What a role is called.
+pub(crate) const fn role(role: Role) -> &'static str {
     match role {
         Role::Voter => "voter",
         Role::QuorumOnly => "quorum-only",
@@ -185,11 +198,10 @@ impl QuotaBody {
 
 impl<'a> PastBody<'a> {
     fn of(past: &'a Past, now: Stamp) -> Self {
-        let age = now.since(past.stamp).as_millis();
         Self {
             change: past.mark.change.get(),
             hash: hash(past.mark),
-            age_ms: u64::try_from(age).unwrap_or(u64::MAX),
+            age_ms: millis(now.since(past.stamp)),
             by: &past.by,
             what: ChangeBody::of(&past.change),
         }
@@ -267,13 +279,31 @@ pub(crate) fn config(shared: &Shared, slot: Slot) -> Response {
     marked(mark, slot, &body)
 }
 
-/// The members as a document.
-pub(crate) fn members(shared: &Shared, slot: Slot) -> Response {
+/// The members as a document, and who may become one.
+pub(crate) fn members(shared: &Shared, now: Stamp, slot: Slot) -> Response {
+    let invites = shared.invites().iter().filter(|it| it.until > now);
+    let invite = |invite: &Invite| InviteBody {
+        secret_hash: hex(&invite.secret_hash),
+        role: role(invite.role),
+        approve: invite.approve,
+        remaining_ms: millis(invite.until.since(now)),
+    };
     let body = MembersBody {
         epoch: shared.epoch().get(),
         members: MemberBody::all(shared),
+        leaving: shared.leaving().iter().map(MemberBody::of).collect(),
+        invitations: invites.map(invite).collect(),
     };
     marked(shared.mark(), slot, &body)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Two digits for each byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The last changes as a document, the newest first.
@@ -295,7 +325,7 @@ pub(crate) fn changed(mark: Mark, slot: Slot) -> Response {
 }
 
 /// With the change as its tag: what `If-Match` of the next change names.
-fn marked(mark: Mark, slot: Slot, body: &impl Serialize) -> Response {
+pub(crate) fn marked(mark: Mark, slot: Slot, body: &impl Serialize) -> Response {
     let mut response = answers::document(StatusCode::OK, JSON, Some(slot), body);
     let tag = HeaderValue::from_str(&format!("\"{}\"", mark.change));
     let tag = tag.expect("digits in quotes are a header");
@@ -312,8 +342,8 @@ pub(crate) async fn show_members(
     State(face): State<Face>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (shared, slot, _) = face.shared(request).await?;
-    Ok(members(&shared, slot))
+    let (shared, slot, now) = face.shared(request).await?;
+    Ok(members(&shared, now, slot))
 }
 
 pub(crate) async fn show_history(
@@ -369,33 +399,6 @@ pub(crate) async fn put_zone(
     .await
 }
 
-/// `PATCH /v1/members/{id}`: where a member is reached, and where it stands.
-pub(crate) async fn patch_member(
-    State(face): State<Face>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let (head, body) = parts(request)?;
-    let body = read_body(body).await?;
-    let id = last_part(&head, MEMBERS)?;
-    face.configure(
-        &head,
-        &body,
-        &["peer", "client", "http", "location"],
-        |shared, fields| {
-            let node = id.parse().ok().map(NodeId::new);
-            let found = node.and_then(|node| shared.member(node));
-            let known = found.ok_or_else(|| Problem::not_found("there is no such member"));
-            let mut member = known?.clone();
-            fields.text("peer", &mut member.peer);
-            fields.text("client", &mut member.client);
-            fields.text("http", &mut member.http);
-            fields.text("location", &mut member.location);
-            Ok(Change::Member(member))
-        },
-    )
-    .await
-}
-
 /// Who shall lead: the member that `to` names, or whoever is fittest.
 pub(crate) fn heir(head: &Parts, body: &[u8], config: &Config) -> Result<Option<NodeId>, Problem> {
     let fields = Fields::read(head, body, &["to"])?;
@@ -409,7 +412,7 @@ pub(crate) fn heir(head: &Parts, body: &[u8], config: &Config) -> Result<Option<
 }
 
 /// What stands behind `before` in the address, and no more parts.
-fn last_part(head: &Parts, before: &str) -> Result<String, Problem> {
+pub(crate) fn last_part(head: &Parts, before: &str) -> Result<String, Problem> {
     let path = head.uri.path();
     let part = path.strip_prefix(before).unwrap_or_default();
     let decoded = percent_encoding::percent_decode_str(part).decode_utf8();
@@ -418,10 +421,10 @@ fn last_part(head: &Parts, before: &str) -> Result<String, Problem> {
 }
 
 /// What a request for a change says: each field once.
-struct Fields(Vec<(&'static str, String)>);
+pub(crate) struct Fields(Vec<(&'static str, String)>);
 
 impl Fields {
-    fn read(head: &Parts, body: &[u8], known: &[&'static str]) -> Result<Self, Problem> {
+    pub(crate) fn read(head: &Parts, body: &[u8], known: &[&'static str]) -> Result<Self, Problem> {
         let mut fields = Vec::new();
         each(head, body, |name, value: Given<'_>| {
             let field = known.iter().find(|field| **field == name);
@@ -437,12 +440,12 @@ impl Fields {
         Ok(Self(fields))
     }
 
-    fn given(&self, name: &str) -> Option<&str> {
+    pub(crate) fn given(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(field, _)| *field == name);
         found.map(|(_, value)| value.as_str())
     }
 
-    fn text(&self, name: &str, into: &mut String) {
+    pub(crate) fn text(&self, name: &str, into: &mut String) {
         if let Some(text) = self.given(name) {
             text.clone_into(into);
         }
@@ -478,7 +481,7 @@ impl Face {
         self.read_config().await
     }
 
-    async fn read_config(&self) -> Result<(Shared, Slot, Stamp), Problem> {
+    pub(crate) async fn read_config(&self) -> Result<(Shared, Slot, Stamp), Problem> {
         match self.read(Ask::Admin(Admin::ReadConfig)).await? {
             Reply::Config {
                 shared,
@@ -491,13 +494,25 @@ impl Face {
 
     /// Makes the change that `change` makes of the configuration as it is. If another comes in
     /// between, or if it is not the one that `If-Match` names, nothing changes.
-    async fn configure(
+    pub(crate) async fn configure(
         &self,
         head: &Parts,
         body: &[u8],
         known: &[&'static str],
         change: impl FnOnce(&Shared, &Fields) -> Result<Change, Problem>,
     ) -> Result<Response, Problem> {
+        let (mark, slot) = self.change(head, body, known, change).await?;
+        Ok(changed(mark, slot))
+    }
+
+    /// As [`Self::configure`], but the answer is not written yet.
+    pub(crate) async fn change(
+        &self,
+        head: &Parts,
+        body: &[u8],
+        known: &[&'static str],
+        change: impl FnOnce(&Shared, &Fields) -> Result<Change, Problem>,
+    ) -> Result<(Mark, Slot), Problem> {
         let known = [known, &["by"]].concat();
         let fields = Fields::read(head, body, &known)?;
         let client = client_of(&head.headers)?;
@@ -513,7 +528,7 @@ impl Face {
         };
         let ask = Ask::Admin(Admin::Configure(configure));
         match self.decide(client, ask).await? {
-            (Answer::Configured { mark }, slot) => Ok(changed(mark, slot)),
+            (Answer::Configured { mark }, slot) => Ok((mark, slot)),
             (answer, slot) => Err(refused(answer, slot)),
         }
     }

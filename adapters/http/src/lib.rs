@@ -10,12 +10,14 @@
 //! and the node hears of it.
 
 mod answers;
+pub mod ask;
 mod cluster;
 mod config;
 mod duration;
 mod fields;
 mod gateway;
 mod keys;
+mod members;
 mod params;
 mod problem;
 mod router;

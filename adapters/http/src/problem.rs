@@ -61,12 +61,13 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         | codes::REQUEST_ID_REUSED
         | codes::CONFIG_MOVED
         | codes::CONFIG_UNFIT
+        | codes::INVITATION_USED
         | codes::WRONG_CLUSTER => StatusCode::CONFLICT,
         codes::NO_SUCH_TICKET | codes::UNKNOWN_ZONE | codes::NOT_FOUND => StatusCode::NOT_FOUND,
-        codes::SESSION_GONE => StatusCode::GONE,
+        codes::SESSION_GONE | codes::INVITATION_OVER => StatusCode::GONE,
         codes::SESSION_BUSY | codes::QUOTA | codes::BUSY => StatusCode::TOO_MANY_REQUESTS,
         codes::NO_QUORUM | codes::DISK_FULL | codes::NOT_READY => StatusCode::SERVICE_UNAVAILABLE,
-        codes::BAD_PROOF | codes::UNPROVED_SESSION => StatusCode::FORBIDDEN,
+        codes::BAD_PROOF | codes::UNPROVED_SESSION | codes::NOT_INVITED => StatusCode::FORBIDDEN,
         codes::FENCE_MISMATCH => StatusCode::PRECONDITION_FAILED,
         codes::METHOD_NOT_ALLOWED => StatusCode::METHOD_NOT_ALLOWED,
         codes::UNSUPPORTED_MEDIA_TYPE => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -178,6 +179,36 @@ impl Problem {
     pub(crate) fn media_type() -> Self {
         let detail = "send application/json or application/x-www-form-urlencoded";
         Self::new(codes::UNSUPPORTED_MEDIA_TYPE, detail)
+    }
+
+    /// The secret proves no invitation.
+    pub(crate) fn not_invited() -> Self {
+        let detail = "nobody was invited with this secret, or it was long ago";
+        Self::of_field(codes::NOT_INVITED, "secret", detail)
+    }
+
+    /// Its time is over.
+    pub(crate) fn invitation_over() -> Self {
+        let detail = "the invitation's time is over: ask for another one";
+        Self::of_field(codes::INVITATION_OVER, "secret", detail)
+    }
+
+    /// Another server came by it, or this one, which has lost its data since.
+    pub(crate) fn invitation_used(id: u64) -> Self {
+        let detail = format!(
+            "the invitation was used by server {id}: a new server needs another one, and if {id} lost \
+             its data, a new server takes its place: `tenure member replace {id}`"
+        );
+        Self::of_field(codes::INVITATION_USED, "secret", detail)
+    }
+
+    /// The number of a server that is here already, or was.
+    pub(crate) fn no_empty_start(id: u64) -> Self {
+        let detail = format!(
+            "server {id} votes: it must not start with an empty data directory. If it lost its data, a \
+             new server takes its place: `tenure member replace {id}`"
+        );
+        Self::of_field(codes::CONFIG_UNFIT, "id", detail)
     }
 
     /// `If-Match` names another fence than the token.

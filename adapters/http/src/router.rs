@@ -6,6 +6,7 @@ use crate::config;
 use crate::fields::read_body;
 use crate::gateway::{Call, Gateway, NoAnswer};
 use crate::keys;
+use crate::members;
 use crate::params::{self, Params, check_if_match, client_of};
 use crate::problem::Problem;
 use axum::Router;
@@ -47,6 +48,8 @@ const ADDRESS_BYTES_MAX: usize = 16 << 10;
 pub(crate) struct Face {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) config: Published,
+    /// What the cluster began with, for those that join it.
+    pub(crate) genesis: Bytes,
     /// [`WAIT_MARGIN`], but in tests.
     pub(crate) wait_margin: Duration,
 }
@@ -66,10 +69,7 @@ pub(crate) fn router(face: Face) -> Router {
         )
         .route("/v1/locks", on_locks.fallback(|| wrong_method("GET, POST")))
         .route("/v1/cluster", question(get(servers)))
-        .route(
-            "/v1/cluster:transfer-leader",
-            post(transfer_leader).fallback(|| wrong_method("POST")),
-        )
+        .route("/v1/cluster:transfer-leader", order(post(transfer_leader)))
         .route(
             "/v1/config",
             get(config::show)
@@ -77,10 +77,21 @@ pub(crate) fn router(face: Face) -> Router {
                 .fallback(|| wrong_method("GET, PATCH")),
         )
         .route("/v1/config/history", question(get(config::show_history)))
-        .route("/v1/members", question(get(config::show_members)))
+        .route(
+            "/v1/members",
+            get(config::show_members)
+                .post(members::add)
+                .fallback(|| wrong_method("GET, POST")),
+        )
+        .route("/v1/members:invite", order(post(members::invite)))
+        .route("/v1/members:uninvite", order(post(members::uninvite)))
+        .route("/v1/members:join", order(post(members::join)))
         .route(
             "/v1/members/{id}",
-            patch(config::patch_member).fallback(|| wrong_method("PATCH")),
+            patch(members::patch)
+                .delete(members::remove)
+                .post(members::on_one)
+                .fallback(|| wrong_method("PATCH, DELETE")),
         )
         .route(
             "/v1/zones/{zone}",
@@ -96,7 +107,11 @@ fn question(on: MethodRouter<Face>) -> MethodRouter<Face> {
     on.fallback(|| wrong_method("GET"))
 }
 
-async fn wrong_method(allow: &'static str) -> Problem {
+fn order(on: MethodRouter<Face>) -> MethodRouter<Face> {
+    on.fallback(|| wrong_method("POST"))
+}
+
+pub(crate) async fn wrong_method(allow: &'static str) -> Problem {
     Problem::method_not_allowed(allow)
 }
 

@@ -3,6 +3,7 @@
 use crate::gateway::Gateway;
 use crate::router::{Face, From, WAIT_MARGIN, router};
 use axum::Router;
+use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -60,14 +61,19 @@ pub const fn check_address(address: SocketAddr) -> Result<(), ServeError> {
     }
 }
 
-/// Serves HTTP at `listener` until the node stops, and then for as long as it takes to tell those
+/// Serves HTTP at `listener`, of a cluster that began with `genesis`, until the node stops, and then for as long as it takes to tell those
 /// who wait for an answer. It runs on whatever runtime this is awaited on, which need
 /// not be the one of the node.
 ///
 /// # Errors
 ///
 /// The address is not loopback, or the server stops already.
-pub async fn serve(listener: Listener, config: Published, door: Door) -> Result<(), ServeError> {
+pub async fn serve(
+    listener: Listener,
+    config: Published,
+    genesis: Bytes,
+    door: Door,
+) -> Result<(), ServeError> {
     check_address(listener.local_addr()?)?;
     let (gateway, mut node_ends) = Gateway::open(&door).await?;
     // The listener alone must not keep the host's inbox open.
@@ -75,6 +81,7 @@ pub async fn serve(listener: Listener, config: Published, door: Door) -> Result<
     let routes = router(Face {
         gateway,
         config,
+        genesis,
         wait_margin: WAIT_MARGIN,
     });
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));

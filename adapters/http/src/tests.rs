@@ -5,5 +5,6 @@ mod configuration;
 mod documents;
 mod face;
 mod manual;
+mod members;
 mod sockets;
 mod world;

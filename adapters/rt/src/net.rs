@@ -63,6 +63,18 @@ pub async fn resolve(name: &str) -> io::Result<SocketAddr> {
     found.next().ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
+/// All addresses that `name` stands for.
+///
+/// # Errors
+///
+/// It has no port, or nobody knows the host.
+pub async fn resolve_all(name: &str) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = name.parse() {
+        return Ok(vec![address]);
+    }
+    Ok(tokio::net::lookup_host(name).await?.collect())
+}
+
 /// Whether only this machine reaches `address`.
 #[cfg(not(madsim))]
 pub const fn is_local(address: SocketAddr) -> bool {

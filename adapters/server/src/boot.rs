@@ -1,7 +1,7 @@
 //! What the disk remembers, put together again: the newest snapshot into a machine, and the log above.
 
 use crate::server::StartError;
-use crate::settings::Settings;
+use std::path::Path;
 use tenure_core::ids::Seed;
 use tenure_core::machine::Limits;
 use tenure_core::machine::snapshot::Restore;
@@ -17,20 +17,12 @@ pub(crate) struct Opened {
     pub(crate) restored: Option<Restored>,
 }
 
-/// Opens the data directory, or makes it at the first start.
-pub(crate) fn open(settings: &Settings, seed: Seed) -> Result<Opened, StartError> {
-    let owner = Owner {
-        cluster: settings.config.cluster(),
-        node: settings.config.me(),
-    };
-    let dir = &settings.data;
-    if !Disk::is_formatted(dir) {
-        let genesis = settings.config.shared().encode();
-        Disk::format(dir, owner, genesis, &Options::default()).map_err(data_error)?;
-    }
-    let mut opening = Opening::begin(dir, owner, Options::default()).map_err(data_error)?;
-    let restored = restore(&mut opening, seed).map_err(data_error)?;
-    let (disk, keeper, recovered) = opening.finish().map_err(data_error)?;
+/// Opens the data directory, which must be this owner's.
+pub(crate) fn open(dir: &Path, owner: Owner, seed: Seed) -> Result<Opened, StartError> {
+    let mut opening =
+        Opening::begin(dir, owner, Options::default()).map_err(StartError::of_disk)?;
+    let restored = restore(&mut opening, seed).map_err(StartError::of_disk)?;
+    let (disk, keeper, recovered) = opening.finish().map_err(StartError::of_disk)?;
     Ok(Opened {
         disk,
         keeper,
@@ -57,27 +49,4 @@ fn restore(opening: &mut Opening, seed: Seed) -> Result<Option<Restored>, DiskEr
         machine,
         older: opening.older(),
     }))
-}
-
-fn data_error(error: DiskError) -> StartError {
-    match error {
-        DiskError::InUse { .. } => StartError::DataInUse(error),
-        DiskError::OtherCluster { .. } | DiskError::OtherNode { .. } => {
-            StartError::WrongData(error)
-        }
-        DiskError::NotFormatted { .. }
-        | DiskError::AlreadyFormatted { .. }
-        | DiskError::SuperblockMissing { .. }
-        | DiskError::Superblock { .. }
-        | DiskError::SnapshotMissing { .. }
-        | DiskError::SnapshotDamaged { .. }
-        | DiskError::SnapshotRefused { .. }
-        | DiskError::Damaged { .. }
-        | DiskError::Full { .. }
-        | DiskError::Append(_)
-        | DiskError::NotSynced
-        | DiskError::SuperblockAway
-        | DiskError::Failed
-        | DiskError::Io { .. } => StartError::Disk(error),
-    }
 }

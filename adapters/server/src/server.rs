@@ -1,14 +1,17 @@
 //! A running server: everything put together.
 
 use crate::boot::{self, Opened};
+use crate::first;
+use crate::join::JoinError;
 use crate::key::{self, KeyError};
 use crate::log::FileLog;
-use crate::settings::Settings;
-use crate::web::{Serving, Web};
+use crate::members_file;
+use crate::settings::{Origin, Settings};
+use crate::web::{Served, Serving, Web};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use tenure_core::config::{Config, FormError, Shared};
+use tenure_core::config::{Config, ConfigError, FormError, Shared};
 use tenure_core::ids::{Fence, Seed};
 use tenure_core::node::{Node, Secrets};
 use tenure_core::wire::peer::Doorman;
@@ -41,6 +44,28 @@ pub enum StartError {
     /// The data directory is another server's.
     #[error("{0}")]
     WrongData(DiskError),
+    /// A cluster was to be founded, and the data directory has one.
+    #[error("{data} has a cluster already: start without --bootstrap", data = data.display())]
+    NotEmpty {
+        /// The directory.
+        data: PathBuf,
+    },
+    /// Nothing says which cluster this server is of.
+    #[error(
+        "{data} is empty, and nothing says how to begin: found a cluster with --bootstrap, join one \
+         with `[join]` or --join, or list the `[members]` of a new one",
+        data = data.display()
+    )]
+    Empty {
+        /// The directory.
+        data: PathBuf,
+    },
+    /// A cluster does not let it in.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// It can't be a member like this.
+    #[error("{0}")]
+    Founder(ConfigError),
     /// The data directory can't be read, or can't be believed.
     #[error("{0}")]
     Disk(DiskError),
@@ -55,6 +80,29 @@ pub enum StartError {
     /// The system refuses something else.
     #[error("{0}")]
     System(io::Error),
+}
+
+impl StartError {
+    pub(crate) fn of_disk(error: DiskError) -> Self {
+        match error {
+            DiskError::InUse { .. } => Self::DataInUse(error),
+            DiskError::OtherCluster { .. } | DiskError::OtherNode { .. } => Self::WrongData(error),
+            DiskError::NotFormatted { .. }
+            | DiskError::AlreadyFormatted { .. }
+            | DiskError::SuperblockMissing { .. }
+            | DiskError::Superblock { .. }
+            | DiskError::SnapshotMissing { .. }
+            | DiskError::SnapshotDamaged { .. }
+            | DiskError::SnapshotRefused { .. }
+            | DiskError::Damaged { .. }
+            | DiskError::Full { .. }
+            | DiskError::Append(_)
+            | DiskError::NotSynced
+            | DiskError::SuperblockAway
+            | DiskError::Failed
+            | DiskError::Io { .. } => Self::Disk(error),
+        }
+    }
 }
 
 /// A server that listens, and is about to serve.
@@ -79,7 +127,8 @@ impl Server {
         let for_web = listen_with("HTTP", &member.http, Web::listen).await?;
         let seed = getrandom::u64().map_err(|error| StartError::System(error.into()))?;
         let seed = Seed::new(seed);
-        let opened = boot::open(settings, seed)?;
+        let owner = first::owner(settings).await?;
+        let opened = boot::open(&settings.data, owner, seed)?;
         let Opened {
             disk,
             keeper,
@@ -89,18 +138,16 @@ impl Server {
         let token_key = key::load(&settings.token_key)?;
 
         let (door, inbox) = Door::new();
-        let config = &begun(&disk, settings)?;
+        let genesis = begun(&disk, settings)?;
+        let newest = members_file::load(&settings.data, &genesis);
+        let membership = genesis.membership();
+        let config = &Config::seen_by(owner.node, genesis.clone(), membership);
         let incarnation = disk.superblock().map(|block| block.identity.incarnation);
         let incarnation = incarnation.unwrap_or_default();
         let doorman = Doorman::new(config.clone(), incarnation, recovered.boot);
-        // Peers are dialed where the file says, too: it may be newer.
-        let mut contacts = Contacts::default();
-        for member in settings.config.members() {
-            contacts.add(member.node, member.peer.clone());
-        }
         let (publisher, published) = tenure_host::publish(config.clone());
         let mesh = Mesh::start(
-            contacts,
+            contacts(settings, newest.as_ref()),
             published.clone(),
             doorman,
             for_peers,
@@ -111,8 +158,14 @@ impl Server {
             published.clone(),
             door.clone(),
         )));
+        let members = members_file::keep(settings.data.clone(), published.clone());
+        drop(spawn(members));
 
-        let web = for_web.serve(published, door.clone());
+        let web = for_web.serve(Served {
+            config: published,
+            genesis: genesis.encode(),
+            door: door.clone(),
+        });
 
         let node = Node::boot(
             config.clone(),
@@ -186,12 +239,27 @@ async fn listen_with<T, F: Future<Output = io::Result<T>>>(
     })
 }
 
+/// Where the others may be found: where the file says, which may be newer than the log, and where
+/// they were last.
+fn contacts(settings: &Settings, newest: Option<&Shared>) -> Contacts {
+    let listed = match &settings.origin {
+        Origin::Listed(config) => config.members(),
+        Origin::Bootstrap | Origin::Join(_) | Origin::Remembered => &[],
+    };
+    let known = newest.map_or(&[][..], Shared::members);
+    let mut contacts = Contacts::default();
+    for member in listed.iter().chain(known) {
+        contacts.add(member.node, member.peer.clone());
+    }
+    contacts
+}
+
 /// What the cluster began with, as the data directory remembers it: it outranks the file, which may
 /// have been edited since (rule 36).
-fn begun(disk: &Disk, settings: &Settings) -> Result<Config, StartError> {
+fn begun(disk: &Disk, settings: &Settings) -> Result<Shared, StartError> {
     let superblock = disk.superblock();
     let bytes = superblock.map_or(&[][..], |block| &block.config);
-    let shared = Shared::parse(bytes).map_err(|error| StartError::Config {
+    let genesis = Shared::parse(bytes).map_err(|error| StartError::Config {
         data: settings.data.clone(),
         error,
     })?;
@@ -199,15 +267,12 @@ fn begun(disk: &Disk, settings: &Settings) -> Result<Config, StartError> {
         let members = shared.members().iter();
         members.map(|member| member.node).collect()
     };
-    if nodes(&shared) != nodes(settings.config.shared()) {
+    if let Origin::Listed(config) = &settings.origin
+        && nodes(&genesis) != nodes(config.shared())
+    {
         tracing::warn!(
             "the members in the file are not those that the cluster began with, which count"
         );
     }
-    let me = settings.config.me();
-    let config = Config::of(me, shared).map_err(|error| StartError::Config {
-        data: settings.data.clone(),
-        error: error.into(),
-    })?;
-    Ok(config)
+    Ok(genesis)
 }

@@ -67,12 +67,47 @@ pub enum SettingsError {
 /// A checked configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
-    /// The cluster, and which of its members this server is.
-    pub config: Config,
+    /// How this server comes by its cluster at its first start.
+    pub origin: Origin,
+    /// Where this server is reached. Its number is zero where only the data directory, or the answer to
+    /// its join, says it.
+    pub member: Member,
     /// The directory that holds the log and the superblock.
     pub data: PathBuf,
     /// The file with the cluster's token key.
     pub token_key: TokenKey,
+}
+
+/// How a server comes by its cluster at its first start. Later the data directory says it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// A new cluster, whose members are listed; this server is one of them.
+    Listed(Box<Config>),
+    /// A new cluster, of this server alone.
+    Bootstrap,
+    /// A cluster that is there.
+    Join(Join),
+    /// Not at all: it has been started before.
+    Remembered,
+}
+
+/// How a server joins a cluster.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Join {
+    /// Where HTTP clients reach its members, or a balancer in front of them: host and port. A name may
+    /// stand for several.
+    pub addresses: Vec<String>,
+    /// Why it may.
+    pub proof: Proof,
+}
+
+/// Why a server may join.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Proof {
+    /// It was invited: a file with the secret.
+    TokenFile(PathBuf),
+    /// It was added, with this number.
+    Id(NodeId),
 }
 
 /// Where the token key is.
@@ -88,11 +123,13 @@ pub enum TokenKey {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    cluster: String,
-    id: u64,
+    cluster: Option<String>,
+    id: Option<u64>,
     data: PathBuf,
     token_key: Option<PathBuf>,
-    members: BTreeMap<String, Listed>,
+    members: Option<BTreeMap<String, Listed>>,
+    listen: Option<Listed>,
+    join: Option<JoinFile>,
 }
 
 #[derive(Deserialize)]
@@ -103,6 +140,14 @@ struct Listed {
     http: String,
     #[serde(default)]
     location: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JoinFile {
+    addresses: Vec<String>,
+    token_file: Option<PathBuf>,
+    id: Option<u64>,
 }
 
 impl Settings {
@@ -127,20 +172,86 @@ impl Settings {
     /// Something in it is wrong.
     pub fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
         let file: File = toml::from_str(text).map_err(|error| parse_error(&error, text, path))?;
-        let config = file.config(path)?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        let data = folder.join(file.data);
-        let token_key = match file.token_key {
-            Some(file) => TokenKey::Shared(folder.join(file)),
-            None if config.members().len() == 1 => TokenKey::Own(data.join("token.key")),
-            None => {
+        let (origin, member) = file.origin(path)?;
+        let data = folder.join(&file.data);
+        let token_key = match (&file.token_key, &origin) {
+            (Some(file), _) => TokenKey::Shared(folder.join(file)),
+            (None, Origin::Listed(config)) if config.members().len() > 1 => {
                 let message = "several members need one `token_key` file, the same for all of \
                                them: make it with `tenure token-key FILE`";
                 return Err(value_error(path, message));
             }
+            (None, Origin::Join(_)) => {
+                let message = "a server that joins needs the cluster's `token_key` file: copy it \
+                               from another member";
+                return Err(value_error(path, message));
+            }
+            (None, Origin::Listed(_) | Origin::Bootstrap | Origin::Remembered) => {
+                TokenKey::Own(data.join("token.key"))
+            }
         };
         Ok(Self {
-            config,
+            origin,
+            member,
+            data,
+            token_key,
+        })
+    }
+
+    /// This server shall found a cluster.
+    ///
+    /// # Errors
+    ///
+    /// It is to come by one in another way already; the text says which.
+    pub fn bootstrap(&mut self) -> Result<(), &'static str> {
+        match &self.origin {
+            Origin::Listed(_) => Err(
+                "--bootstrap is for one server: a list of `[members]` founds a cluster by itself",
+            ),
+            Origin::Join(_) => {
+                Err("--bootstrap founds a cluster, and `[join]` is for one that is there")
+            }
+            Origin::Bootstrap | Origin::Remembered => {
+                self.origin = Origin::Bootstrap;
+                Ok(())
+            }
+        }
+    }
+
+    /// A server that is told all by its command line: `listen` is where it is reached by HTTP; native
+    /// clients reach it one port above, its peers two above.
+    ///
+    /// # Errors
+    ///
+    /// That is no address for it; the text says why.
+    pub fn at(
+        listen: SocketAddr,
+        origin: Origin,
+        data: PathBuf,
+        token_key: TokenKey,
+    ) -> Result<Self, String> {
+        if !listen.ip().is_loopback() {
+            return Err(format!(
+                "without TLS a server listens on loopback only, and {listen} is not"
+            ));
+        }
+        let at = |offset: u16| {
+            let port = listen.port().checked_add(offset);
+            port.map(|port| SocketAddr::new(listen.ip(), port).to_string())
+        };
+        let (Some(http), Some(client), Some(peer)) = (at(0), at(1), at(2)) else {
+            return Err(format!("{listen}: there are no two ports above it"));
+        };
+        let member = Member {
+            peer,
+            client,
+            http,
+            ..Member::default()
+        };
+        Ok(Self {
+            origin,
+            member,
             data,
             token_key,
         })
@@ -182,45 +293,78 @@ impl Settings {
         let config = Config::new(cluster_id("dev"), me, members.collect());
         let own = || TokenKey::Own(data.join("token.key"));
         let shared = |path: &Path| TokenKey::Shared(path.to_owned());
+        let config = config.expect("one to nine members, and this is one of them");
         Self {
-            config: config.expect("one to nine members, and this is one of them"),
+            member: own_line(&config),
+            origin: Origin::Listed(Box::new(config)),
             data: data.to_owned(),
             token_key: token_key.map_or_else(own, shared),
         }
     }
 
-    /// This server's line in the list of members.
-    pub fn member(&self) -> &Member {
-        let me = self.config.me();
-        let mut members = self.config.members().iter();
-        members
-            .find(|member| member.node == me)
-            .expect("a configuration holds its own server")
+    /// Where this server is reached.
+    pub const fn member(&self) -> &Member {
+        &self.member
     }
 }
 
+/// This server's line in the list of members.
+fn own_line(config: &Config) -> Member {
+    let mut members = config.members().iter();
+    let own = members.find(|member| member.node == config.me());
+    own.expect("a configuration holds its own server").clone()
+}
+
 impl File {
-    fn config(&self, path: &Path) -> Result<Config, SettingsError> {
-        if self.cluster.is_empty() {
+    fn origin(&self, path: &Path) -> Result<(Origin, Member), SettingsError> {
+        match (&self.members, &self.listen, &self.join) {
+            (Some(members), None, None) => {
+                let config = self.config(members, path)?;
+                let member = own_line(&config);
+                Ok((Origin::Listed(Box::new(config)), member))
+            }
+            (None, Some(listen), join) => {
+                if self.cluster.is_some() || self.id.is_some() {
+                    let message = "`cluster` and `id` go with `[members]`: else the data directory \
+                                   knows them, or the answer to the join";
+                    return Err(value_error(path, message));
+                }
+                let member = listen.member(NodeId::new(0), "listen", path)?;
+                let join = join.as_ref().map(|join| join.check(path)).transpose()?;
+                Ok((join.map_or(Origin::Remembered, Origin::Join), member))
+            }
+            (None, None, _) => Err(value_error(
+                path,
+                "say `[members]`, or where this server is reached, `[listen]`",
+            )),
+            (Some(_), _, _) => Err(value_error(
+                path,
+                "`[members]` founds a cluster, and goes with neither `[listen]` nor `[join]`",
+            )),
+        }
+    }
+
+    fn config(
+        &self,
+        listed: &BTreeMap<String, Listed>,
+        path: &Path,
+    ) -> Result<Config, SettingsError> {
+        let missing = |word| value_error(path, format!("`{word}` is missing"));
+        let cluster = self.cluster.as_deref().ok_or_else(|| missing("cluster"))?;
+        let id = self.id.ok_or_else(|| missing("id"))?;
+        if cluster.is_empty() {
             return Err(value_error(path, "`cluster` is empty: give it a name"));
         }
         let mut members = Vec::new();
-        for (id, listed) in &self.members {
+        for (id, listed) in listed {
             let Ok(number) = id.parse() else {
                 let message = format!("member `{id}`: its name is its id, a number from 1");
                 return Err(value_error(path, message));
             };
-            listed.check(id, path)?;
-            members.push(Member {
-                node: NodeId::new(number),
-                peer: listed.peer.clone(),
-                client: listed.client.clone(),
-                http: listed.http.clone(),
-                location: listed.location.clone(),
-                ..Member::default()
-            });
+            let place = format!("member {id}");
+            members.push(listed.member(NodeId::new(number), &place, path)?);
         }
-        let config = Config::new(cluster_id(&self.cluster), NodeId::new(self.id), members);
+        let config = Config::new(cluster_id(cluster), NodeId::new(id), members);
         config.map_err(|error| SettingsError::Config {
             path: path.to_owned(),
             error,
@@ -228,9 +372,44 @@ impl File {
     }
 }
 
+impl JoinFile {
+    fn check(&self, path: &Path) -> Result<Join, SettingsError> {
+        if self.addresses.is_empty() {
+            let message = "join: `addresses` is empty: name a member's HTTP address";
+            return Err(value_error(path, message));
+        }
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let proof = match (&self.token_file, self.id) {
+            (Some(file), None) => Proof::TokenFile(folder.join(file)),
+            (None, Some(id)) => Proof::Id(NodeId::new(id)),
+            (None, None) | (Some(_), Some(_)) => {
+                let message = "join: say `token_file`, with the secret of an invitation, or the `id` \
+                               that `tenure member add` gave";
+                return Err(value_error(path, message));
+            }
+        };
+        Ok(Join {
+            addresses: self.addresses.clone(),
+            proof,
+        })
+    }
+}
+
 impl Listed {
+    fn member(&self, node: NodeId, place: &str, path: &Path) -> Result<Member, SettingsError> {
+        self.check(place, path)?;
+        Ok(Member {
+            node,
+            peer: self.peer.clone(),
+            client: self.client.clone(),
+            http: self.http.clone(),
+            location: self.location.clone(),
+            ..Member::default()
+        })
+    }
+
     /// Every address is a host and a port, and without TLS the host is this machine.
-    fn check(&self, id: &str, path: &Path) -> Result<(), SettingsError> {
+    fn check(&self, place: &str, path: &Path) -> Result<(), SettingsError> {
         let addresses = [
             ("peer", &self.peer),
             ("client", &self.client),
@@ -239,14 +418,14 @@ impl Listed {
         for (name, address) in addresses {
             let Ok(found) = address.to_socket_addrs() else {
                 let message = format!(
-                    "member {id}: `{name} = \"{address}\"` is no address like \"127.0.0.1:7600\""
+                    "{place}: `{name} = \"{address}\"` is no address like \"127.0.0.1:7600\""
                 );
                 return Err(value_error(path, message));
             };
             for address in found {
                 if !address.ip().is_loopback() {
                     let message = format!(
-                        "member {id}: without TLS a server listens on loopback only, and \
+                        "{place}: without TLS a server listens on loopback only, and \
                          `{name} = \"{address}\"` is not"
                     );
                     return Err(value_error(path, message));

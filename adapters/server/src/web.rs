@@ -1,5 +1,6 @@
 //! HTTP, on a thread and a runtime of its own: reading headers must not delay the node.
 
+use bytes::Bytes;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,9 +13,17 @@ use tenure_rt::{block_on, clock};
 /// How long callers may take to hear that the server stops.
 const LAST_WORD_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What is served.
+pub(crate) struct Served {
+    pub(crate) config: Published,
+    /// What the cluster began with.
+    pub(crate) genesis: Bytes,
+    pub(crate) door: Door,
+}
+
 /// A listener that waits for something to serve.
 pub(crate) struct Web {
-    serve: oneshot::Sender<(Published, Door)>,
+    serve: oneshot::Sender<Served>,
     ended: oneshot::Receiver<()>,
 }
 
@@ -45,8 +54,8 @@ impl Web {
     }
 
     /// Begins to serve.
-    pub(crate) fn serve(self, config: Published, door: Door) -> Serving {
-        if self.serve.send((config, door)).is_err() {
+    pub(crate) fn serve(self, served: Served) -> Serving {
+        if self.serve.send(served).is_err() {
             tracing::error!("the thread of HTTP is gone");
         }
         Serving { ended: self.ended }
@@ -66,17 +75,22 @@ impl Serving {
 async fn run(
     address: SocketAddr,
     tell: oneshot::Sender<io::Result<()>>,
-    what: oneshot::Receiver<(Published, Door)>,
+    what: oneshot::Receiver<Served>,
 ) -> io::Result<()> {
     let (told, listener) = match Listener::bind(address).await {
         Ok(listener) => (tell.send(Ok(())), Some(listener)),
         Err(error) => (tell.send(Err(error)), None),
     };
     // Without a listener, or if whoever started this went away meanwhile, there is nothing to do.
-    let (Some(listener), Ok(()), Ok((config, door))) = (listener, told, what.await) else {
+    let (Some(listener), Ok(()), Ok(served)) = (listener, told, what.await) else {
         return Ok(());
     };
-    match tenure_http::serve(listener, config, door).await {
+    let Served {
+        config,
+        genesis,
+        door,
+    } = served;
+    match tenure_http::serve(listener, config, genesis, door).await {
         // The server stops.
         Ok(()) | Err(ServeError::Stopped(_)) => Ok(()),
         Err(error) => Err(io::Error::other(error)),

@@ -107,6 +107,12 @@ codes! {
     CONFIG_MOVED = 114 "config-moved" lasting NotApplied,
     /// The shared configuration can't be like this.
     CONFIG_UNFIT = 115 "config-unfit" lasting NotApplied,
+    /// Nobody was invited with this secret.
+    NOT_INVITED = 116 "not-invited" lasting NotApplied,
+    /// The invitation was used by another server.
+    INVITATION_USED = 117 "invitation-used" lasting NotApplied,
+    /// The invitation's time is over.
+    INVITATION_OVER = 118 "invitation-over" lasting NotApplied,
     /// Out of bounds, found by the log.
     INVALID_COMMAND_BODY = 113 "invalid-command-body" lasting NotApplied,
 

@@ -126,8 +126,9 @@ async fn serve(me: NodeId, statuses: Statuses) {
     );
     let clients = native::serve(for_clients, published.clone(), door.clone());
     drop(spawn(clients));
+    let genesis = config.shared().encode();
     drop(spawn(async {
-        let ended = tenure_http::serve(for_http, published, door).await;
+        let ended = tenure_http::serve(for_http, published, genesis, door).await;
         ended.expect("HTTP is served as long as the server");
     }));
 

@@ -91,7 +91,7 @@ fn is_like(text: &str, pattern: &str) -> bool {
 fn the_examples_of_the_manual_do_what_they_say() {
     test(async {
         let world = World::real().await;
-        let mut token = String::new();
+        let (mut token, mut secret) = (String::new(), String::new());
         let mut ran = 0;
         let mut lines = MANUAL.lines();
         while let Some(line) = lines.next() {
@@ -100,10 +100,16 @@ fn the_examples_of_the_manual_do_what_they_say() {
             };
             // As a shell does it: what stands in double quotes is filled in.
             let quoted = format!("'Lock-Token: {token}'");
-            let command = command.replace("\"Lock-Token: $TOKEN\"", &quoted);
+            let mut command = command.replace("\"Lock-Token: $TOKEN\"", &quoted);
+            if command.contains("$SECRET") {
+                command = command.replace("$SECRET", &secret).replace('"', "'");
+            }
             let got = run(&world, &command).await;
             if let Some(fresh) = got.json()["token"].as_str() {
                 fresh.clone_into(&mut token);
+            }
+            if let Some(fresh) = got.json()["secret"].as_str() {
+                fresh.clone_into(&mut secret);
             }
             let expected = lines.next().expect("an answer follows");
             let text = got.text.trim_end();
@@ -132,7 +138,15 @@ fn every_route_has_its_example() {
         "GET /v1/config/history",
         "PUT /v1/zones/{zone}",
         "GET /v1/members",
+        "POST /v1/members",
         "PATCH /v1/members/{id}",
+        "DELETE /v1/members/{id}",
+        "POST /v1/members/{id}:role",
+        "POST /v1/members/{id}:replace",
+        "POST /v1/members/{id}:approve",
+        "POST /v1/members:invite",
+        "POST /v1/members:uninvite",
+        "POST /v1/members:join",
         "POST /v1/cluster:transfer-leader",
         "GET /healthz",
         "GET /readyz",

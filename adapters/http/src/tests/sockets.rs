@@ -18,6 +18,7 @@ async fn serve_at_free_port(world: &World) -> SocketAddr {
     drop(spawn(serve(
         listener,
         publish(config(1)).1,
+        config(1).shared().encode(),
         world.door.clone(),
     )));
     address
@@ -164,7 +165,8 @@ fn without_tls_only_loopback_is_served() {
         let world = World::real().await;
         let any = SocketAddr::from(([0, 0, 0, 0], 0));
         let listener = Listener::bind(any).await.expect("a port is free");
-        let served = serve(listener, publish(config(1)).1, world.door.clone()).await;
+        let genesis = config(1).shared().encode();
+        let served = serve(listener, publish(config(1)).1, genesis, world.door.clone()).await;
         assert!(matches!(served, Err(ServeError::NotLoopback { .. })));
     });
 }

@@ -180,6 +180,7 @@ impl World {
             me: config.me(),
             sync: SyncMode::Inline,
         };
+        let genesis = config.shared().encode();
         let (publisher, published) = publish(config);
         let host = Host::new(node, Memory::default(), Nothing, inbox, options);
         let host = host.publishing(publisher);
@@ -188,6 +189,7 @@ impl World {
         let face = Face {
             gateway: Arc::clone(&gateway),
             config: published,
+            genesis,
             wait_margin,
         };
         Self {
