@@ -3,5 +3,6 @@
 mod bytes;
 mod common;
 mod disk;
+mod join;
 mod start;
 mod words;

@@ -63,6 +63,82 @@ impl Members {
         members
     }
 
+    /// Writes the files of a cluster that begins with one server, and of those that may join it, in all
+    /// `count`; starts the first.
+    ///
+    /// # Panics
+    ///
+    /// The files can't be written, or it does not lead.
+    pub fn found(count: usize) -> Self {
+        let mut members = Self::new(count);
+        for member in 1..=count {
+            let mut text = members.listening(member);
+            if member > 1 {
+                let addresses: Vec<String> = (1..=count)
+                    .filter(|other| *other != member)
+                    .map(|other| members.http(other).to_string())
+                    .collect();
+                writeln!(
+                    text,
+                    "[join]\naddresses = {addresses:?}\ntoken_file = \"{member}.token\""
+                )
+                .expect("writing to a string does not fail");
+            }
+            fs::write(members.config_file(member), text).expect("the file can be written");
+        }
+        let mut first = members.command(1);
+        members.start_by(1, first.arg("--bootstrap"));
+        members.leader(PATIENCE);
+        members
+    }
+
+    /// The text of a configuration that says where a member is, and not which.
+    pub fn listening(&self, member: usize) -> String {
+        let (peer, client, http) = (self.peer(member), self.client(member), self.http(member));
+        format!(
+            "data = \"data-{member}\"\ntoken_key = \"token.key\"\n[listen]\npeer = \"{peer}\"\n\
+             client = \"{client}\"\nhttp = \"{http}\"\n"
+        )
+    }
+
+    /// Where the secret of a member's invitation is.
+    pub fn token_file(&self, member: usize) -> PathBuf {
+        self.path().join(format!("{member}.token"))
+    }
+
+    /// Invites a member: `how` as `tenure member invite` takes it.
+    ///
+    /// # Panics
+    ///
+    /// Nobody does.
+    pub fn invite(&self, member: usize, how: &[&str]) {
+        let secret = self.operate(&["invite"], how);
+        fs::write(self.token_file(member), secret).expect("the file can be written");
+    }
+
+    /// Runs `tenure member …`, and gives what it prints.
+    ///
+    /// # Panics
+    ///
+    /// It fails.
+    pub fn operate(&self, verb: &[&str], words: &[&str]) -> String {
+        let running = (1..).zip(&self.running);
+        let running = running.filter(|(_, process)| process.is_some());
+        let endpoints: Vec<String> = running
+            .map(|(member, _)| self.client(member).to_string())
+            .collect();
+        let output = Command::new(tenure())
+            .arg("member")
+            .args(verb)
+            .args(["--endpoints", &endpoints.join(",")])
+            .args(words)
+            .output()
+            .expect("it runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{verb:?}: {errors}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// The folder with all their files.
     pub fn path(&self) -> &Path {
         self.folder.path()
@@ -162,6 +238,19 @@ impl Members {
     pub fn process(&mut self, member: usize) -> &mut Process {
         let process = self.running[member - 1].as_mut();
         process.expect("the member runs")
+    }
+
+    /// Waits until a member ends by itself, and gives its exit code and what it said.
+    ///
+    /// # Panics
+    ///
+    /// It does not.
+    pub fn ended(&mut self, member: usize) -> (Option<i32>, String) {
+        let process = self.process(member);
+        let code = process.end(PATIENCE).code();
+        let output = process.output();
+        self.running[member - 1] = None;
+        (code, output)
     }
 
     /// `kill -9`.
