@@ -183,6 +183,11 @@ impl Config {
         self.membership.role(node).is_some()
     }
 
+    /// Whether this server takes clients: one that only votes does not.
+    pub fn takes_clients(&self) -> bool {
+        self.membership.role(self.me) != Some(Role::QuorumOnly)
+    }
+
     /// Whether `node` may lead.
     pub fn may_lead(&self, node: NodeId) -> bool {
         self.membership.role(node) == Some(Role::Voter)

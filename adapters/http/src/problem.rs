@@ -181,6 +181,12 @@ impl Problem {
         Self::new(codes::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
+    /// A server that only votes takes no clients.
+    pub(crate) fn only_votes() -> Self {
+        let detail = "this server only votes, and takes no clients: ask another one";
+        Self::new(codes::NOT_READY, detail)
+    }
+
     /// The secret proves no invitation.
     pub(crate) fn not_invited() -> Self {
         let detail = "nobody was invited with this secret, or it was long ago";

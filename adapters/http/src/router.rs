@@ -14,6 +14,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, patch, post, put};
 use bytes::Bytes;
@@ -62,12 +63,15 @@ pub(crate) struct From(pub(crate) IpAddr);
 pub(crate) fn router(face: Face) -> Router {
     let on_lock = get(inspect).post(acquire).patch(renew).delete(release);
     let on_locks = get(list).post(acquire_pairs);
-    Router::new()
+    let locks = Router::new()
         .route(
             "/v1/locks/{*path}",
             on_lock.fallback(|| wrong_method("GET, POST, PATCH, DELETE")),
         )
         .route("/v1/locks", on_locks.fallback(|| wrong_method("GET, POST")))
+        .route_layer(from_fn_with_state(face.clone(), if_it_takes_clients));
+    Router::new()
+        .merge(locks)
         .route("/v1/cluster", question(get(servers)))
         .route("/v1/cluster:transfer-leader", order(post(transfer_leader)))
         .route(
@@ -101,6 +105,19 @@ pub(crate) fn router(face: Face) -> Router {
         .route("/readyz", question(get(readyz)))
         .fallback(nowhere)
         .with_state(face)
+}
+
+/// A server that only votes has nothing to say of locks.
+async fn if_it_takes_clients(
+    State(face): State<Face>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if face.config.now().takes_clients() {
+        Ok(next.run(request).await)
+    } else {
+        Err(Problem::only_votes())
+    }
 }
 
 fn question(on: MethodRouter<Face>) -> MethodRouter<Face> {

@@ -26,7 +26,7 @@ const LAST_WORD_PATIENCE: Duration = Duration::from_secs(1);
 /// The pause after a connection could not be taken.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Serves native clients, for ever.
+/// Serves native clients, for ever; while this server only votes, whoever calls is hung up on.
 pub async fn serve(listener: Listener, config: Published, door: Door) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -38,6 +38,10 @@ pub async fn serve(listener: Listener, config: Published, door: Door) {
                 continue;
             }
         };
+        if !config.now().takes_clients() {
+            tracing::debug!(%from, "a server that only votes takes no clients");
+            continue;
+        }
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             tracing::warn!(%from, "{CONNECTIONS_MAX} clients are connected; one more is closed");
             continue;

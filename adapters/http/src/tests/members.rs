@@ -2,8 +2,8 @@
 
 use super::world::{Got, World, test};
 use axum::http::Method;
-use tenure_core::config::{Config, Shared};
-use tenure_core::ids::NodeId;
+use tenure_core::config::{Config, Membership, Role, Seat, Shared};
+use tenure_core::ids::{Epoch, NodeId, Slot};
 
 const NEW: &str = "peer=127.0.0.1:7622&client=127.0.0.1:7621&http=127.0.0.1:7620";
 
@@ -153,5 +153,29 @@ fn an_operator_adds_changes_and_removes_members() {
             .post(&format!("/v1/members?{NEW}&role=observer"))
             .await;
         assert_eq!(got.json()["id"], 3, "{}", got.text);
+    });
+}
+
+#[test]
+fn a_server_that_only_votes_takes_no_clients() {
+    test(async {
+        let seat = |node, role| Seat {
+            node: NodeId::new(node),
+            role,
+        };
+        let seats = vec![
+            seat(1, Role::QuorumOnly),
+            seat(2, Role::Voter),
+            seat(3, Role::Voter),
+        ];
+        let votes = Membership::new(Epoch::new(2), Slot::new(9), seats).expect("two may lead");
+        let shared = super::world::config(3).shared().clone();
+        let config = Config::seen_by(NodeId::new(1), shared, votes);
+        let world = World::with_config(config).await;
+        let lock = "/v1/locks/a";
+        world.post(lock).await.is_problem(503, "not-ready", None);
+        let got = world.get("/v1/locks").await;
+        got.is_problem(503, "not-ready", None);
+        assert_eq!(world.get("/healthz").await.status, 200);
     });
 }

@@ -169,6 +169,11 @@ impl World {
         Self::start(node, config, crate::router::WAIT_MARGIN).await
     }
 
+    /// A server whose configuration is this one, of whose node nothing is expected.
+    pub(super) async fn with_config(config: Config) -> Self {
+        Self::start(Script(Vec::new()), config, Duration::ZERO).await
+    }
+
     /// A node that says `replies` to the requests in their order; and no margin beyond a wait.
     pub(super) async fn scripted(replies: Vec<Vec<Reply>>) -> Self {
         Self::start(Script(replies), config(3), Duration::ZERO).await
