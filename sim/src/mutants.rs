@@ -1,9 +1,14 @@
 //! Measures the simulator: each deliberate bug of `sim/mutants` must be found.
 //!
 //! A patch is applied to a copy of the tree in `target/mutants`, which is built in one folder, and
-//! the copy hunts with fresh seeds. What is known is kept in a table there, written as it grows, so
-//! that a run that was stopped goes on where it was.
+//! the copy hunts with fresh seeds. What is known is kept in a table (`mutants/table`), written as it
+//! grows, so that a run that was stopped goes on where it was.
 
+mod table;
+
+pub use table::{Verdict, in_words, read_table, write_table};
+
+use crate::report::commit;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,16 +26,7 @@ struct Options {
     rotation: Option<u64>,
     seconds: Option<u64>,
     again: bool,
-}
-
-/// What became of a mutant.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Verdict {
-    name: String,
-    patch: u64,
-    killed_by: Option<String>,
-    seed: String,
-    cpu_s: String,
+    table: bool,
 }
 
 /// `cargo sim mutants`.
@@ -66,6 +62,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
                 options.rotation = Some(turn.map_err(|_| format!("{text} is no commit"))?);
             }
             "--again" => options.again = true,
+            "--table" => options.table = true,
             other => return Err(format!("mutants does not know {other}")),
         }
     }
@@ -97,13 +94,24 @@ pub fn patches() -> Result<Vec<(String, PathBuf)>, String> {
     Ok(found)
 }
 
+/// Where the verdicts of the last whole run stand, which `docs/SIMULATION.md` shows.
+pub fn table_path() -> PathBuf {
+    root().join("sim/mutants/table.tsv")
+}
+
 fn hunt_all(options: &Options) -> Result<usize, String> {
     let home = root().join("target/mutants");
     fs::create_dir_all(&home).map_err(|error| error.to_string())?;
-    let table = home.join("table.tsv");
-    let mut known = read_table(&table);
+    let table = if options.table {
+        table_path()
+    } else {
+        home.join("table.tsv")
+    };
+    let (mut known, commit) = (read_table(&table), commit());
     let mut survivors = 0;
     let patches = patches()?;
+    let names: Vec<String> = patches.iter().map(|(name, _)| name.clone()).collect();
+    known.retain(|verdict| names.contains(&verdict.name));
     let turn = options.rotation.map(|turn| on_turn(patches.len(), turn));
     for (index, (name, path)) in patches.into_iter().enumerate() {
         let only = options.only.as_ref();
@@ -112,33 +120,83 @@ fn hunt_all(options: &Options) -> Result<usize, String> {
         {
             continue;
         }
-        let text = fs::read(&path).map_err(|error| error.to_string())?;
-        let patch = hash64(&text);
-        let before = known
-            .iter()
-            .find(|verdict| verdict.name == name && verdict.patch == patch);
-        let verdict = match before {
-            Some(verdict) if verdict.killed_by.is_some() && !options.again => verdict.clone(),
-            Some(_) | None => {
-                let seconds = options.seconds.unwrap_or(SECONDS);
-                match hunt(&home, &name, &path, patch, seconds) {
-                    Ok(verdict) => verdict,
-                    Err(problem) => {
-                        // The others are hunted all the same.
-                        println!("{problem}");
-                        survivors += 1;
-                        continue;
-                    }
-                }
-            }
+        let mutant = Mutant::read(name, &path)?;
+        let is_known = |verdict: &&Verdict| {
+            let is_new = !options.again || verdict.commit == commit;
+            is_new && verdict.killed_by.is_some() && verdict.patch == mutant.patch
         };
-        println!("{}", line(&verdict).replace('\t', "  "));
+        let before = known.iter().find(|verdict| verdict.name == mutant.name);
+        let verdict = match before.filter(is_known) {
+            Some(verdict) => verdict.clone(),
+            None => match hunt(&home, &mutant, options.seconds.unwrap_or(SECONDS)) {
+                Ok(verdict) => Verdict {
+                    commit: commit.clone(),
+                    ..verdict
+                },
+                Err(problem) => {
+                    // The others are hunted all the same.
+                    println!("{problem}");
+                    survivors += 1;
+                    continue;
+                }
+            },
+        };
+        println!("{}", verdict.line().replace('\t', "  "));
         survivors += usize::from(verdict.killed_by.is_none());
-        known.retain(|other| other.name != name);
+        known.retain(|other| other.name != verdict.name);
         known.push(verdict);
-        write_table(&table, &known)?;
+        write_table(&table, &mut known)?;
+    }
+    if options.table {
+        table::tell(&known)?;
     }
     Ok(survivors)
+}
+
+/// A deliberate bug.
+struct Mutant {
+    name: String,
+    path: PathBuf,
+    text: String,
+    /// The hash of its patch.
+    patch: u64,
+}
+
+impl Mutant {
+    fn read(name: String, path: &Path) -> Result<Self, String> {
+        let path = path.canonicalize().map_err(|error| error.to_string())?;
+        let text = fs::read_to_string(&path).map_err(|error| error.to_string())?;
+        let patch = hash64(text.as_bytes());
+        Ok(Self {
+            name,
+            path,
+            text,
+            patch,
+        })
+    }
+
+    /// What stands before the patch under this word. `group`: in which list of deliberate bugs it is.
+    /// `scenario`: the schedule that it needs, since the general hunt meets it too rarely for a short
+    /// run. `test`: it needs one finer than chance makes, and this test of the core kills it.
+    fn head(&self, word: &str) -> Option<&str> {
+        let heads = self
+            .text
+            .lines()
+            .take_while(|line| !line.starts_with("diff "));
+        let mut named = heads.filter_map(|line| line.split_once(": "));
+        named
+            .find(|(key, _)| *key == word)
+            .map(|(_, value)| value.trim())
+    }
+
+    fn verdict(&self) -> Verdict {
+        Verdict {
+            name: self.name.clone(),
+            patch: self.patch,
+            group: self.head("group").unwrap_or_default().to_owned(),
+            ..Verdict::default()
+        }
+    }
 }
 
 /// Which of `patches` a commit hunts: the first, which is the canary, and five that change from one
@@ -154,25 +212,19 @@ fn on_turn(patches: usize, commit: u64) -> BTreeSet<usize> {
         .collect()
 }
 
-fn hunt(home: &Path, name: &str, path: &Path, patch: u64, seconds: u64) -> Result<Verdict, String> {
-    let tree = home.join("tree");
+fn hunt(home: &Path, mutant: &Mutant, seconds: u64) -> Result<Verdict, String> {
+    let (tree, name) = (home.join("tree"), &mutant.name);
     copy_tree(&tree)?;
-    let path = path.canonicalize().map_err(|error| error.to_string())?;
     let applied = run(Command::new("git")
         .arg("apply")
-        .arg(&path)
+        .arg(&mutant.path)
         .current_dir(&tree))?;
     if !applied.status.success() {
         let why = String::from_utf8_lossy(&applied.stderr).into_owned();
         return Err(format!("{name} no longer applies: {why}"));
     }
-    let text = fs::read_to_string(&path).map_err(|error| error.to_string())?;
-    if let Some(test) = text
-        .lines()
-        .next()
-        .and_then(|line| line.strip_prefix("test: "))
-    {
-        return try_test(home, &tree, name, patch, test);
+    if let Some(test) = mutant.head("test") {
+        return try_test(home, &tree, mutant, test);
     }
     let built = run(Command::new("cargo")
         .args([
@@ -195,25 +247,18 @@ fn hunt(home: &Path, name: &str, path: &Path, patch: u64, seconds: u64) -> Resul
         return Err(format!("{name} does not compile: {why}"));
     }
     let sim = home.join("build/release/sim");
-    let scenario = scenario_of(&text).map(|name| ["--scenario", name]);
+    let scenario = mutant.head("scenario").map(|name| ["--scenario", name]);
     let hunted = run(Command::new("timeout")
         .arg((seconds + 60).to_string())
         .arg(&sim)
         .args(["--json", "--for", &format!("{seconds}s")])
         .args(scenario.iter().flatten())
         .current_dir(&tree))?;
-    Ok(verdict(name, patch, &hunted))
+    Ok(verdict(mutant, &hunted))
 }
 
-/// A mutant that needs a schedule finer than chance makes is killed by a test of the core, which its
-/// first line names.
-fn try_test(
-    home: &Path,
-    tree: &Path,
-    name: &str,
-    patch: u64,
-    test: &str,
-) -> Result<Verdict, String> {
+/// A mutant that needs a schedule finer than chance makes is killed by a test of the core.
+fn try_test(home: &Path, tree: &Path, mutant: &Mutant, test: &str) -> Result<Verdict, String> {
     let tested = run(Command::new("cargo")
         .args(["test", "-q", "-p", "tenure-core", "--lib", test])
         .env("CARGO_TARGET_DIR", home.join("build"))
@@ -221,21 +266,12 @@ fn try_test(
     let text = String::from_utf8_lossy(&tested.stdout);
     let failed = text.contains("test result: FAILED");
     Ok(Verdict {
-        name: name.to_owned(),
-        patch,
         killed_by: failed.then(|| format!("test {test}")),
-        seed: String::new(),
-        cpu_s: String::new(),
+        ..mutant.verdict()
     })
 }
 
-/// The schedule that a mutant needs, if its first line names one: the general hunt meets it too
-/// rarely for a short run.
-fn scenario_of(patch: &str) -> Option<&str> {
-    patch.lines().next()?.strip_prefix("scenario: ")
-}
-
-fn verdict(name: &str, patch: u64, hunted: &Output) -> Verdict {
+fn verdict(mutant: &Mutant, hunted: &Output) -> Verdict {
     let text = String::from_utf8_lossy(&hunted.stdout);
     let json = text.lines().last().unwrap_or_default();
     let field = |key: &str| {
@@ -248,11 +284,11 @@ fn verdict(name: &str, patch: u64, hunted: &Output) -> Verdict {
     let killed_by =
         field("law").or_else(|| endless.then(|| "the world comes to an end".to_owned()));
     Verdict {
-        name: name.to_owned(),
-        patch,
         killed_by,
         seed: field("seed").unwrap_or_default(),
+        scenario: field("scenario").unwrap_or_default(),
         cpu_s: field("cpu_s").unwrap_or_default(),
+        ..mutant.verdict()
     }
 }
 
@@ -287,44 +323,6 @@ fn run(command: &mut Command) -> Result<Output, String> {
     command
         .output()
         .map_err(|error| format!("{program}: {error}"))
-}
-
-fn line(verdict: &Verdict) -> String {
-    let killed_by = verdict.killed_by.as_deref().unwrap_or("LIVES");
-    let Verdict {
-        name,
-        patch,
-        seed,
-        cpu_s,
-        ..
-    } = verdict;
-    format!("{name}\t{patch:016x}\t{killed_by}\t{seed}\t{cpu_s}")
-}
-
-fn read_table(path: &Path) -> Vec<Verdict> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let parse = |line: &str| {
-        let mut fields = line.split('\t').map(str::to_owned);
-        let (name, patch) = (fields.next()?, fields.next()?);
-        let killed_by = fields.next()?;
-        Some(Verdict {
-            name,
-            patch: u64::from_str_radix(&patch, 16).ok()?,
-            killed_by: (killed_by != "LIVES").then_some(killed_by),
-            seed: fields.next()?,
-            cpu_s: fields.next()?,
-        })
-    };
-    text.lines().filter_map(parse).collect()
-}
-
-fn write_table(path: &Path, verdicts: &[Verdict]) -> Result<(), String> {
-    let mut text = String::new();
-    for verdict in verdicts {
-        text.push_str(&line(verdict));
-        text.push('\n');
-    }
-    fs::write(path, text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use tenure_sim::mutants::{patches, root};
+use tenure_sim::mutants::{in_words, patches, read_table, root, table_path};
 
 #[test]
 fn every_mutant_applies() {
@@ -41,5 +41,21 @@ fn a_test_that_kills_a_mutant_is_there() {
         if let Some(test) = head.strip_prefix("test: ") {
             assert!(core.contains(&format!("fn {test}()")), "{name}: no {test}");
         }
+    }
+}
+
+#[test]
+fn the_documentation_says_what_the_table_says() {
+    let page = fs::read_to_string(root().join("docs/SIMULATION.md")).expect("the page is there");
+    let said = in_words(&page, &read_table(&table_path())).expect("the page has a place");
+    assert!(page == said, "`cargo mutants-table --only NONE` writes it");
+}
+
+#[test]
+fn each_row_is_of_a_mutant_that_is_there() {
+    let patches = patches().expect("the mutants are there");
+    for verdict in read_table(&table_path()) {
+        let is_there = patches.iter().any(|(name, _)| *name == verdict.name);
+        assert!(is_there, "{} is no more", verdict.name);
     }
 }

@@ -17,7 +17,7 @@ cargo sim [--for 45s] [--seeds N] [--from SEED] [--scenario NAME] [--keep-going]
 cargo sim SEED --shrink [--scenario NAME] [--for 120s]
 cargo sim --replay FILE [--trace | --transcript | --shrink] [--json]
 cargo sim search [--ballots 2] [--commands 0] [--crashes 1] [--lie reports|bases] [--for 20s] [--json]
-cargo sim mutants [--only NAME] [--rotation COMMIT] [--for SECONDS] [--again]
+cargo sim mutants [--only NAME] [--rotation COMMIT] [--for SECONDS] [--again] [--table]
 
 Without a seed: fresh ones for 60 s. Scenarios: ";
 
