@@ -2,7 +2,7 @@
 //! stands in `tests/transcripts`. A page more is a function of a few lines and a row in `PAGES`.
 
 use crate::disk::Fate;
-use crate::stage::Stage;
+use crate::stage::{NEVER, Stage};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,13 +12,15 @@ pub struct Page {
     /// Number and title.
     pub name: &'static str,
     servers: usize,
+    /// Bytes of the log between two snapshots.
+    snapshot_bytes: u64,
     script: fn(&mut Stage),
 }
 
 impl Page {
     /// What the script shows.
     pub fn play(&self) -> String {
-        let mut stage = Stage::new(self.servers);
+        let mut stage = Stage::new(self.servers, self.snapshot_bytes);
         (self.script)(&mut stage);
         stage.transcript()
     }
@@ -33,13 +35,23 @@ pub const PAGES: &[Page] = &[
     page("0005-half-a-quorum-missed", 5, half_a_quorum_missed),
     page("0006-torn-tail", 3, torn_tail),
     page("0007-late-write-fenced-off", 3, late_write),
+    forgetful(page("0008-cold-follower", 3, cold_follower), 2_000),
 ];
 
 const fn page(name: &'static str, servers: usize, script: fn(&mut Stage)) -> Page {
     Page {
         name,
         servers,
+        snapshot_bytes: NEVER,
         script,
+    }
+}
+
+/// A page on which servers make snapshots and forget what lies below.
+const fn forgetful(page: Page, snapshot_bytes: u64) -> Page {
+    Page {
+        snapshot_bytes,
+        ..page
     }
 }
 
@@ -143,6 +155,33 @@ fn late_write(s: &mut Stage) {
     s.write("bob");
     s.say("Ann wakes up in the middle of what she believed to be hers.");
     s.write("ann");
+}
+
+fn cold_follower(s: &mut Stage) {
+    s.elect();
+    s.crash(3, Fate::Kept);
+    for number in 1..=60 {
+        s.lock(format!("work/{number}"));
+        s.acquire("ann", 1, 60_000, 0);
+        s.pass(1);
+    }
+    s.say("Cold follower. Server 3 was down while ann took sixty locks, and the others truncated their logs.");
+    s.power_on(3);
+    s.keep(3, 1);
+    s.keep(3, 2);
+    s.pass(45);
+    s.say("It asks for the slots after its last one. The others go on: two of three are enough for bob.");
+    s.lock("bobs/lock".to_owned());
+    s.acquire("bob", 2, 60_000, 0);
+    s.say("Those slots are gone: a snapshot stands for them. What is above it comes from the log, as always.");
+    s.let_go(3, 1);
+    s.let_go(3, 2);
+    s.pass(200);
+    s.say("Server 3 counts again: with it and the leader a quorum decides.");
+    s.crash(2, Fate::Kept);
+    s.lock("carols/lock".to_owned());
+    s.acquire("carol", 3, 60_000, 0);
+    s.pass(50);
 }
 
 /// What a comparison came to.

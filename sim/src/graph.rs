@@ -54,6 +54,8 @@ pub enum Graph {
     Stopped,
     /// The leader is cut off.
     CutOff,
+    /// One of three sites is lost: its servers die together, or nobody elsewhere hears them.
+    SiteLost,
 }
 
 impl Graph {
@@ -80,6 +82,7 @@ impl Graph {
         Self::Killed,
         Self::Stopped,
         Self::CutOff,
+        Self::SiteLost,
     ];
 
     /// One that `servers` servers can have.
@@ -110,7 +113,8 @@ impl Graph {
             | Self::Asked
             | Self::Killed
             | Self::Stopped
-            | Self::CutOff => 3,
+            | Self::CutOff
+            | Self::SiteLost => 3,
         }
     }
 
@@ -118,7 +122,7 @@ impl Graph {
     pub const fn bound(self) -> Nanos {
         match self {
             Self::Killed | Self::Asked => 300 * MS,
-            Self::Stopped | Self::CutOff | Self::LowSpace => SECOND,
+            Self::Stopped | Self::CutOff | Self::LowSpace | Self::SiteLost => SECOND,
             Self::HungDisk => SECOND,
             Self::BlackHole => 4 * SECOND,
             Self::SlowDisk => 8 * SECOND,
@@ -163,7 +167,8 @@ impl Graph {
             | Self::Flapping
             | Self::Swizzle
             | Self::Unelected
-            | Self::Shunned => false,
+            | Self::Shunned
+            | Self::SiteLost => false,
         }
     }
 }

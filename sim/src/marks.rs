@@ -74,6 +74,7 @@ marks! {
     PowerCut = Fault "power_cut_on_all",
     Pause = Fault "pause",
     Graph = Fault "stable_graph",
+    SiteLost = Fault "site_lost",
     RestartLoop = Fault "restart_loop",
     SlowCpu = Fault "slow_cpu",
     SyncError = Fault "disk_sync_error",

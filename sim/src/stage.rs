@@ -14,6 +14,7 @@ use crate::transcript::{HEAD, line, said, words};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use tenure_core::hash::hash64;
 use tenure_core::ids::{Boot, Fence, RequestId, Tag, ZoneId};
 use tenure_core::machine::answer::Answer;
 use tenure_core::machine::command::{Acquire, Client, Life as Term, Mode};
@@ -22,6 +23,8 @@ use tenure_core::node::input::{Ask, Input, Request};
 use tenure_core::node::output::{Output, Reply};
 use tenure_core::replica::message::Message;
 
+/// Bytes of log that no page writes: no snapshot is ever due.
+pub const NEVER: u64 = 1 << 30;
 /// Words that one action may cause: beyond it something runs in circles.
 const WORDS_MAX: usize = 100_000;
 
@@ -54,22 +57,28 @@ pub struct Stage {
     text: String,
 }
 
-fn knobs() -> HostKnobs {
+/// Disks that store at once, and snapshots every `snapshot_bytes` of the log.
+fn knobs(snapshot_bytes: u64) -> HostKnobs {
     let mut knobs = Plan::draw(Scenario::Calm, 1).host;
     knobs.sync_min = 1;
     knobs.sync_mean = 1;
     knobs.round_mean = 1;
     knobs.inputs_max = 1_000;
     knobs.segment_bytes = 1 << 20;
-    knobs.snapshots.bytes = 1 << 30;
+    knobs.snapshots.bytes = snapshot_bytes;
+    knobs.snapshots.chunk_bytes = 2 << 10;
     knobs.snapshots.window_slots = 4096;
+    if snapshot_bytes < NEVER {
+        knobs.segment_bytes = 16 << 10;
+        knobs.snapshots.window_slots = 2;
+    }
     knobs
 }
 
 impl Stage {
-    /// So many servers that serve, none of which leads.
-    pub fn new(servers: usize) -> Self {
-        let knobs = Rc::new(knobs());
+    /// So many servers that serve, none of which leads; a snapshot is due every `snapshot_bytes`.
+    pub fn new(servers: usize, snapshot_bytes: u64) -> Self {
+        let knobs = Rc::new(knobs(snapshot_bytes));
         let server = |index| {
             let clock = Clock::new(0, 0, 0);
             Server::new(7, index, servers, clock, Rc::clone(&knobs))
@@ -267,13 +276,19 @@ impl Stage {
         place as u64
     }
 
-    /// A client asks a server for the one lock that there is.
+    /// What a client calls its claim of the lock: the same each time.
+    fn request_id(&self, conn: u64) -> RequestId {
+        let lock = u128::from(hash64(self.lock.as_bytes()));
+        RequestId::new(lock << 64 | u128::from(conn) + 1)
+    }
+
+    /// A client asks a server for the lock.
     pub fn acquire(&mut self, client: &str, number: usize, ttl_ms: u64, wait_ms: u64) {
         let conn = self.client(client);
         let request = Request {
             zone: ZoneId::new(0),
             principal: Bytes::new(),
-            client: Client::Key(RequestId::new(u128::from(conn) + 1)),
+            client: Client::Key(self.request_id(conn)),
             ask: Ask::Acquire(Acquire {
                 key: Key::from_path(&self.lock).unwrap_or_else(|error| panic!("a key: {error}")),
                 mode: Mode::Exclusive,
@@ -377,12 +392,10 @@ impl Stage {
     }
 
     fn run(&mut self, index: usize) {
-        let boot = self.servers[index].boot();
         self.judges.docket.now = self.now;
         let outputs = self.servers[index].round(self.now);
-        for output in &outputs {
-            self.judges.watch_output(index, boot, output);
-        }
+        let (server, marks) = (&self.servers[index], &mut self.marks);
+        self.judges.watch(server, &outputs, marks);
         for output in outputs {
             if let Some(mut words) = words(&output) {
                 if let Output::Send { to, message } = &output
@@ -424,9 +437,25 @@ impl Stage {
                 let entries = self.servers[index].load(first, upto);
                 self.hand(index, Input::Loaded { first, entries });
             }
-            Output::SnapshotDone { id, .. } => self.hand(index, Input::SnapshotFailed { id }),
+            Output::SnapshotChunk {
+                slot,
+                index: chunk,
+                bytes,
+            } => {
+                let begun = self.servers[index].add_chunk(self.now, slot, chunk, &bytes);
+                self.disks[index].extend(begun.map(|(_, done)| done));
+            }
+            Output::SnapshotDone { id, .. } => {
+                let begun = self.servers[index].finish_snapshot(self.now, id, &mut self.marks);
+                self.disks[index].extend(begun.map(|(_, done)| done));
+            }
+            Output::Truncate { upto, snapshot } => {
+                let (now, marks) = (self.now, &mut self.marks);
+                let begun = self.servers[index].begin_truncate(now, upto, snapshot, marks);
+                self.disks[index].extend(begun.map(|(_, done)| done));
+            }
             Output::LoadChunk { id, index: chunk } => {
-                let bytes = None;
+                let bytes = self.servers[index].load_chunk(id, chunk);
                 self.hand(
                     index,
                     Input::ChunkLoaded {
@@ -436,11 +465,7 @@ impl Stage {
                     },
                 );
             }
-            Output::SnapshotChunk { .. }
-            | Output::Truncate { .. }
-            | Output::Configured { .. }
-            | Output::Note(_)
-            | Output::Halt { .. } => {}
+            Output::Configured { .. } | Output::Note(_) | Output::Halt { .. } => {}
         }
     }
 

@@ -57,9 +57,11 @@ pub fn words(output: &Output) -> Option<String> {
         Output::Halt { reason } => Some(format!("halts: {reason}")),
         Output::Load { from, upto } => Some(format!("reads its log {from} to {upto}")),
         Output::Note(Note::Fetching { id, from }) => {
-            Some(format!("fetches snapshot {id} from {from}"))
+            Some(format!("fetches the snapshot to {} from {from}", id.slot))
         }
-        Output::Note(Note::Installed { id }) => Some(format!("goes on from snapshot {id}")),
+        Output::Note(Note::Installed { id }) => {
+            Some(format!("goes on from the snapshot to {}", id.slot))
+        }
         Output::Note(Note::BadSnapshot { id, .. }) => Some(format!("refuses snapshot {id}")),
         Output::Note(Note::SnapshotFailed { id }) => Some(format!("keeps no snapshot {id}")),
         Output::Truncate { upto, .. } => Some(format!("truncates its log to {upto}")),
@@ -138,7 +140,23 @@ pub fn said(message: &Message) -> Option<String> {
     if let Message::Decided { first, entries, .. } = message {
         return Some(format!("chosen is {}", told(*first, entries)));
     }
-    Some(first_word(message).to_lowercase())
+    said_of_snapshots(message).or_else(|| Some(first_word(message).to_lowercase()))
+}
+
+fn said_of_snapshots(message: &Message) -> Option<String> {
+    if let Message::SnapshotOffer { id, chunks } = message {
+        return Some(format!("has snapshot to {}, of {chunks} chunks", id.slot));
+    }
+    if let Message::SnapshotGet { index, .. } = message {
+        return Some(format!("asks for chunk {index}"));
+    }
+    if let Message::SnapshotChunk { index, bytes, .. } = message {
+        return Some(format!("chunk {index}, {} bytes", bytes.len()));
+    }
+    if let Message::CatchUp { from } = message {
+        return Some(format!("asks for what is chosen from {from}"));
+    }
+    None
 }
 
 fn told(first: Slot, entries: &[Entry]) -> String {

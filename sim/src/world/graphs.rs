@@ -22,6 +22,8 @@ const STAYS: Nanos = 4 * SECOND;
 const DOUBT: Nanos = 300 * MS;
 /// How long a request may wait at a server that reaches the leader.
 const SERVES: Duration = Duration::from_secs(1);
+/// Sites that servers stand in.
+const SITES: usize = 3;
 /// Elections that finding a leader may take.
 const ELECTIONS_MAX: u64 = 3;
 
@@ -191,6 +193,7 @@ impl World {
                 self.plan_graph(MS, Step::Flap);
             }
             Graph::Swizzle => self.swizzle(&order),
+            Graph::SiteLost => self.lose_site(),
             Graph::Unelected | Graph::Shunned => self.stand_in_vain(graph, leader, other),
             Graph::BlackHole
             | Graph::SlowDisk
@@ -247,7 +250,8 @@ impl World {
             | Graph::Flapping
             | Graph::Swizzle
             | Graph::Unelected
-            | Graph::Shunned => {}
+            | Graph::Shunned
+            | Graph::SiteLost => {}
         }
     }
 
@@ -270,6 +274,23 @@ impl World {
         self.order(leader, Input::HandOver { to });
         if graph == Graph::Shunned {
             self.plan_graph(100 * MS, Step::Shun);
+        }
+    }
+
+    /// Of three sites, which have one server each, or two, two and one, one is lost.
+    fn lose_site(&mut self) {
+        let servers = self.servers.len();
+        let lost = self.graphs.rand.index(SITES);
+        let is_there = |server: usize| server * SITES / servers == lost;
+        self.marks.hit(Mark::SiteLost);
+        if self.graphs.rand.chance(500_000) {
+            return self.keep_links(|a, b| is_there(a) == is_there(b));
+        }
+        for server in (0..servers).filter(|server| is_there(*server)) {
+            self.crash(server, Mark::Crash);
+            for peer in (0..servers).filter(|peer| !is_there(*peer)) {
+                self.hint(peer, server, false);
+            }
         }
     }
 

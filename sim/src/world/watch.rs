@@ -2,10 +2,11 @@
 
 use super::World;
 use crate::judges::Judges;
-use crate::marks::Mark;
-use crate::server::node_id;
+use crate::marks::{Mark, Marks};
+use crate::server::{Server, node_id};
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, Boot, Slot};
+use tenure_core::node::Node;
 use tenure_core::node::output::{Note, Output, Reply};
 use tenure_core::replica::message::Message;
 use tenure_core::replica::record::Record;
@@ -13,39 +14,41 @@ use tenure_core::replica::record::Record;
 impl World {
     /// Shows the judges what a server is and what it wants done.
     pub(super) fn watch(&mut self, index: usize, outputs: &[Output], audit: bool) {
-        let Self {
-            servers,
-            judges,
-            marks,
-            ..
-        } = self;
-        let Some(process) = servers[index].process_ref() else {
+        let server = &self.servers[index];
+        if audit && let Some(process) = server.process_ref() {
+            self.judges.audit(index, &process.node);
+        }
+        self.judges.watch(server, outputs, &mut self.marks);
+    }
+}
+
+impl Judges {
+    fn audit(&mut self, index: usize, node: &Node) {
+        if let Err(violation) = node.audit() {
+            let detail = format!("server {}: {violation}", index + 1);
+            self.docket.broken("a server's own invariants", detail);
+        }
+    }
+
+    /// Shows the judges what a server is after a round, and what it wants done.
+    pub fn watch(&mut self, server: &Server, outputs: &[Output], marks: &mut Marks) {
+        let Some(process) = server.process_ref() else {
             return;
         };
-        let view = process.node.view();
-        judges
-            .votes
-            .on_decided(index, view.decided, &mut judges.docket);
-        judges.promises[index].on_decided(index, view.decided, &mut judges.docket);
+        let (index, view, docket) = (server.index, process.node.view(), &mut self.docket);
+        self.votes.on_decided(index, view.decided, docket);
+        self.promises[index].on_decided(index, view.decided, docket);
         let (applied, digest) = (view.applied, view.machine.digest());
-        judges
-            .history
-            .on_digest(index, applied, digest, &mut judges.docket);
-        if audit && let Err(violation) = process.node.audit() {
-            let detail = format!("server {}: {violation}", index + 1);
-            judges.docket.broken("a server's own invariants", detail);
-        }
-        let boot = process.boot;
+        self.history.on_digest(index, applied, digest, docket);
         for output in outputs {
-            judges.watch_output(index, boot, output);
+            self.watch_output(index, process.boot, output);
             if let Output::SnapshotDone { id, .. } = output {
-                let (snapshots, is_late) =
-                    (&mut judges.history.snapshots, process.snapshots.is_late);
-                snapshots.on_whole(index, *id, is_late, &mut judges.docket);
+                let (snapshots, is_late) = (&mut self.history.snapshots, process.snapshots.is_late);
+                snapshots.on_whole(index, *id, is_late, &mut self.docket);
             }
             if let Output::Note(Note::Installed { id }) = output {
                 marks.hit(Mark::Installed);
-                judges.on_installed(index, *id, process.node.view().machine);
+                self.on_installed(index, *id, view.machine);
             }
             if let Output::Send { message, .. } = output {
                 marks.sometimes(matches!(message, Message::Nack { .. }), Mark::Nacked);
@@ -60,8 +63,7 @@ impl World {
 }
 
 impl Judges {
-    /// Shows the judges what a server wants done.
-    pub(crate) fn watch_output(&mut self, index: usize, boot: Boot, output: &Output) {
+    fn watch_output(&mut self, index: usize, boot: Boot, output: &Output) {
         match output {
             Output::Send { message, .. } => self.watch_message(index, boot, message),
             Output::Append {
