@@ -75,10 +75,6 @@ fn check(frame: &Frame, bytes: &[u8]) {
 fn greet(hello: &Hello) {
     let member = |node| Member {
         node: NodeId::new(node),
-        peer: String::new(),
-        client: String::new(),
-        http: String::new(),
-        location: String::new(),
         ..Member::default()
     };
     let members = (1..=3).map(member).collect();

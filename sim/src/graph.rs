@@ -87,14 +87,13 @@ impl Graph {
 
     /// One that `servers` servers can have.
     pub fn draw(rand: &mut Rand, servers: usize) -> Self {
-        let can = |graph: &&Self| servers >= graph.servers_min();
+        let can = |graph: &&Self| servers >= graph.facts().servers_min;
         let graphs: Vec<Self> = Self::ALL.iter().filter(can).copied().collect();
         graphs[rand.index(graphs.len())]
     }
 
-    const fn servers_min(self) -> usize {
+    const fn facts(self) -> Facts {
         match self {
-            Self::QuorumLoss | Self::Constrained | Self::Howard => 5,
             Self::Whole
             | Self::Triangle
             | Self::Chain
@@ -105,70 +104,53 @@ impl Graph {
             | Self::Flapping
             | Self::Swizzle
             | Self::Unelected
-            | Self::Shunned
-            | Self::BlackHole
-            | Self::SlowDisk
-            | Self::HungDisk
-            | Self::LowSpace
-            | Self::Asked
-            | Self::Killed
-            | Self::Stopped
-            | Self::CutOff
-            | Self::SiteLost => 3,
+            | Self::Shunned => Facts::of_links(3, 1_500 * MS),
+            Self::QuorumLoss | Self::Constrained | Self::Howard => Facts::of_links(5, 1_500 * MS),
+            Self::SiteLost => Facts::of_links(3, SECOND),
+            Self::Killed | Self::Asked => Facts::of_the_leader(300 * MS),
+            Self::Stopped | Self::CutOff | Self::LowSpace | Self::HungDisk => {
+                Facts::of_the_leader(SECOND)
+            }
+            Self::BlackHole => Facts::of_the_leader(4 * SECOND),
+            Self::SlowDisk => Facts::of_the_leader(8 * SECOND),
         }
     }
 
     /// How soon a leader serves, and stays from then on.
     pub const fn bound(self) -> Nanos {
-        match self {
-            Self::Killed | Self::Asked => 300 * MS,
-            Self::Stopped | Self::CutOff | Self::LowSpace | Self::SiteLost => SECOND,
-            Self::HungDisk => SECOND,
-            Self::BlackHole => 4 * SECOND,
-            Self::SlowDisk => 8 * SECOND,
-            Self::Whole
-            | Self::Triangle
-            | Self::QuorumLoss
-            | Self::Constrained
-            | Self::Chain
-            | Self::Howard
-            | Self::Random
-            | Self::Mute
-            | Self::Deaf
-            | Self::OneWay
-            | Self::Flapping
-            | Self::Swizzle
-            | Self::Unelected
-            | Self::Shunned => 1_500 * MS,
-        }
+        self.facts().bound
     }
 
     /// Whether another server must lead afterwards.
     pub const fn moves_the_leader(self) -> bool {
-        match self {
-            Self::BlackHole
-            | Self::SlowDisk
-            | Self::HungDisk
-            | Self::LowSpace
-            | Self::Asked
-            | Self::Killed
-            | Self::Stopped
-            | Self::CutOff => true,
-            Self::Whole
-            | Self::Triangle
-            | Self::QuorumLoss
-            | Self::Constrained
-            | Self::Chain
-            | Self::Howard
-            | Self::Random
-            | Self::Mute
-            | Self::Deaf
-            | Self::OneWay
-            | Self::Flapping
-            | Self::Swizzle
-            | Self::Unelected
-            | Self::Shunned
-            | Self::SiteLost => false,
+        self.facts().moves_the_leader
+    }
+}
+
+/// What is known of a graph.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    servers_min: usize,
+    bound: Nanos,
+    moves_the_leader: bool,
+}
+
+impl Facts {
+    /// Who hears whom: the leader may be the same one.
+    const fn of_links(servers_min: usize, bound: Nanos) -> Self {
+        Self {
+            servers_min,
+            bound,
+            moves_the_leader: false,
+        }
+    }
+
+    /// Something is wrong with the leader.
+    const fn of_the_leader(bound: Nanos) -> Self {
+        Self {
+            servers_min: 3,
+            bound,
+            moves_the_leader: true,
         }
     }
 }

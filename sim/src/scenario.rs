@@ -2,6 +2,7 @@
 
 mod lists;
 mod snapshots;
+mod swarm;
 mod tiny;
 
 use crate::Nanos;
@@ -353,118 +354,6 @@ impl Plan {
         );
         self.nemesis.down_mean = rand.log_uniform(20 * MS, 2 * SECOND);
         self.host.shuffle = true;
-    }
-
-    fn swarm(&mut self, rand: &mut Rand) {
-        self.servers = match rand.below(100) {
-            0..5 => 1,
-            5..8 => 2,
-            8..20 => 5,
-            20..23 => 4,
-            _ => 3,
-        };
-        self.swarm_net(rand);
-        self.swarm_host(rand);
-        self.swarm_load(rand);
-        self.swarm_nemesis(rand);
-        if self.servers > 1 && rand.chance(400_000) {
-            self.bad_clock = Some(rand.index(self.servers));
-        }
-        self.host.located = rand.chance(500_000);
-    }
-
-    fn swarm_net(&mut self, rand: &mut Rand) {
-        let mut some = |low, high| {
-            if rand.chance(500_000) {
-                rand.log_uniform(low, high)
-            } else {
-                0
-            }
-        };
-        self.net.drop_ppm = some(100, 200_000);
-        self.net.duplicate_ppm = some(100, 200_000);
-        self.net.replay_ppm = some(100, 200_000);
-        self.net.reorder_ppm = some(1_000, 1_000_000);
-        self.net.heavy_tail_ppm = some(100, 50_000);
-        self.net.beat_drop_ppm = some(1_000, 300_000);
-        self.net.thin_ppm = some(10_000, 700_000);
-        self.net.spoil_ppm = some(1_000, 100_000);
-        self.net.under_way_max = some(2, 256) as usize;
-        self.net.asymmetry = some(2, 30);
-        self.net.corrupt_ppm = some(1_000, 50_000);
-        self.net.delay_mean = rand.log_uniform(20_000, 20 * MS);
-    }
-
-    fn swarm_host(&mut self, rand: &mut Rand) {
-        self.host.sync_mean = rand.log_uniform(20_000, 20 * MS);
-        if rand.chance(300_000) {
-            self.host.slow_sync_ppm = rand.log_uniform(100, 10_000);
-        }
-        if rand.chance(300_000) {
-            self.host.sync_error_ppm = rand.log_uniform(100, 10_000);
-        }
-        self.host.round_mean = rand.log_uniform(2_000, MS);
-        self.host.inputs_max = rand.log_uniform(1, 256) as usize;
-        self.host.shuffle = rand.chance(800_000);
-        if rand.chance(100_000) {
-            self.host.chunk_drop_ppm = rand.log_uniform(1_000, 100_000);
-        }
-        // At least what one entry of everything that waited can take.
-        self.host.segment_bytes = 4096 * rand.log_uniform(64, 256);
-    }
-
-    fn swarm_load(&mut self, rand: &mut Rand) {
-        let load = &mut self.load;
-        load.clients = rand.range(3, 14) as usize;
-        load.keys = rand.log_uniform(1, 16) as usize;
-        load.think = rand.log_uniform(10 * MS, 300 * MS);
-        load.patience = rand.log_uniform(100 * MS, 2 * SECOND);
-        load.wait_ppm = rand.range(100_000, 900_000);
-        load.shared_ppm = rand.range(0, 600_000);
-        load.forget_ppm = rand.log_uniform(1_000, 500_000);
-        load.duplicate_ppm = rand.log_uniform(1_000, 300_000);
-        load.hang_up_ppm = rand.log_uniform(1_000, 200_000);
-        load.crash_ppm = rand.log_uniform(100, 20_000);
-        load.read_ppm = rand.range(20_000, 400_000);
-    }
-
-    fn swarm_nemesis(&mut self, rand: &mut Rand) {
-        const ALL: &[Trouble] = &[
-            Trouble::Crash,
-            Trouble::CrashLeader,
-            Trouble::PowerCut,
-            Trouble::Pause,
-            Trouble::PauseLeader,
-            Trouble::PauseAll,
-            Trouble::RestartLoop,
-            Trouble::SlowCpu,
-            Trouble::SlowDisk,
-            Trouble::Isolate,
-            Trouble::IsolateLeader,
-            Trouble::CutOneWay,
-            Trouble::CutSome,
-            Trouble::CutAll,
-            Trouble::Clog,
-            Trouble::Swizzle,
-            Trouble::Flap,
-            Trouble::SlowReader,
-            Trouble::BlackHole,
-            Trouble::HandOver,
-            Trouble::LowSpace,
-            Trouble::LowSpaces,
-            Trouble::ClockJump,
-            Trouble::ClockBack,
-            Trouble::ClockRate,
-        ];
-        let mut troubles = vec![(Trouble::Mend, 300)];
-        for trouble in ALL {
-            if rand.chance(400_000) {
-                troubles.push((*trouble, rand.log_uniform(10, 1_000)));
-            }
-        }
-        self.trouble(rand.log_uniform(100 * MS, 5 * SECOND), &troubles);
-        self.nemesis.down_mean = rand.log_uniform(10 * MS, 3 * SECOND);
-        self.nemesis.stall_mean = rand.log_uniform(20 * MS, 5 * SECOND);
     }
 
     fn idle_failover(&mut self) {

@@ -55,9 +55,6 @@ pub fn site(index: usize) -> String {
 fn config(index: usize, servers: usize, located: bool) -> Config {
     let member = |index| Member {
         node: node_id(index),
-        peer: String::new(),
-        client: String::new(),
-        http: String::new(),
         location: if located { site(index) } else { String::new() },
         ..Member::default()
     };

@@ -279,7 +279,7 @@ impl Stage {
     /// What a client calls its claim of the lock: the same each time.
     fn request_id(&self, conn: u64) -> RequestId {
         let lock = u128::from(hash64(self.lock.as_bytes()));
-        RequestId::new(lock << 64 | u128::from(conn) + 1)
+        RequestId::new((lock << 64) | (u128::from(conn) + 1))
     }
 
     /// A client asks a server for the lock.

@@ -1,5 +1,6 @@
 //! The world: virtual time, a queue of events, and everything that a seed decides.
 
+mod clients;
 mod codec;
 mod effects;
 mod event;
@@ -14,7 +15,7 @@ use crate::check::Violation;
 use crate::clock::{Clock, DRIFT_PPM_MAX};
 use crate::disk::Fate;
 use crate::judges::Judges;
-use crate::load::{Act, Client, Scene, Why};
+use crate::load::{Client, Why};
 use crate::marks::{Mark, Marks};
 use crate::net::Net;
 use crate::rand::Rand;
@@ -323,82 +324,6 @@ impl World {
             process.run_at = Some(at);
             self.queue.push(at, Event::Run { server, start });
         }
-    }
-
-    fn with_client(&mut self, client: usize, act: impl FnOnce(&mut Client, &mut Scene<'_>)) {
-        let mut acts = Vec::new();
-        let mut scene = Scene {
-            now: self.now,
-            servers: self.servers.len(),
-            draining: self.phase == Phase::Draining,
-            judges: &mut self.judges,
-            marks: &mut self.marks,
-            acts: &mut acts,
-        };
-        act(&mut self.clients[client], &mut scene);
-        for wish in acts {
-            self.do_act(client, wish);
-        }
-    }
-
-    fn do_act(&mut self, client: usize, act: Act) {
-        let travel = 30_000 + self.wire.exponential(self.plan.net.delay_mean);
-        match act {
-            Act::Ask {
-                server,
-                tag,
-                request,
-            } => {
-                let server = self.reachable(server);
-                self.queue.push(
-                    self.now + travel,
-                    Event::Ask {
-                        server,
-                        tag,
-                        request,
-                    },
-                );
-            }
-            Act::HangUp { server, tag } => {
-                let server = self.reachable(server);
-                self.queue
-                    .push(self.now + travel, Event::Gone { server, tag });
-            }
-            Act::Wake { at, why } => {
-                let life = self.clients[client].life();
-                self.queue
-                    .push(at.max(self.now + 1), Event::Client { client, life, why });
-            }
-            Act::Write { key, fence } => {
-                let late = self.wire.chance(200_000);
-                self.marks.sometimes(late, Mark::LateWrite);
-                let travel = if late {
-                    self.wire.exponential(3 * SECOND)
-                } else {
-                    travel
-                };
-                self.queue
-                    .push(self.now + travel, Event::Store { key, fence });
-            }
-        }
-    }
-
-    /// In the liveness phase clients find servers that work.
-    fn reachable(&self, server: usize) -> usize {
-        if self.phase == Phase::Safety || self.core.contains(&server) {
-            return server;
-        }
-        self.core[server % self.core.len()]
-    }
-
-    /// The store behind a lock takes a write, unless a later holder wrote before.
-    fn store(&mut self, key: Key, fence: Fence) {
-        let seen = self.stores.entry(key).or_default();
-        if fence < *seen {
-            self.marks.hit(Mark::LateWriteRefused);
-            return;
-        }
-        *seen = fence;
     }
 
     fn power_on(&mut self, index: usize) {

@@ -285,7 +285,6 @@ impl Settings {
                 peer: at(2),
                 client: at(1),
                 http: at(0),
-                location: String::new(),
                 ..Member::default()
             }
         });

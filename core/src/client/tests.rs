@@ -11,7 +11,6 @@ use crate::node::input::{Request, Token};
 use crate::node::output::{Failure, Reply};
 use crate::wire::client::{Asked, Edge};
 use alloc::format;
-use alloc::string::String;
 use alloc::vec;
 
 mod beliefs;
@@ -20,10 +19,6 @@ mod retries;
 fn config() -> Config {
     let member = Member {
         node: NodeId::new(1),
-        peer: String::new(),
-        client: String::new(),
-        http: String::new(),
-        location: String::new(),
         ..Member::default()
     };
     Config::new(ClusterId([7; 16]), NodeId::new(1), vec![member]).unwrap()

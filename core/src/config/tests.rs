@@ -12,10 +12,6 @@ const GOLDEN: &str = "0107070707070707070707070707070707d3a8eb9cb68e95fa58010301
 fn member(node: u64) -> Member {
     Member {
         node: NodeId::new(node),
-        peer: String::new(),
-        client: String::new(),
-        http: String::new(),
-        location: String::new(),
         ..Member::default()
     }
 }

@@ -30,10 +30,6 @@ const MS: Duration = Duration::from_millis(1);
 fn member(node: u64) -> Member {
     Member {
         node: NodeId::new(node),
-        peer: String::new(),
-        client: String::new(),
-        http: String::new(),
-        location: String::new(),
         ..Member::default()
     }
 }

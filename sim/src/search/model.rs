@@ -98,10 +98,6 @@ fn print_of(value: &impl std::fmt::Debug) -> u64 {
 fn config(index: usize, servers: usize) -> Config {
     let member = |index| Member {
         node: NodeId::new(index as u64 + 1),
-        peer: String::new(),
-        client: String::new(),
-        http: String::new(),
-        location: String::new(),
         ..Member::default()
     };
     let members = (0..servers).map(member).collect();

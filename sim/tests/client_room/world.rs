@@ -458,10 +458,6 @@ fn node_id(at: usize) -> NodeId {
 fn server(at: usize, rand: &mut Rand) -> Server {
     let member = |at| Member {
         node: node_id(at),
-        peer: String::new(),
-        client: String::new(),
-        http: String::new(),
-        location: String::new(),
         ..Member::default()
     };
     let members = (0..SERVERS).map(member).collect();

@@ -37,7 +37,6 @@ fn members() -> Vec<Member> {
         peer: format!("10.0.0.{node}:7602"),
         client: format!("10.0.0.{node}:7601"),
         http: format!("10.0.0.{node}:7600"),
-        location: String::new(),
         ..Member::default()
     };
     (1..=SERVERS).map(member).collect()

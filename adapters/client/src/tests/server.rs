@@ -49,8 +49,6 @@ impl Server {
             node: NodeId::new(1),
             peer: String::new(),
             client: address.to_string(),
-            http: String::new(),
-            location: String::new(),
             ..Member::default()
         };
         let config = Config::new(ClusterId([7; 16]), NodeId::new(1), vec![member]);

@@ -96,9 +96,6 @@ fn config(me: u64, cluster: u8, addresses: &[String]) -> Config {
     let member = |(number, address): (u64, &String)| Member {
         node: NodeId::new(number),
         peer: address.clone(),
-        client: String::new(),
-        http: String::new(),
-        location: String::new(),
         ..Member::default()
     };
     let members = (1..).zip(addresses).map(member).collect();

@@ -66,8 +66,6 @@ async fn start() -> Server {
         node: me,
         peer: String::new(),
         client: address.clone(),
-        http: String::new(),
-        location: String::new(),
         ..Member::default()
     };
     let config = Config::new(ClusterId([1; 16]), me, vec![member]).expect("it is right");

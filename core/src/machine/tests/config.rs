@@ -4,16 +4,11 @@ use super::*;
 use crate::config::Shared;
 use crate::config::{Change, Mark, Member, Policy, Quota, Unfit};
 use crate::ids::{ChangeId, ClusterId};
-use alloc::string::String;
 use command::Configure;
 
 fn genesis() -> Shared {
     let member = |node| Member {
         node: NodeId::new(node),
-        peer: String::new(),
-        client: String::new(),
-        http: String::new(),
-        location: String::new(),
         ..Member::default()
     };
     Shared::genesis(ClusterId([7; 16]), [1, 2, 3].map(member).into()).unwrap()

@@ -16,10 +16,6 @@ fn at(ms: u64) -> Timestamp {
 fn genesis() -> Shared {
     let member = |node| Member {
         node: NodeId::new(node),
-        peer: String::new(),
-        client: String::new(),
-        http: String::new(),
-        location: String::new(),
         ..Member::default()
     };
     Shared::genesis(ClusterId([7; 16]), [1, 2, 3].map(member).into()).unwrap()

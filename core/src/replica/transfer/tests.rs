@@ -5,7 +5,6 @@ use super::*;
 use crate::config::{Config, Member};
 use crate::ids::{Ballot, Boot, ClusterId, Round, Seed};
 use crate::replica::record::Recovered;
-use alloc::string::String;
 use alloc::vec;
 use core::time::Duration;
 
@@ -30,10 +29,6 @@ fn at_ms(ms: u64) -> Timestamp {
 fn replica(me: u64, decided: u64) -> Replica {
     let member = |number| Member {
         node: node(number),
-        peer: String::new(),
-        client: String::new(),
-        http: String::new(),
-        location: String::new(),
         ..Member::default()
     };
     let members = (1..=3).map(member).collect();

@@ -4,16 +4,11 @@ use super::super::*;
 use crate::config::{Change, Config, Mark, Member, Role};
 use crate::ids::{ChangeId, Slot};
 use crate::time::Stamp;
-use alloc::string::String;
 use alloc::vec;
 
 fn config(cluster: u8, me: u64, nodes: &[u64]) -> Config {
     let member = |node: &u64| Member {
         node: NodeId::new(*node),
-        peer: String::new(),
-        client: String::new(),
-        http: String::new(),
-        location: String::new(),
         ..Member::default()
     };
     let members = nodes.iter().map(member).collect();
