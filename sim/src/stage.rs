@@ -442,11 +442,13 @@ impl Stage {
                 index: chunk,
                 bytes,
             } => {
-                let begun = self.servers[index].add_chunk(self.now, slot, chunk, &bytes);
+                let (now, marks) = (self.now, &mut self.marks);
+                let begun = self.servers[index].add_chunk(now, slot, chunk, &bytes, marks);
                 self.disks[index].extend(begun.map(|(_, done)| done));
             }
-            Output::SnapshotDone { id, .. } => {
-                let begun = self.servers[index].finish_snapshot(self.now, id, &mut self.marks);
+            Output::SnapshotDone { id, chunks } => {
+                let (now, marks) = (self.now, &mut self.marks);
+                let begun = self.servers[index].finish_snapshot(now, (id, chunks), marks);
                 self.disks[index].extend(begun.map(|(_, done)| done));
             }
             Output::Truncate { upto, snapshot } => {
