@@ -9,7 +9,7 @@ use crate::marks::Mark;
 use crate::net::Loss;
 use crate::rand::Rand;
 use crate::scenario::{MS, SECOND};
-use crate::server::node_id;
+use crate::server::{SITES, node_id};
 use std::time::Duration;
 use tenure_core::ids::{Ballot, Slot};
 use tenure_core::node::input::{Input, Space};
@@ -22,8 +22,6 @@ const STAYS: Nanos = 4 * SECOND;
 const DOUBT: Nanos = 300 * MS;
 /// How long a request may wait at a server that reaches the leader.
 const SERVES: Duration = Duration::from_secs(1);
-/// Sites that servers stand in.
-const SITES: usize = 3;
 /// Elections that finding a leader may take.
 const ELECTIONS_MAX: u64 = 3;
 
@@ -281,7 +279,7 @@ impl World {
     fn lose_site(&mut self) {
         let servers = self.servers.len();
         let lost = self.graphs.rand.index(SITES);
-        let is_there = |server: usize| server * SITES / servers == lost;
+        let is_there = |server: usize| server % SITES == lost;
         self.marks.hit(Mark::SiteLost);
         if self.graphs.rand.chance(500_000) {
             return self.keep_links(|a, b| is_there(a) == is_there(b));
