@@ -131,6 +131,20 @@ impl Config {
         }
     }
 
+    /// The same, in the epoch of `membership`.
+    pub fn go_by(&mut self, membership: Membership) {
+        assert!(
+            membership.epoch() > self.membership.epoch(),
+            "epochs go forward"
+        );
+        self.membership = membership;
+    }
+
+    /// The same, with what all servers have alike by now.
+    pub fn learn(&mut self, shared: Shared) {
+        self.shared = shared;
+    }
+
     /// What all servers have alike.
     pub const fn shared(&self) -> &Shared {
         &self.shared

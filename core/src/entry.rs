@@ -8,6 +8,7 @@
 //! Each command is a little-endian `u32` length and so many bytes, which only `machine` understands.
 //! This layout is frozen: `tests/vectors/entry.txt` holds golden bytes.
 
+use crate::config::Membership;
 use crate::hash::hash64;
 use crate::limits::{COMMAND_BYTES_MAX, ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX};
 use crate::time::Stamp;
@@ -26,6 +27,9 @@ pub enum EntryKind {
     LeaderStart,
     /// Commands.
     Batch,
+    /// The last entry of an epoch: its one command names who votes in the next
+    /// ([`Membership`](crate::config::Membership)). Nothing above it in its epoch means anything.
+    Stop,
 }
 
 /// Why bytes are no entry.
@@ -55,6 +59,12 @@ pub enum EntryError {
         /// How many bytes there are.
         len: usize,
         /// How many commands it says it has.
+        count: usize,
+    },
+    /// A stop-sign that does not name voters.
+    #[error("a stop-sign has {count} commands, and the first names no voters")]
+    StopSign {
+        /// How many commands there are.
         count: usize,
     },
     /// Bytes after the last command, or reserved bytes that are not zero.
@@ -101,6 +111,7 @@ impl Entry {
             0 => EntryKind::Noop,
             1 => EntryKind::LeaderStart,
             2 => EntryKind::Batch,
+            3 => EntryKind::Stop,
             found => return Err(EntryError::Kind { found }),
         };
         if reserved != 0 {
@@ -127,6 +138,9 @@ impl Entry {
                 offset: len - commands.rest.len(),
             });
         }
+        if kind == EntryKind::Stop && (count != 1 || entry.next_membership().is_none()) {
+            return Err(EntryError::StopSign { count });
+        }
         Ok(entry)
     }
 
@@ -148,6 +162,13 @@ impl Entry {
     /// The whole, as it is written and sent.
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// Who votes above this entry, if it is a stop-sign.
+    pub fn next_membership(&self) -> Option<Membership> {
+        let is_stop = self.kind == EntryKind::Stop;
+        let command = self.commands().next().filter(|_| is_stop)?;
+        Membership::parse(command).ok()
     }
 
     /// The commands, in order.
@@ -232,6 +253,7 @@ impl EntryBuilder {
             EntryKind::Noop => 0,
             EntryKind::LeaderStart => 1,
             EntryKind::Batch => 2,
+            EntryKind::Stop => 3,
         };
         let mut head = self.bytes.get_mut(..HEADER_BYTES).unwrap_or_default();
         assert!(

@@ -189,6 +189,15 @@ impl Ballot {
         node: NodeId::new(0),
     };
 
+    /// Below every ballot that anybody owns in `epoch`, and above all of earlier ones.
+    pub const fn opening(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            round: Round::new(0),
+            node: NodeId::new(0),
+        }
+    }
+
     /// The first ballot of `node` above `self`, in the same epoch.
     #[must_use]
     pub const fn above(self, node: NodeId) -> Self {

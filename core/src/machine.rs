@@ -260,6 +260,7 @@ impl Machine {
             EntryKind::Noop => {}
             EntryKind::LeaderStart => self.leader_started(entry, clock),
             EntryKind::Batch => self.renewals_first(slot, entry, clock, &mut later, events),
+            EntryKind::Stop => self.turn_epoch(slot, entry, clock),
         }
         self.stamp = clock;
         self.budget = self.limits.expiry_batch;
@@ -287,7 +288,19 @@ impl Machine {
         self.first_due().map(|(due, _)| due.max(self.stamp))
     }
 
+    fn turn_epoch(&mut self, slot: Slot, entry: &Entry, clock: Stamp) {
+        let next = entry.next_membership();
+        assert!(
+            next.is_some(),
+            "a stop-sign names the voters of the next epoch"
+        );
+        if let Some(next) = next {
+            self.shared = self.shared.turn(slot, clock, &next);
+        }
+    }
+
     fn leader_started(&mut self, entry: &Entry, clock: Stamp) {
+        self.shared.forget_leaving();
         self.grace.leader_started(self.stamp, clock);
         for command in entry.commands() {
             match codec::decode_start(command) {

@@ -26,7 +26,7 @@ mod standing;
 pub use proof::Secrets;
 
 use crate::config::Config;
-use crate::config::Mark;
+use crate::config::Shared;
 use crate::ids::{Ballot, Boot, Fence, NodeId, Seed, Slot};
 use crate::limits;
 use crate::machine;
@@ -68,8 +68,6 @@ pub struct Node {
     loads: Loads,
     snapshots: Snapshots,
     standing: Peers,
-    /// The configuration that the host was told of last.
-    announced: Mark,
     proofs: Proofs,
     effects: Vec<Effect>,
     limits: Limits,
@@ -114,6 +112,25 @@ impl Default for Queues {
     }
 }
 
+/// What a cluster begins with.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Its first configuration: equal on all servers, those that joined later among them.
+    pub genesis: Shared,
+    /// The first fence is above it (rule 31: unix seconds << 20).
+    pub fence_floor: Fence,
+}
+
+impl Origin {
+    /// Of a cluster that begins as `config` says.
+    pub fn of(config: &Config, fence_floor: Fence) -> Self {
+        Self {
+            genesis: config.shared().clone(),
+            fence_floor,
+        }
+    }
+}
+
 /// What a server knows at this moment: true once, perhaps not now.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
@@ -153,22 +170,22 @@ impl Node {
     /// A server that remembers what its disk does: the newest whole `snapshot` of it, if there is
     /// one, and of the log what is above.
     ///
-    /// `seed` spreads the elections; `fence_floor` is used once in the life of a cluster: its first
-    /// fence is above it (rule 31: unix seconds << 20).
+    /// `config` is the newest that is known of the members, which may be more than the log says; the
+    /// `origin` is used once in the life of a cluster. `seed` spreads the elections.
     pub fn boot(
-        config: Config,
+        config: &Config,
+        origin: Origin,
         recovered: Recovered,
         snapshot: Option<Restored>,
         secrets: &Secrets,
         seed: Seed,
-        fence_floor: Fence,
         now: Timestamp,
     ) -> Self {
         let boot = recovered.boot;
         let hold = Hold::new(recovered.promised);
-        let start_note = codec::encode_start(fence_floor);
+        let start_note = codec::encode_start(origin.fence_floor);
         let mut snapshots = Snapshots::new(None);
-        let mut machine = Machine::seeded(seed).in_cluster(config.shared().clone());
+        let mut machine = Machine::seeded(seed).in_cluster(origin.genesis);
         let mut replica = Replica::boot(config.clone(), recovered, seed, start_note, now);
         if let Some(Restored {
             id,
@@ -186,7 +203,9 @@ impl Node {
             }
             snapshots = Snapshots::new(Some(id));
             machine = found;
+            replica.end_epoch(machine.shared().membership());
         }
+        let config = replica.config().clone();
         let decided = replica.decided();
         Self {
             replica,
@@ -197,7 +216,6 @@ impl Node {
             loads: Loads::new(Budget::default(), decided, now),
             snapshots,
             standing: Peers::default(),
-            announced: config.shared().mark(),
             proofs: Proofs::new(secrets),
             effects: Vec::new(),
             limits: Limits::default(),
@@ -214,7 +232,7 @@ impl Node {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         if self.replica.snapshot().is_none() {
-            let genesis = self.config.shared().clone();
+            let genesis = self.machine.shared().clone();
             self.machine = Machine::configured(limits.machine, self.seed).in_cluster(genesis);
         }
         self.replica.bound(limits.window, limits.bounds);
@@ -350,6 +368,10 @@ impl Node {
 
     fn flush(&mut self, effects: &mut Vec<Effect>, out: &mut Vec<Output>) {
         self.want_stamp();
+        if self.replica.leads() && !self.machine.shared().is_settled() {
+            let (shared, applied) = (self.machine.shared(), self.machine.applied());
+            self.replica.change_voters(shared, applied, effects);
+        }
         self.flush_reads(effects);
         self.replica.on_flush(self.now, effects);
         self.settle(effects, out);
@@ -377,7 +399,9 @@ impl Node {
                 self.hold.until(until, Output::Send { to, message }, out);
             }
             Effect::Append { number, record } => out.push(Output::Append { number, record }),
-            Effect::Promise { ballot } => out.push(Output::Promise { ballot }),
+            Effect::Promise { ballot, membership } => {
+                out.push(Output::Promise { ballot, membership });
+            }
             Effect::Load { peer, from } => self.loads.want_entries(peer, from),
             Effect::LoadChunk { peer, id, index } => self.loads.want_chunk(peer, id, index),
             Effect::Receive {

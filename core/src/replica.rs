@@ -17,6 +17,7 @@
 //! | `quorum` | the only place where votes become evidence |
 //! | `election` | when to suspect a leader, and who tries first |
 //! | `fitness` | who should lead |
+//! | `epochs` | from one set of voters to the next |
 //! | `handover` | letting another one lead |
 //! | `rounds` | pings: failure detection, and confirmation of reads and of time |
 //! | `clock` | agreed time |
@@ -32,6 +33,7 @@ mod catchup;
 mod clock;
 mod clocks;
 mod election;
+mod epochs;
 pub mod fitness;
 pub mod handover;
 mod leader;
@@ -46,7 +48,7 @@ mod transfer;
 pub use bounds::Bounds;
 pub use log::Window;
 
-use crate::config::Config;
+use crate::config::{Config, Membership, Shared};
 use crate::entry::Entry;
 use crate::ids::{Ballot, Boot, NodeId, RecordNo, Seed, Slot, SnapshotId};
 use crate::rng::Rng;
@@ -59,6 +61,7 @@ use bytes::Bytes;
 use candidate::{Polling, Preparing};
 use catchup::CatchUp;
 use election::Election;
+use epochs::Turn;
 use fitness::{DiskPace, Fitness, Space};
 use handover::{Reigns, Why};
 use leader::Leading;
@@ -104,6 +107,8 @@ pub enum Effect {
     Promise {
         /// The promise.
         ballot: Ballot,
+        /// Who votes from now on, if an epoch begins with it.
+        membership: Option<Membership>,
     },
     /// A peer that catches up asks for decided entries: [`Replica::give_decided`] some, or
     /// [`Replica::offer_snapshot`].
@@ -265,6 +270,11 @@ pub struct Replica {
     /// The room on the own disk, and how long it takes.
     space: Space,
     disk: DiskPace,
+    /// Its epoch is over; and the one that is being written to the superblock.
+    turn: Option<Turn>,
+    begins: Option<Membership>,
+    /// It led the epoch before that one.
+    goes_on_leading: bool,
     /// It was asked to stop: it leads no more.
     stops: bool,
     /// The ballot of the leader that was last told: one that stood again is a new one.
@@ -274,20 +284,24 @@ pub struct Replica {
 impl Replica {
     /// A replica that remembers what the disk does. `seed` spreads the elections.
     pub fn boot(
-        config: Config,
+        mut config: Config,
         recovered: Recovered,
         seed: Seed,
         start_note: Bytes,
         now: Timestamp,
     ) -> Self {
         let election = Election::new(now, recovered.promised);
+        if let Some(membership) = recovered.membership {
+            config = Config::seen_by(config.me(), config.shared().clone(), membership);
+        }
         let peers = config.peers().map(|node| (node, Peer::default())).collect();
-        Self {
+        let log = Log::new(config.membership(), recovered.decided, recovered.accepted);
+        let mut replica = Self {
             rng: Rng::new(seed),
             now,
             role: Role::Following,
             acceptor: Acceptor::new(recovered.promised),
-            log: Log::new(recovered.decided, recovered.accepted),
+            log,
             bounds: Bounds::default(),
             records: RecordNo::new(0),
             durable: RecordNo::new(0),
@@ -302,17 +316,39 @@ impl Replica {
             start_note,
             space: Space::default(),
             disk: DiskPace::default(),
+            turn: None,
+            begins: None,
+            goes_on_leading: false,
             stops: false,
             told: None,
             config,
-        }
+        };
+        replica.look_for_stop();
+        replica
     }
 
-    /// The shared configuration changed, but not who counts.
-    pub fn configure(&mut self, config: Config) {
-        let same = self.config.epoch() == config.epoch() && self.config.me() == config.me();
-        assert!(same, "only an epoch changes who counts");
-        self.config = config;
+    /// Other data is shared by now. Who counts changes with the epoch alone.
+    pub fn learn_shared(&mut self, shared: Shared) {
+        self.config.learn(shared);
+        self.meet_peers();
+    }
+
+    /// What this server goes by.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Members come, and go.
+    fn meet_peers(&mut self) {
+        let config = &self.config;
+        let all: Vec<NodeId> = config.peers().collect();
+        self.peers.retain(|node, _| all.contains(node));
+        for node in &all {
+            self.peers.entry(*node).or_default();
+        }
+        if let Role::Leading(leading) = &mut self.role {
+            leading.meet_peers(&all);
+        }
     }
 
     /// Time passed.
@@ -424,6 +460,7 @@ impl Replica {
         self.flush_replication(out);
         self.flush_hand_over(out);
         self.flush_forwards(out);
+        self.turn_epoch(out);
     }
 
     /// The log was applied up to an entry with this stamp: agreed time goes on from there (rule 19).

@@ -65,14 +65,14 @@ fn history(draw: &mut Draw<'_>) {
             store(&mut file, opened)
         } else {
             round += 1 + draw.number() % 100;
-            store(&mut file, durable.promise(ballot(round)))
+            store(&mut file, durable.promise(ballot(round), None))
         };
     }
     let before = durable.superblock().clone();
     let change = if draw.byte() < 64 {
         opened(&file).expect("four copies agree")
     } else {
-        durable.promise(ballot(round + 1))
+        durable.promise(ballot(round + 1), None)
     };
     cut_off(draw, &mut file, &change);
     let after = change.done().superblock().clone();

@@ -131,6 +131,7 @@ marks! {
     BadProofRefused = Case "bad_proof_refused",
     Election = Case "election",
     ClockOff = Case "alarm_about_a_clock",
+    Epoch = Case "epoch",
     HandingOver = Case "leader_hands_over",
     Relocated = Case "leader_moves_to_its_place",
     KeepsLeading = Case "leader_was_not_relieved",

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use storage::Storage;
 use tenure_core::config::{Config, Member, Shared};
 use tenure_core::ids::{Boot, ClusterId, Fence, NodeId, Seed, SnapshotId};
+use tenure_core::node::Origin;
 use tenure_core::node::input::Input;
 use tenure_core::node::output::Output;
 use tenure_core::node::{Node, Secrets};
@@ -235,12 +236,12 @@ impl Server {
         let local = self.clock.read(now);
         let config = config(self.index, self.servers, self.knobs.located);
         let node = Node::boot(
-            config,
+            &config,
+            Origin::of(&config, Fence::new(1 << 20)),
             recovered,
             restored,
             &secrets,
             seed,
-            Fence::new(1 << 20),
             local,
         );
         let node = node.with_limits(self.knobs.limits());

@@ -429,8 +429,12 @@ impl Stage {
                     process.storage.append(number, record);
                 }
             }
-            Output::Promise { ballot } => {
-                let begun = self.servers[index].begin_promise(self.now, ballot, &mut self.marks);
+            Output::Promise { ballot, membership } => {
+                let begun = self.servers[index].begin_promise(
+                    self.now,
+                    (ballot, membership),
+                    &mut self.marks,
+                );
                 self.disks[index].extend(begun.map(|(_, done)| done));
             }
             Output::Load { from: first, upto } => {

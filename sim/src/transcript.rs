@@ -44,8 +44,21 @@ pub fn words(output: &Output) -> Option<String> {
     match output {
         Output::Send { to, message } => said(message).map(|said| format!("-> {to}  {said}")),
         Output::Reply { reply, .. } => Some(format!("answers {}", replied(reply))),
-        Output::Promise { ballot } => Some(format!("writes promise {ballot}")),
+        Output::Promise {
+            ballot,
+            membership: None,
+        } => Some(format!("writes promise {ballot}")),
+        Output::Promise {
+            ballot: _,
+            membership: Some(next),
+        } => Some(format!("writes epoch {}", next.epoch())),
         Output::Note(Note::Leading { ballot }) => Some(format!("leads under {ballot}")),
+        Output::Note(Note::Epoch { membership }) => {
+            let voters = membership.seats().iter().map(|seat| seat.node.to_string());
+            let voters: Vec<String> = voters.collect();
+            let epoch = membership.epoch();
+            Some(format!("begins epoch {epoch}: {} vote", voters.join(" ")))
+        }
         Output::Note(Note::HandingOver { to, .. }) => Some(format!("hands over to {to}")),
         Output::Note(Note::ClockOff { node, .. }) => {
             Some(format!("finds the clock of {node} wrong"))
@@ -176,6 +189,7 @@ pub fn what(entry: &Entry) -> String {
     match entry.kind() {
         EntryKind::Noop => "noop".to_owned(),
         EntryKind::LeaderStart => "start".to_owned(),
+        EntryKind::Stop => "stop".to_owned(),
         EntryKind::Batch => {
             let name = |bytes: &[u8]| {
                 let command = codec::decode(&bytes::Bytes::copy_from_slice(bytes));

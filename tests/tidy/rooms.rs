@@ -4,7 +4,7 @@ use crate::source;
 
 /// The rooms of `core`, lower ones first. A room names only rooms before it.
 const ROOMS: &[&str] = &[
-    "ids", "time", "limits", "rng", "hash", "entry", "config", "replica", "machine", "query",
+    "ids", "time", "limits", "rng", "hash", "config", "entry", "replica", "machine", "query",
     "node", "wal", "wire", "client",
 ];
 

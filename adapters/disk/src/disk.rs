@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tenure_core::config::Membership;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, RecordNo, SegmentNo, Slot};
 use tenure_core::replica::record::Record;
@@ -225,18 +226,25 @@ impl Disk {
         })
     }
 
-    /// Writes the superblock with this promise. It survives a crash when this returns.
+    /// Writes the superblock with this promise, and with who votes if an epoch begins with it. It survives a crash when this returns.
     ///
     /// # Errors
     ///
     /// The disk failed, now or before; or a truncation has the superblock, which is the caller's
     /// mistake.
-    pub fn promise(&mut self, ballot: Ballot) -> Result<(), DiskError> {
+    pub fn promise(
+        &mut self,
+        ballot: Ballot,
+        membership: Option<Membership>,
+    ) -> Result<(), DiskError> {
         self.shared.check()?;
         let Some(durable) = self.superblock.take() else {
             return Err(DiskError::SuperblockAway);
         };
-        match self.superblock_file.write(durable.promise(ballot)) {
+        match self
+            .superblock_file
+            .write(durable.promise(ballot, membership))
+        {
             Ok(durable) => self.superblock = Some(durable),
             Err(error) => return self.shared.fail(error),
         }

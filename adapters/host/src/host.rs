@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 use tenure_core::config::Config;
+use tenure_core::config::Membership;
 use tenure_core::ids::{Ballot, NodeId, RecordNo, Slot, SnapshotId};
 use tenure_core::limits::TRAILING_SEAL_AFTER;
 use tenure_core::node::Node;
@@ -117,7 +118,7 @@ pub struct Host<N, L: Log, P> {
     /// When the last group gets its trailing seal (rule 12).
     trailing_seal_at: Option<Timestamp>,
     /// The last promise that the node asked for, while a truncation has the superblock.
-    promise: Option<Ballot>,
+    promise: Option<(Ballot, Option<Membership>)>,
     /// Whether a truncation has it.
     truncating: bool,
     /// What is to be truncated after that.
@@ -232,7 +233,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 Output::Send { to, message } => self.peers.send(to, &message),
                 Output::Reply { tag, reply } => self.callers.deliver(tag, reply),
                 Output::Append { number, record } => self.to_append.push_back((number, record)),
-                Output::Promise { ballot } => self.promise = Some(ballot),
+                Output::Promise { ballot, membership } => self.promise = Some((ballot, membership)),
                 Output::Load { from, upto } => loads.push((from, upto)),
                 Output::SnapshotChunk { slot, index, bytes } => {
                     self.store_chunk(slot, index, bytes);
@@ -263,8 +264,9 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         if self.truncating {
             return Ok(());
         }
-        if let Some(ballot) = self.promise.take() {
-            self.log.promise(ballot).map_err(disk("promised to"))?;
+        if let Some((ballot, membership)) = self.promise.take() {
+            let promised = self.log.promise(ballot, membership);
+            promised.map_err(disk("promised to"))?;
             self.inputs.push(Input::Promised { ballot });
         }
         if let Some((upto, snapshot)) = self.truncate.take_if(|_| self.snapshots.is_idle()) {
@@ -477,6 +479,15 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                     %peer, %acked, %upto,
                     "a peer lost what its disk had acknowledged; it does not count: replace it"
                 );
+                return;
+            }
+            Note::Epoch { membership } => {
+                let voters: Vec<u64> = membership
+                    .seats()
+                    .iter()
+                    .map(|seat| seat.node.get())
+                    .collect();
+                tracing::info!(epoch = %membership.epoch(), ?voters, "an epoch begins");
                 return;
             }
             Note::HandingOver { to, why } => {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use std::io;
 use std::time::Duration;
+use tenure_core::config::Membership;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, RecordNo, Slot, SnapshotId};
 use tenure_core::node::input::Space;
@@ -69,12 +70,12 @@ pub trait Log: Send + 'static {
     /// The disk is full or broken.
     fn seal(&mut self) -> io::Result<Self::Group>;
 
-    /// Writes the superblock with this promise. It survives a crash when this returns.
+    /// Writes the superblock with this promise, and with who votes if an epoch begins with it. It survives a crash when this returns.
     ///
     /// # Errors
     ///
     /// The disk is broken.
-    fn promise(&mut self, ballot: Ballot) -> io::Result<()>;
+    fn promise(&mut self, ballot: Ballot, membership: Option<Membership>) -> io::Result<()>;
 
     /// Decided entries in a row, the first one for slot `from`, none above `upto`: as many as are
     /// at hand and fit a bounded answer. Empty if the log does not have the first one.

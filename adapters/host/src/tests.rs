@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tenure_core::config::Membership;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, NodeId, RecordNo, SessionId, Slot, ZoneId};
 use tenure_core::machine::command::Client;
@@ -97,7 +98,10 @@ impl Steps for Script {
             Input::Promised { .. } => self.events.add("promised"),
             Input::Link { .. } => {
                 let ballot = Ballot::ZERO;
-                out.push(Output::Promise { ballot });
+                out.push(Output::Promise {
+                    ballot,
+                    membership: None,
+                });
             }
             Input::Flush => self.events.add("flush"),
             Input::Space { space } => self.events.add(format!("space {space:?}")),
@@ -167,7 +171,7 @@ impl Log for Disk {
         })
     }
 
-    fn promise(&mut self, _: Ballot) -> io::Result<()> {
+    fn promise(&mut self, _: Ballot, _: Option<Membership>) -> io::Result<()> {
         self.events.add("promise");
         Ok(())
     }

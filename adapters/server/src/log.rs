@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use std::io;
+use tenure_core::config::Membership;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, RecordNo, Slot, SnapshotId};
 use tenure_core::node::input::Space;
@@ -71,8 +72,8 @@ impl Log for FileLog {
         Ok(FileGroup(self.disk.seal()?))
     }
 
-    fn promise(&mut self, ballot: Ballot) -> io::Result<()> {
-        Ok(self.disk.promise(ballot)?)
+    fn promise(&mut self, ballot: Ballot, membership: Option<Membership>) -> io::Result<()> {
+        Ok(self.disk.promise(ballot, membership)?)
     }
 
     fn load(&mut self, from: Slot, upto: Slot) -> io::Result<Vec<Entry>> {

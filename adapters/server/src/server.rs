@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use tenure_core::config::{Config, ConfigError, FormError, Shared};
 use tenure_core::ids::{Fence, Seed};
+use tenure_core::node;
 use tenure_core::node::{Node, Secrets};
 use tenure_core::wire::peer::Doorman;
 use tenure_disk::{Counting, Disk, DiskError};
@@ -140,8 +141,11 @@ impl Server {
         let (door, inbox) = Door::new();
         let genesis = begun(&disk, settings)?;
         let newest = members_file::load(&settings.data, &genesis);
-        let membership = genesis.membership();
-        let config = &Config::seen_by(owner.node, genesis.clone(), membership);
+        let membership = recovered.membership.clone();
+        let membership = membership.unwrap_or_else(|| genesis.membership());
+        // A newcomer's log does not say yet who is there now.
+        let shared = newest.as_ref().unwrap_or(&genesis).clone();
+        let config = &Config::seen_by(owner.node, shared, membership);
         let incarnation = disk.superblock().map(|block| block.identity.incarnation);
         let incarnation = incarnation.unwrap_or_default();
         let doorman = Doorman::new(config.clone(), incarnation, recovered.boot);
@@ -168,12 +172,15 @@ impl Server {
         });
 
         let node = Node::boot(
-            config.clone(),
+            config,
+            node::Origin {
+                genesis,
+                fence_floor: Fence::new(clock::since_1970().as_secs() << 20),
+            },
             recovered,
             restored,
             &Secrets { token_key },
             seed,
-            Fence::new(clock::since_1970().as_secs() << 20),
             clock::now(),
         );
         let options = Options {

@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use tenure_core::config::Membership;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, RecordNo, Slot};
 use tenure_core::replica::record::Record;
@@ -33,7 +34,7 @@ impl Log for NoLog {
     fn seal(&mut self) -> io::Result<Nothing> {
         Ok(Nothing)
     }
-    fn promise(&mut self, _: Ballot) -> io::Result<()> {
+    fn promise(&mut self, _: Ballot, _: Option<Membership>) -> io::Result<()> {
         Ok(())
     }
     fn load(&mut self, _: Slot, _: Slot) -> io::Result<Vec<Entry>> {

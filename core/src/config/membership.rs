@@ -155,6 +155,12 @@ impl Shared {
         }
     }
 
+    /// Whether the members are to stay as they are.
+    pub fn is_settled(&self) -> bool {
+        let waits = |member: &Member| member.next.is_some() && member.is_in();
+        !self.members.iter().any(waits)
+    }
+
     /// Newcomers that wait for a vote: they must have what the others have first.
     pub fn newcomers(&self) -> impl Iterator<Item = NodeId> + '_ {
         let wants_vote = |member: &&Member| {

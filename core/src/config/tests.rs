@@ -319,7 +319,7 @@ fn the_first_configuration_fits_a_superblock() {
     };
     let members = (0..MEMBERS_MAX as u64).map(long).collect();
     let shared = Shared::genesis(ClusterId([7; 16]), members).unwrap();
-    assert!(shared.encode().len() <= 3968, "{}", shared.encode().len());
+    assert!(shared.encode().len() <= 3840, "{}", shared.encode().len());
 }
 
 proptest! {

@@ -1,9 +1,8 @@
 //! Applying what was decided, and telling this server's own callers.
 
 use super::Node;
-use super::output::{Output, Reply};
+use super::output::{Halt, Note, Output, Reply};
 use super::pending::Caller;
-use crate::config::Config;
 use crate::entry::Entry;
 use crate::ids::{Slot, Tag, TicketId, ZoneId};
 use crate::machine::answer::{Answer, Event};
@@ -32,19 +31,35 @@ impl Node {
 
     /// Tells of another configuration, whichever way it came here.
     pub(super) fn announce(&mut self, out: &mut Vec<Output>) {
-        let shared = self.machine.shared();
-        if shared.mark() == self.announced {
+        let (shared, known) = (self.machine.shared(), self.config.shared());
+        // A newcomer knows more of the members than its log, until that has come as far.
+        let is_newer = shared.mark().change > known.mark().change;
+        let is_same = shared.mark() == known.mark() && shared.leaving() != known.leaving();
+        if is_newer || is_same {
+            self.replica.learn_shared(shared.clone());
+        } else if self.replica.config().epoch() == self.config.epoch() {
             return;
         }
-        self.announced = shared.mark();
-        let Ok(config) = Config::of(self.config.me(), shared.clone()) else {
-            panic!("no change but an epoch's takes a member away");
-        };
-        self.config = config;
-        self.replica.configure(self.config.clone());
+        if self.replica.config().epoch() != self.config.epoch() {
+            let membership = self.replica.config().membership().clone();
+            out.push(Output::Note(Note::Epoch { membership }));
+        }
+        self.config = self.replica.config().clone();
         out.push(Output::Configured {
             config: Box::new(self.config.clone()),
         });
+        self.halt_if_removed(out);
+    }
+
+    /// A member that left, and is needed no more to tell others what it has (rule 30).
+    fn halt_if_removed(&mut self, out: &mut Vec<Output>) {
+        let (me, shared) = (self.config.me(), self.machine.shared());
+        let mut known = shared.members().iter().chain(shared.leaving());
+        let was_member = me <= shared.node_last();
+        if was_member && !known.any(|member| member.node == me) {
+            let change = shared.mark().change;
+            self.halt(Halt::Removed { change }, out);
+        }
     }
 
     pub(super) fn apply(

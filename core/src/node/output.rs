@@ -3,8 +3,9 @@
 use super::input::Token;
 use crate::config::Config;
 use crate::config::Mark;
+use crate::config::Membership;
 use crate::config::Shared;
-use crate::ids::{Ballot, NodeId, RecordNo, Slot, SnapshotId, Tag};
+use crate::ids::{Ballot, ChangeId, NodeId, RecordNo, Slot, SnapshotId, Tag};
 use crate::machine::answer::Answer;
 use crate::query::{LockView, Page};
 pub use crate::replica::handover::Why;
@@ -45,6 +46,8 @@ pub enum Output {
     Promise {
         /// The promise.
         ballot: Ballot,
+        /// Who votes from now on, if an epoch begins with it: the superblock remembers that too.
+        membership: Option<Membership>,
     },
     /// Read decided entries from the log, then say `Input::Loaded`.
     Load {
@@ -112,6 +115,12 @@ pub enum Halt {
         /// The ballot.
         ballot: Ballot,
     },
+    /// This server is no member any more, and the cluster works without it.
+    #[error("this server was removed from the cluster at change {change}")]
+    Removed {
+        /// The last change that it learned.
+        change: ChangeId,
+    },
     /// An entry of the log that this version can't apply.
     #[error("slot {slot} was decided, and cannot be read from the log")]
     Unreadable {
@@ -132,6 +141,11 @@ pub enum Note {
     Following {
         /// Whom; nobody if none is known.
         leader: Option<NodeId>,
+    },
+    /// An epoch begins at this server: others vote from here on.
+    Epoch {
+        /// Who.
+        membership: Membership,
     },
     /// This leader hands over.
     HandingOver {

@@ -309,7 +309,7 @@ impl Node {
         let before = self.snapshots.newest.replace(id);
         self.snapshots.missed = None;
         if let Some(machine) = storing.received
-            && self.replica.install(id, effects)
+            && (self.replica).install(id, machine.shared().membership(), effects)
         {
             return self.install(id, machine, effects, out);
         }

@@ -2,7 +2,7 @@
 //! the test takes them away.
 
 use super::*;
-use crate::config::{Change, Member, Policy, Shared};
+use crate::config::{Change, Member, Membership, Policy, Shared};
 use crate::entry::Entry;
 use crate::ids::{RecordNo, SnapshotId, Tag, ZoneId};
 use crate::machine::answer::Answer;
@@ -20,6 +20,7 @@ mod configuration;
 mod elections;
 mod handover;
 mod laws;
+mod members;
 mod requests;
 mod room;
 mod snapshots;
@@ -38,6 +39,7 @@ fn member(node: u64) -> Member {
 #[derive(Clone, Debug, Default)]
 struct Disk {
     promised: Ballot,
+    membership: Option<Membership>,
     records: Vec<Record>,
     boot: u64,
     /// The chunks under construction, and those of whole snapshots.
@@ -91,6 +93,7 @@ impl Disk {
         Recovered {
             boot: Boot::new(self.boot),
             promised: self.promised,
+            membership: self.membership.clone(),
             decided,
             accepted,
         }
@@ -188,17 +191,19 @@ impl World {
     }
 
     fn start(&mut self, node: u64) {
-        let config = self.config(node);
+        let genesis = self.config(1).shared().clone();
+        let me = NodeId::new(node);
+        let config = Config::seen_by(me, genesis.clone(), genesis.membership());
         let recovered = self.disks.get_mut(&node).unwrap().recovered();
         let secrets = Secrets { token_key: [7; 32] };
         let floor = Fence::new(1 << 20);
         let node_new = Node::boot(
-            config,
+            &config,
+            Origin::of(&config, floor),
             recovered,
             self.disks[&node].restored(self.limits.machine),
             &secrets,
             Seed::new(node),
-            floor,
             self.now,
         );
         let node_new = node_new.with_limits(self.limits);
@@ -244,12 +249,13 @@ impl World {
                         disk.records.push(record);
                         through = number;
                     }
-                    Output::Promise { ballot } if !self.promise_takes.is_zero() => {
+                    Output::Promise { ballot, .. } if !self.promise_takes.is_zero() => {
                         let at = self.now.plus(self.promise_takes);
                         self.promising.insert(node, (at, ballot));
                     }
-                    Output::Promise { ballot } => {
+                    Output::Promise { ballot, membership } => {
                         disk.promised = ballot;
+                        disk.membership = membership.or(disk.membership.take());
                         inputs.push_back(Input::Promised { ballot });
                     }
                     Output::Load { from, upto } => {

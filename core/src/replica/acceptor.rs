@@ -7,6 +7,7 @@ use super::log::{Log, Open};
 use super::message::{Message, Report};
 use super::record::Record;
 use super::{Effect, Replica, Role, Until};
+use crate::config::Membership;
 use crate::entry::Entry;
 use crate::ids::{Ballot, NodeId, RecordNo, Slot};
 use crate::limits::RANK_DELAY;
@@ -90,7 +91,18 @@ impl Acceptor {
         assert!(ballot > self.promised, "promises only grow");
         assert!(!self.is_writing(), "one superblock write at a time");
         self.promised = ballot;
-        out.push(Effect::Promise { ballot });
+        let membership = None;
+        out.push(Effect::Promise { ballot, membership });
+    }
+
+    /// Closes every ballot of the epochs before that of `next`.
+    pub(super) fn begin_epoch(&mut self, next: &Membership, out: &mut Vec<Effect>) {
+        let ballot = Ballot::opening(next.epoch());
+        assert!(ballot > self.promised, "epochs go forward");
+        assert!(!self.is_writing(), "one superblock write at a time");
+        self.promised = ballot;
+        let membership = Some(next.clone());
+        out.push(Effect::Promise { ballot, membership });
     }
 
     pub(super) fn audit(&self, log: &Log) -> Result<(), &'static str> {
@@ -116,6 +128,9 @@ impl Replica {
             "the promise that was asked for is durable"
         );
         self.acceptor.durable = ballot;
+        if self.begins.is_some() {
+            return self.epoch_begun(out);
+        }
         self.election.promise_ended(self.now);
         if let Role::Preparing(preparing) = &self.role
             && preparing.ballot() == ballot
@@ -128,7 +143,9 @@ impl Replica {
     }
 
     pub(super) fn on_prepare(&mut self, from: NodeId, ballot: Ballot, out: &mut Vec<Effect>) {
-        if ballot.node != from || ballot.epoch != self.config.epoch() {
+        // A later epoch is caught up with, never promised to (rule 28).
+        let is_ours = ballot.node == from && ballot.epoch == self.config.epoch();
+        if !is_ours || self.is_between_epochs() || !self.config.votes(self.config.me()) {
             return;
         }
         self.acceptor.see(ballot);
@@ -194,7 +211,11 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) {
         let ballot = accept.ballot;
-        if ballot.node != from || ballot.epoch != self.config.epoch() {
+        if ballot.epoch > self.config.epoch() {
+            self.catchup.learn(from, accept.commit);
+        }
+        let is_ours = ballot.node == from && ballot.epoch == self.config.epoch();
+        if !is_ours || self.is_between_epochs() {
             return;
         }
         self.acceptor.see(ballot);
@@ -367,7 +388,8 @@ impl Replica {
     /// What was learned may have moved the frontier: the leader waits to hear it.
     pub(super) fn say_caught_up(&mut self, out: &mut Vec<Effect>) {
         let Frontier { ballot, base, .. } = self.acceptor.frontier;
-        if ballot == self.acceptor.durable && ballot != Ballot::ZERO {
+        let is_ours = ballot == self.acceptor.durable && ballot != Ballot::ZERO;
+        if is_ours && !self.is_between_epochs() {
             self.meet_frontier(ballot, base, out);
             self.say_accepted(out);
         }

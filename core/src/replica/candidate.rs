@@ -62,7 +62,7 @@ impl Preparing {
 impl Replica {
     pub(super) fn ask_votes(&mut self, ballot: Ballot, out: &mut Vec<Effect>) {
         let decided = self.log.decided();
-        for to in self.config.peers() {
+        for to in self.config.voters() {
             let message = Message::PreVote { ballot, decided };
             out.push(Effect::Send {
                 to,
@@ -86,6 +86,7 @@ impl Replica {
         let granted = !self.is_full()
             && ballot.node == from
             && ballot.epoch == self.config.epoch()
+            && !self.is_between_epochs()
             && ballot > self.acceptor.promised()
             && !self.leads_a_quorum()
             && self.election.suspects(self.now)
@@ -116,7 +117,7 @@ impl Replica {
         let Role::Polling(polling) = &mut self.role else {
             return;
         };
-        if polling.ballot != ballot || !granted {
+        if polling.ballot != ballot || !granted || !self.config.votes(from) {
             return;
         }
         polling.granted.insert(from);
@@ -128,9 +129,16 @@ impl Replica {
     /// Stands without asking for votes first. Votes only keep the peace (rule 27), and safety may not
     /// lean on them: the exhaustive search of small cases lets anybody stand at any time.
     pub fn campaign(&mut self, out: &mut Vec<Effect>) {
-        if !self.leads() && !self.acceptor.is_writing() {
+        if !self.leads() && self.may_stand() {
             self.stand(out);
         }
+    }
+
+    /// Whether it can: another promise is not on its way to the disk, and it votes in an epoch that is
+    /// not over.
+    pub(super) fn may_stand(&self) -> bool {
+        let may_lead = self.config.may_lead(self.config.me());
+        may_lead && !self.acceptor.is_writing() && !self.is_between_epochs()
     }
 
     /// Becomes a candidate. Its own promise is durable before the first word (no round is ever
@@ -187,7 +195,7 @@ impl Replica {
         if let Role::Preparing(preparing) = &self.role
             && !self.acceptor.is_writing()
         {
-            for to in self.config.peers() {
+            for to in self.config.voters() {
                 let message = Message::Prepare {
                     ballot: preparing.ballot,
                 };
@@ -212,7 +220,7 @@ impl Replica {
             self.role = role;
             return;
         };
-        if preparing.ballot != ballot {
+        if preparing.ballot != ballot || !self.config.votes(from) {
             self.role = Role::Preparing(preparing);
             return;
         }

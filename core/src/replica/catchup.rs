@@ -140,6 +140,7 @@ impl Replica {
             }
             slot = slot.next();
         }
+        self.look_for_stop();
         if self.log.decided() > before {
             self.say_caught_up(out);
             if self.catchup.known > self.log.decided() {
@@ -180,5 +181,6 @@ impl Replica {
     /// Decides what was accepted under `ballot` up to `commit`.
     pub(super) fn decide_upto(&mut self, commit: Slot, ballot: Ballot) {
         self.log.decide_upto(commit, ballot);
+        self.look_for_stop();
     }
 }

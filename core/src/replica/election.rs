@@ -152,6 +152,14 @@ impl Election {
         self.patient_until = self.patient_until.max(now.plus(STEP_ASIDE));
     }
 
+    /// A new epoch begins: nobody leads it yet. Whoever led before does at once, if it `goes_on`.
+    pub(super) fn begin_epoch(&mut self, now: Timestamp, goes_on: bool) {
+        self.freshest = Beat::default();
+        self.heard_at = now;
+        self.suspect = !goes_on;
+        self.is_new = false;
+    }
+
     /// Takes what is news; the same beat again is none, or two followers would keep a dead leader
     /// alive by telling each other (F10a).
     fn note(&mut self, beat: Beat, now: Timestamp) -> bool {
@@ -230,13 +238,21 @@ impl Replica {
 
     /// Only who hears a quorum tries: others would disturb for nothing. Nor does who could not lead.
     fn may_try(&self) -> bool {
-        self.hears_quorum() && !self.stops && !self.is_full() && !self.disk.hangs(self.now)
+        let may_work = !self.stops && !self.is_full() && !self.disk.hangs(self.now);
+        may_work && self.may_stand() && self.hears_quorum()
     }
 
     /// Whether a majority answers, this server among it.
     pub(super) fn hears_quorum(&self) -> bool {
-        let heard = self.peers.values().filter(|peer| self.hears(peer)).count();
-        heard + 1 >= self.config.quorum()
+        let me = usize::from(self.config.votes(self.config.me()));
+        let heard = self.voting_peers().filter(|(_, peer)| self.hears(peer));
+        heard.count() + me >= self.config.quorum()
+    }
+
+    /// What is known of those that vote.
+    pub(super) fn voting_peers(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        let peers = self.peers.iter().map(|(node, peer)| (*node, peer));
+        peers.filter(|(node, _)| self.config.votes(*node))
     }
 
     pub(super) fn hears(&self, peer: &Peer) -> bool {
@@ -245,7 +261,7 @@ impl Replica {
 
     fn try_at(&self) -> Timestamp {
         let is_first_start = self.election.is_new
-            && self.peers.values().all(|peer| self.hears(peer))
+            && self.voting_peers().all(|(_, peer)| self.hears(peer))
             && self.rank() == 0;
         if is_first_start || self.config.quorum() == 1 {
             return self.now;
@@ -272,13 +288,15 @@ impl Replica {
         let is_fit = is_new || self.fitness().is_fit();
         let me = place(is_fit, self.log.decided(), self.config.me());
         let gone = self.election.freshest.ballot.node;
-        let better = |(node, peer): &(&NodeId, &Peer)| {
+        let better = |(node, peer): &(NodeId, &Peer)| {
             let fit = is_new || peer.fitness.is_fit();
             let can_try = is_new || peer.fitness.hears_quorum;
-            let is_there = **node != gone && self.hears(peer) && can_try;
-            is_there && place(fit, peer.decided, **node) > me
+            let can_try = can_try && self.config.may_lead(*node);
+            let is_there = *node != gone && self.hears(peer) && can_try;
+            is_there && place(fit, peer.decided, *node) > me
         };
-        u32::try_from(self.peers.iter().filter(better).count()).unwrap_or(u32::MAX)
+        let better = self.voting_peers().filter(better);
+        u32::try_from(better.count()).unwrap_or(u32::MAX)
     }
 
     fn poll(&mut self, out: &mut Vec<Effect>) {

@@ -128,8 +128,9 @@ impl Replica {
     pub(super) fn fit_peers(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
         self.peers
             .iter()
-            .filter(|(_, peer)| self.hears(peer) && peer.fitness.is_fit())
             .map(|(node, peer)| (*node, peer))
+            .filter(|(node, _)| self.config.may_lead(*node))
+            .filter(|(_, peer)| self.hears(peer) && peer.fitness.is_fit())
     }
 }
 

@@ -160,7 +160,8 @@ impl Replica {
         let settled = now >= leading.hand_over_after;
         let urgent = now >= leading.since.plus(SETTLE_URGENT)
             && leading.hand_over_after == leading.since.plus(SETTLE);
-        if leading.hand_over.is_some() || !leading.has_started() || !(settled || urgent) {
+        let is_busy = leading.hand_over.is_some() || leading.ending.holds();
+        if is_busy || !leading.has_started() || !(settled || urgent) {
             return;
         }
         if let Some((heir, why)) = self.better_leader(settled) {
@@ -223,7 +224,7 @@ impl Replica {
             Role::Following | Role::Polling(_) => true,
             Role::Preparing(_) | Role::Leading(_) => false,
         };
-        let is_able = self.fitness().is_fit() && !self.acceptor.is_writing();
+        let is_able = self.fitness().is_fit() && self.may_stand();
         if is_leader && is_free && is_able {
             self.stand(out);
         }

@@ -6,12 +6,14 @@ mod replication;
 
 use super::clock::AgreedClock;
 use super::clocks::ClockWatch;
+use super::epochs::Ending;
 use super::fitness::Space;
 use super::handover::{HandOver, SETTLE};
 use super::log::Log;
 use super::message::{Beat, Proposal};
 use super::quorum::{PromiseQuorum, reached};
 use super::{Bounds, Effect, Replica, Role};
+use crate::config::Config;
 use crate::entry::{Entry, EntryBuilder, EntryKind};
 use crate::ids::{Ballot, NodeId, RecordNo, Slot};
 use crate::limits::{CHECK_QUORUM, COMMIT_STALL, ELECTION_TIMEOUT};
@@ -60,6 +62,8 @@ pub(super) struct Leading {
     wants_entry: bool,
     clock: AgreedClock,
     pub(super) clocks: ClockWatch,
+    /// How far it is with ending its epoch.
+    pub(super) ending: Ending,
     /// Whom it hands over to.
     pub(super) hand_over: Option<HandOver>,
     /// When it looks again whether another one would lead better.
@@ -96,6 +100,7 @@ impl Leading {
             wants_entry: false,
             clock,
             clocks: ClockWatch::new(since),
+            ending: Ending::NotBefore(since),
             hand_over: None,
             hand_over_after: since.plus(SETTLE),
             outranked: None,
@@ -198,6 +203,7 @@ impl Leading {
     fn may_propose(&self, now: Timestamp, bounds: &Bounds) -> bool {
         self.own.is_empty()
             && self.hand_over.is_none()
+            && !self.ending.holds()
             && self.has_quorum(now)
             && self.proposed.len() < bounds.open_slots
             && self.proposed_bytes < bounds.open_bytes
@@ -211,13 +217,37 @@ impl Leading {
         self.own.push_back(Own { record, slot, at });
     }
 
+    /// How far `node` has the log of this ballot on its disk, as far as its word counts.
+    pub(super) fn acked(&self, node: NodeId, me: NodeId) -> Slot {
+        if node == me {
+            return self.own_acked;
+        }
+        let progress = self.progress.get(&node);
+        let counts = progress.filter(|progress| !progress.reverted);
+        counts.map(|progress| progress.acked).unwrap_or_default()
+    }
+
+    /// The last slot that was proposed.
+    pub(super) const fn last_proposed(&self) -> Slot {
+        self.next.before()
+    }
+
+    /// Servers come, and go.
+    pub(super) fn meet_peers(&mut self, all: &[NodeId]) {
+        self.progress.retain(|node, _| all.contains(node));
+        for node in all {
+            let fresh = || Progress::from(self.next);
+            self.progress.entry(*node).or_insert_with(fresh);
+        }
+    }
+
     /// What a quorum has made durable under this ballot. Only votes of this ballot count: an entry
     /// of an older one that a quorum holds may still be replaced (Ongaro 2014, figure 3.7).
-    fn reached(&self, quorum: usize) -> Slot {
-        let followers = self.progress.values().filter(|progress| !progress.reverted);
-        let mut acked: Vec<Slot> = followers.map(|progress| progress.acked).collect();
+    fn reached(&self, config: &Config) -> Slot {
+        let acked = config.voters().map(|voter| self.acked(voter, config.me()));
+        let mut acked: Vec<Slot> = acked.collect();
         acked.push(self.own_acked);
-        reached(&mut acked, quorum)
+        reached(&mut acked, config.quorum())
     }
 
     fn committed(&mut self, commit: Slot) {
@@ -308,10 +338,16 @@ impl Replica {
         for entry in evidence.chosen() {
             self.propose_entry(entry.clone(), out);
         }
-        let note = [self.start_note.clone()];
-        let start = self.propose_entry(Entry::new(EntryKind::LeaderStart, stamp, &note), out);
+        let ends = evidence.chosen().last().map(Entry::kind) == Some(EntryKind::Stop);
+        let start = (!ends).then(|| {
+            let note = [self.start_note.clone()];
+            self.propose_entry(Entry::new(EntryKind::LeaderStart, stamp, &note), out)
+        });
         if let Role::Leading(leading) = &mut self.role {
-            leading.start = start;
+            match start {
+                Some(start) => leading.start = start,
+                None => leading.ending = Ending::Signed,
+            }
         }
         self.start_round(out);
         self.flush_replication(out);
@@ -319,7 +355,7 @@ impl Replica {
     }
 
     /// 2a: the next slot gets `entry`. The leader is its own first acceptor.
-    fn propose_entry(&mut self, entry: Entry, out: &mut Vec<Effect>) -> Slot {
+    pub(super) fn propose_entry(&mut self, entry: Entry, out: &mut Vec<Effect>) -> Slot {
         let (ballot, base, slot) = match &self.role {
             Role::Leading(leading) => (leading.ballot, leading.base, leading.next),
             Role::Following | Role::Polling(_) | Role::Preparing(_) => return Slot::new(0),
@@ -360,11 +396,10 @@ impl Replica {
     }
 
     pub(super) fn advance_commit(&mut self) {
-        let quorum = self.config.quorum();
         let Role::Leading(leading) = &mut self.role else {
             return;
         };
-        let reached = leading.reached(quorum);
+        let reached = leading.reached(&self.config);
         if reached > leading.commit {
             leading.committed(reached);
         }

@@ -7,7 +7,8 @@
 //! ```
 
 use super::record::RecoveredEntry;
-use crate::entry::Entry;
+use crate::config::Membership;
+use crate::entry::{Entry, EntryKind};
 use crate::ids::{Ballot, Slot};
 use crate::limits::{WINDOW_BYTES_MAX, WINDOW_SLOTS_MAX};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -46,11 +47,20 @@ pub(super) struct Log {
     window: VecDeque<Entry>,
     window_bytes: usize,
     open: BTreeMap<Slot, Open>,
+    /// The last stop-sign that was decided, until somebody takes it.
+    stop: Option<Entry>,
 }
 
 impl Log {
-    pub(super) fn new(decided: Slot, recovered: Vec<RecoveredEntry>) -> Self {
+    /// What a disk remembers. Of an epoch before that of `membership`, everything up to its stop-sign
+    /// is decided, and nothing above it means anything (rules 28 and 29).
+    pub(super) fn new(
+        membership: &Membership,
+        decided: Slot,
+        recovered: Vec<RecoveredEntry>,
+    ) -> Self {
         let mut log = Self {
+            stop: None,
             decided,
             bounds: Window::default(),
             window: VecDeque::new(),
@@ -63,6 +73,11 @@ impl Log {
                 ballot,
                 entry,
             } = found;
+            let is_old = ballot.is_some_and(|ballot| ballot.epoch < membership.epoch());
+            if is_old && slot > membership.base() {
+                continue;
+            }
+            let ballot = ballot.filter(|_| !is_old);
             log.open.insert(slot, Open { ballot, entry });
         }
         log.settle();
@@ -138,6 +153,9 @@ impl Log {
     pub(super) fn decide(&mut self, entry: Entry) {
         self.decided = self.decided.next();
         self.open.remove(&self.decided);
+        if entry.kind() == EntryKind::Stop {
+            self.stop = Some(entry.clone());
+        }
         self.window_bytes += entry.bytes().len();
         self.window.push_back(entry);
         let Window {
@@ -161,12 +179,25 @@ impl Log {
         self.settle();
     }
 
+    /// The last stop-sign that was decided since this was asked.
+    pub(super) fn take_stop(&mut self) -> Option<Entry> {
+        self.stop.take()
+    }
+
+    /// The epoch is over: what was accepted in it and is not decided by now never will be.
+    pub(super) fn void(&mut self) {
+        self.open.retain(|_, open| open.ballot.is_none());
+    }
+
     /// Decides what was accepted under `ballot`, up to `commit`.
     ///
     /// The watermark of a leader speaks of its own proposals only: an entry accepted under an
     /// older ballot may be another value.
     pub(super) fn decide_upto(&mut self, commit: Slot, ballot: Ballot) {
-        while self.decided < commit && self.holds(self.decided.next(), ballot) {
+        while self.decided < commit
+            && self.stop.is_none()
+            && self.holds(self.decided.next(), ballot)
+        {
             let Some(open) = self.open.remove(&self.decided.next()) else {
                 return;
             };

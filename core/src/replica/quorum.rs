@@ -150,7 +150,12 @@ impl PromiseQuorum {
         while slot <= last {
             let entry = best.remove(&slot).map(|report| report.entry);
             stamp = stamp.max(entry.as_ref().map(Entry::stamp));
-            chosen.push(entry.unwrap_or_else(|| noop(stamp.unwrap_or_default())));
+            let entry = entry.unwrap_or_else(|| noop(stamp.unwrap_or_default()));
+            let is_stop = entry.kind() == EntryKind::Stop;
+            chosen.push(entry);
+            if is_stop {
+                break; // the epoch ends here: what is above is void (rule 28)
+            }
             slot = slot.next();
         }
         Self {

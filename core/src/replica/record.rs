@@ -1,5 +1,6 @@
 //! What a server must remember across a crash, and what it remembers when it starts.
 
+use crate::config::Membership;
 use crate::entry::Entry;
 use crate::ids::{Ballot, Boot, Slot};
 use alloc::vec::Vec;
@@ -40,6 +41,8 @@ pub struct Recovered {
     pub boot: Boot,
     /// The highest ballot promised, from the superblock.
     pub promised: Ballot,
+    /// Who votes, as the superblock remembers it; none if it is who voted at the beginning.
+    pub membership: Option<Membership>,
     /// Every slot up to here is decided, and can be loaded from the log.
     pub decided: Slot,
     /// What was accepted above `decided`: for each slot the highest ballot.

@@ -173,18 +173,20 @@ impl Replica {
         let Role::Leading(leading) = &mut self.role else {
             return;
         };
-        let mut answered: Vec<u64> = self.peers.values().map(|peer| peer.confirmed).collect();
+        let voters = || {
+            let peers = self.peers.iter();
+            peers.filter(|(node, _)| self.config.votes(**node))
+        };
+        let mut answered: Vec<u64> = voters().map(|(_, peer)| peer.confirmed).collect();
         answered.push(self.rounds.round());
         let confirmed = reached(&mut answered, self.config.quorum());
         if confirmed < leading.first_round() || confirmed <= leading.confirmed_round() {
             return;
         }
-        let voters = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.confirmed >= confirmed);
-        let clocks: Vec<(NodeId, u64)> =
-            voters.map(|(node, peer)| (*node, peer.clock_ns)).collect();
+        let confirming = voters().filter(|(_, peer)| peer.confirmed >= confirmed);
+        let clocks: Vec<(NodeId, u64)> = confirming
+            .map(|(node, peer)| (*node, peer.clock_ns))
+            .collect();
         if let Some(sent) = self.rounds.sent_at(confirmed) {
             leading.confirm(confirmed, sent, self.now, &clocks);
             self.release_reads(confirmed, out);

@@ -18,6 +18,7 @@
 
 use super::message::Message;
 use super::{Effect, Replica, Until};
+use crate::config::Membership;
 use crate::ids::{NodeId, Slot, SnapshotId};
 use crate::limits::{SNAPSHOT_CHUNKS_OPEN, SNAPSHOT_WINDOW, TRANSFER_PATIENCE};
 use crate::time::Timestamp;
@@ -331,7 +332,13 @@ impl Replica {
 
     /// Every slot up to the snapshot's is decided: it is durable on this server's own disk, and its
     /// node goes on from it. False if the log has come as far by itself.
-    pub fn install(&mut self, id: SnapshotId, out: &mut Vec<Effect>) -> bool {
+    /// Its `membership` is what it says of who votes.
+    pub fn install(
+        &mut self,
+        id: SnapshotId,
+        membership: Membership,
+        out: &mut Vec<Effect>,
+    ) -> bool {
         let incoming = self.transfer.incoming.take();
         assert!(
             self.transfer.has(id),
@@ -344,6 +351,8 @@ impl Replica {
             self.follow(out);
         }
         self.log.jump(id.slot);
+        self.end_epoch(membership);
+        self.look_for_stop();
         self.say_caught_up(out);
         if let Some(incoming) = incoming {
             let from = self.log.decided().next();

@@ -390,6 +390,7 @@ impl Recovery {
             recovered: Recovered {
                 boot,
                 promised: superblock.promised,
+                membership: superblock.membership,
                 decided,
                 accepted,
             },

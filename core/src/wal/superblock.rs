@@ -8,7 +8,7 @@
 //!  48 cluster             16 bytes | 64 node    u64 | 72 incarnation            u64
 //!  80 boot                     u64 | 88 promised: epoch, round, node        3 x u64
 //! 112 first segment of the log u64 | 120 slot of the snapshot that stands for what was before u64
-//! 128 config, then zeros
+//! 128 config | then u16 and so many bytes: the membership of the epoch, if it is not the first
 //! ```
 //! The hash that names a version is over bytes 24..4096, so that it is the same in every copy.
 //!
@@ -19,6 +19,7 @@
 
 use super::Identity;
 use super::bytes::{part, u32_of, usize_of};
+use crate::config::Membership;
 use crate::hash::hash64;
 use crate::ids::{Ballot, Boot, ClusterId, Epoch, Incarnation, NodeId, Round, SegmentNo, Slot};
 use alloc::vec::Vec;
@@ -33,7 +34,9 @@ pub const COPY_STRIDE: u64 = 64 << 10;
 /// Bytes of the whole file.
 pub const FILE_BYTES: u64 = COPY_STRIDE * 4;
 /// Room for the configuration.
-pub const CONFIG_BYTES_MAX: usize = COPY_BYTES - HEAD_BYTES;
+pub const CONFIG_BYTES_MAX: usize = COPY_BYTES - HEAD_BYTES - MEMBERSHIP_BYTES;
+/// Room for the membership, its length with it.
+const MEMBERSHIP_BYTES: usize = 128;
 
 const HEAD_BYTES: usize = 128;
 const NAMED_FROM: usize = 24;
@@ -61,8 +64,11 @@ pub struct Superblock {
     /// The slot of a snapshot that was durable when the log was truncated, and stands for what was
     /// removed (rule 5): it, or a later one, must be there. Zero while there was none.
     pub snapshot: Slot,
-    /// The configuration, opaque here. At most [`CONFIG_BYTES_MAX`] bytes.
+    /// What the cluster began with, opaque here. At most [`CONFIG_BYTES_MAX`] bytes.
     pub config: Bytes,
+    /// Who votes in the epoch of the promise; none in the first epoch, which the configuration names.
+    /// Everything up to its base is durable here, and decided (rule 29).
+    pub membership: Option<Membership>,
 }
 
 /// Why a superblock can't be believed. The server must not start: it does not know what it
@@ -95,6 +101,9 @@ pub enum SuperblockError {
         /// Its number.
         sequence: u64,
     },
+    /// Who votes can't be read.
+    #[error("the superblock's membership cannot be read")]
+    Membership,
     /// Written by a later Tenure.
     #[error("superblock version {found}, this server knows 1")]
     Version {
@@ -156,11 +165,19 @@ impl Durable {
         &self.now
     }
 
-    /// Promises `ballot`.
-    pub fn promise(self, ballot: Ballot) -> Pending {
+    /// Promises `ballot`. With a `membership` it opens that epoch: every slot up to its base, or a
+    /// snapshot over it, is durable here (rule 29).
+    pub fn promise(self, ballot: Ballot, membership: Option<Membership>) -> Pending {
         assert!(ballot >= self.now.promised, "a promise never goes back");
+        if let Some(next) = &membership {
+            assert!(
+                ballot == Ballot::opening(next.epoch()) && ballot > self.now.promised,
+                "an epoch begins below all of its ballots, and above those of before"
+            );
+        }
         let next = Superblock {
             promised: ballot,
+            membership: membership.or_else(|| self.now.membership.clone()),
             ..self.now.child()
         };
         Pending::after(Vec::new(), next)
@@ -193,6 +210,7 @@ pub fn format(identity: Identity, config: Bytes) -> Pending {
         first_segment: SegmentNo::new(1),
         snapshot: Slot::new(0),
         config,
+        membership: None,
     };
     Pending::after(Vec::new(), first)
 }
@@ -296,6 +314,14 @@ impl Superblock {
         to.put_u64_le(self.snapshot.get());
         assert!(to.len() == HEAD_BYTES, "a superblock's head has 128 bytes");
         to.put_slice(&self.config);
+        let membership = self.membership.as_ref().map(Membership::encode);
+        let membership = membership.unwrap_or_default();
+        assert!(
+            membership.len() + 2 <= MEMBERSHIP_BYTES,
+            "the limit of members bounds a membership"
+        );
+        to.put_u16_le(u16::try_from(membership.len()).unwrap_or(u16::MAX));
+        to.put_slice(&membership);
         to.resize(COPY_BYTES, 0);
         let check = hash64(part(&to, 8, COPY_BYTES));
         if let Some(place) = to.first_chunk_mut::<8>() {
@@ -323,6 +349,7 @@ impl Superblock {
             return Err(SuperblockError::Version { found: version });
         }
         let config_bytes = usize_of(u64::from(head.get_u32_le()));
+        let (config, membership) = part(rest, 0, rest.len()).split_at(config_bytes.min(rest.len()));
         let (sequence, parent) = (head.get_u64_le(), head.get_u64_le());
         let mut cluster = [0; 16];
         head.copy_to_slice(&mut cluster);
@@ -343,7 +370,8 @@ impl Superblock {
             },
             first_segment: SegmentNo::new(head.get_u64_le()),
             snapshot: Slot::new(head.get_u64_le()),
-            config: Bytes::copy_from_slice(part(rest, 0, config_bytes)),
+            config: Bytes::copy_from_slice(config),
+            membership: decode_membership(membership)?,
         };
         Ok(Some(read).filter(Self::is_countable))
     }
@@ -360,6 +388,17 @@ impl Superblock {
         ];
         counters.iter().all(|counter| *counter < COUNTED_BELOW)
     }
+}
+
+/// A checksum covers it: it was written so, if not by this version.
+fn decode_membership(mut rest: &[u8]) -> Result<Option<Membership>, SuperblockError> {
+    let len = rest.try_get_u16_le().map(usize::from).unwrap_or_default();
+    if len == 0 {
+        return Ok(None);
+    }
+    let bytes = part(rest, 0, len);
+    let found = Membership::parse(bytes).map_err(|_| SuperblockError::Membership)?;
+    Ok(Some(found))
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(super) fn accepted(round: u64, slot: u64, entry: Entry) -> Record {
 /// A superblock that promised ballot 99.
 pub(super) fn durable() -> Durable {
     let made = superblock::format(identity(), Bytes::new());
-    made.done().promise(ballot(99)).done()
+    made.done().promise(ballot(99), None).done()
 }
 
 pub(super) fn superblock() -> Superblock {

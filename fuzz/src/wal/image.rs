@@ -32,7 +32,7 @@ pub(super) fn ballot(round: u64) -> Ballot {
 /// One that promised ballot 99.
 pub(super) fn superblock() -> Durable {
     let made = superblock::format(identity(), Bytes::new()).done();
-    made.promise(ballot(99)).done()
+    made.promise(ballot(99), None).done()
 }
 
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::rc::Rc;
+use tenure_core::config::Membership;
 use tenure_core::config::{Config, Member};
 use tenure_core::hash::{hash64, hash64_after};
 use tenure_core::ids::{Ballot, Boot, ClusterId, NodeId, RecordNo, Seed, Slot};
@@ -61,7 +62,8 @@ pub(super) struct Server {
     pub(super) replica: Replica,
     boot: u64,
     promise: Ballot,
-    promising: Option<Ballot>,
+    membership: Option<Membership>,
+    promising: Option<(Ballot, Option<Membership>)>,
     /// Every record of every start; a crash cuts them down to what is durable.
     records: Vec<Record>,
     pub(super) durable: usize,
@@ -132,6 +134,7 @@ impl Server {
             replica: start(index, servers, recovered),
             boot: 1,
             promise: Ballot::ZERO,
+            membership: None,
             promising: None,
             records: Vec::new(),
             durable: 0,
@@ -146,7 +149,7 @@ impl Server {
     fn seal(&mut self) {
         let state = (
             &self.replica,
-            (self.boot, self.promise, self.promising),
+            (self.boot, self.promise, &self.promising, &self.membership),
             (&self.records, self.durable, self.before),
             &self.held,
         );
@@ -203,6 +206,7 @@ impl Server {
         let recovered = Recovered {
             boot: Boot::new(self.boot),
             promised: self.promise,
+            membership: self.membership.clone(),
             decided,
             accepted: best.split_off(&decided.next()).into_values().collect(),
         };
@@ -243,8 +247,9 @@ impl Server {
             if crash_after == Some(stored) {
                 return Ok(true);
             }
-            if let Some(ballot) = self.promising.take() {
+            if let Some((ballot, membership)) = self.promising.take() {
                 self.promise = ballot;
+                self.membership = membership.or(self.membership.take());
                 self.replica.on_promise_durable(NOW, ballot, &mut effects);
             } else if self.durable < self.records.len() {
                 self.durable += 1;
@@ -266,7 +271,9 @@ impl Server {
             match effect {
                 Effect::Send { to, message, until } => self.held.push((until, to, message)),
                 Effect::Append { record, .. } => self.records.push(record),
-                Effect::Promise { ballot } => self.promising = Some(ballot),
+                Effect::Promise { ballot, membership } => {
+                    self.promising = Some((ballot, membership))
+                }
                 Effect::TwoValues { slot, ballot } => {
                     return Err(format!("two values: slot {slot} under {ballot}"));
                 }

@@ -7,6 +7,7 @@ use crate::disk::{Disk, SUPERBLOCK, Sync};
 use crate::judges::Judges;
 use crate::marks::{Mark, Marks};
 use std::collections::VecDeque;
+use tenure_core::config::Membership;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, RecordNo, SegmentNo, Slot, SnapshotId};
 use tenure_core::limits::TRAILING_SEAL_AFTER;
@@ -72,7 +73,7 @@ pub struct Storage {
     superblock: Option<Durable>,
     writing: Option<Writing>,
     /// What comes next; one write of the superblock at a time.
-    promise_next: Option<Ballot>,
+    promise_next: Option<(Ballot, Option<Membership>)>,
     truncate_next: Option<(Slot, SnapshotId)>,
     writer: Writer,
     backlog: VecDeque<(RecordNo, Record)>,
@@ -266,11 +267,11 @@ impl Server {
     pub fn begin_promise(
         &mut self,
         now: Nanos,
-        ballot: Ballot,
+        promise: (Ballot, Option<Membership>),
         marks: &mut Marks,
     ) -> Option<Stored> {
         let storage = &mut self.process()?.storage;
-        let open = storage.promise_next.replace(ballot);
+        let open = storage.promise_next.replace(promise);
         assert!(open.is_none(), "at most one promise is in flight (rule 4)");
         self.begin_superblock(now, marks)
     }
@@ -292,8 +293,8 @@ impl Server {
         let storage = &mut self.process()?.storage;
         let durable = storage.superblock.take()?;
         let first = durable.superblock().first_segment;
-        let (pending, change) = if let Some(ballot) = storage.promise_next.take() {
-            (durable.promise(ballot), Change::Promise(ballot))
+        let (pending, change) = if let Some((ballot, membership)) = storage.promise_next.take() {
+            (durable.promise(ballot, membership), Change::Promise(ballot))
         } else if let Some((upto, snapshot)) = storage.truncate_next.take() {
             let needed = storage.writer.first_needed(upto);
             if needed <= first {

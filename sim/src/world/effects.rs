@@ -155,8 +155,12 @@ impl World {
                     process.storage.append(number, record);
                 }
             }
-            Output::Promise { ballot } => {
-                let begun = self.servers[index].begin_promise(self.now, ballot, &mut self.marks);
+            Output::Promise { ballot, membership } => {
+                let begun = self.servers[index].begin_promise(
+                    self.now,
+                    (ballot, membership),
+                    &mut self.marks,
+                );
                 self.expect_disk(index, begun);
             }
             Output::Load { from, upto } => {
@@ -196,6 +200,7 @@ impl World {
                 self.marks.hit(Mark::Election);
                 self.has_leader(index, true);
             }
+            Note::Epoch { .. } => self.marks.hit(Mark::Epoch),
             Note::HandingOver { to, why } => {
                 self.marks.hit(Mark::HandingOver);
                 if *why == Why::Location {

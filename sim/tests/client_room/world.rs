@@ -7,6 +7,7 @@ use tenure_core::client::{Input as ToClient, LinkId};
 use tenure_core::config::{Config, Member};
 use tenure_core::hash::hash64_after;
 use tenure_core::ids::{Boot, ClusterId, Fence, NodeId, Seed, Tag};
+use tenure_core::node::Origin;
 use tenure_core::node::input::Input;
 use tenure_core::node::output::{Note, Output};
 use tenure_core::node::{Node, Secrets};
@@ -239,7 +240,7 @@ impl World {
                     Output::Append { number, .. } => {
                         inputs.extend([Input::Durable { through: number }, Input::Flush]);
                     }
-                    Output::Promise { ballot } => {
+                    Output::Promise { ballot, .. } => {
                         inputs.extend([Input::Promised { ballot }, Input::Flush]);
                     }
                     Output::Load { from, .. } => inputs.push_back(Input::Loaded {
@@ -471,7 +472,15 @@ fn server(at: usize, rand: &mut Rand) -> Server {
     let (seed, floor) = (Seed::new(rand.any()), Fence::new(1));
     let now = clock.read(0);
     Server {
-        node: Node::boot(config.clone(), recovered, None, &secrets, seed, floor, now),
+        node: Node::boot(
+            &config,
+            Origin::of(&config, floor),
+            recovered,
+            None,
+            &secrets,
+            seed,
+            now,
+        ),
         config,
         clock,
         paused: 0,

@@ -132,14 +132,14 @@ async fn serve(me: NodeId, statuses: Statuses) {
     }));
 
     let node = Node::boot(
-        config,
+        &config,
+        Origin::of(&config, Fence::new(clock::since_1970().as_secs() << 20)),
         recovered,
         None,
         &Secrets {
             token_key: TOKEN_KEY,
         },
         Seed::new(madsim::rand::thread_rng().r#gen()),
-        Fence::new(clock::since_1970().as_secs() << 20),
         clock::now(),
     );
     let options = Options {

@@ -313,9 +313,9 @@ impl Log for SimLog {
         })
     }
 
-    fn promise(&mut self, ballot: Ballot) -> io::Result<()> {
+    fn promise(&mut self, ballot: Ballot, membership: Option<Membership>) -> io::Result<()> {
         let durable = self.superblock.take().expect("no change is in flight");
-        let pending = durable.promise(ballot);
+        let pending = durable.promise(ballot, membership);
         self.superblock = Some(write_superblock(&mut lock(&self.image), pending));
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tenure_core::config::{Config, Member};
 use tenure_core::ids::{Boot, ClusterId, Fence, NodeId, Seed, Tag};
+use tenure_core::node::Origin;
 use tenure_core::node::input::Input;
 use tenure_core::node::output::{Output, Reply};
 use tenure_core::node::{Node, Secrets};
@@ -60,12 +61,12 @@ impl Server {
         let secrets = Secrets { token_key: [9; 32] };
         let (seed, floor) = (Seed::new(1), Fence::new(1));
         let node = Node::boot(
-            config.clone(),
+            &config,
+            Origin::of(&config, floor),
             recovered,
             None,
             &secrets,
             seed,
-            floor,
             clock::now(),
         );
         let world = Arc::new(Mutex::new(World {
@@ -185,7 +186,7 @@ impl World {
                     Output::Append { number, .. } => {
                         inputs.extend([Input::Durable { through: number }, Input::Flush]);
                     }
-                    Output::Promise { ballot } => {
+                    Output::Promise { ballot, .. } => {
                         inputs.extend([Input::Promised { ballot }, Input::Flush])
                     }
                     Output::Reply { tag, reply } => self.reply(tag, &reply),

@@ -51,7 +51,7 @@ fn open(dir: &Path) -> Result<(Disk, Slot), DiskError> {
     let began = Instant::now();
     let (mut disk, recovered) = Disk::open(dir, OWNER, Options::default())?;
     eprintln!("opened in {:?}", began.elapsed());
-    disk.promise(BALLOT)?;
+    disk.promise(BALLOT, None)?;
     let last = recovered.accepted.last();
     let next = last.map_or(recovered.decided, |last| last.slot).next();
     Ok((disk, next))

@@ -41,7 +41,10 @@ fn refuses_everything(disk: &mut Disk) {
     let appended = disk.append(RecordNo::new(9), &hint);
     assert!(matches!(appended, Err(DiskError::Failed)));
     assert!(matches!(disk.seal(), Err(DiskError::Failed)));
-    assert!(matches!(disk.promise(ballot(9)), Err(DiskError::Failed)));
+    assert!(matches!(
+        disk.promise(ballot(9), None),
+        Err(DiskError::Failed)
+    ));
     let loaded = disk.load(Slot::new(1), Slot::new(1));
     assert!(matches!(loaded, Err(DiskError::Failed)));
 }
@@ -65,11 +68,11 @@ fn after_a_failed_sync_everything_is_refused() {
 fn after_a_failed_promise_everything_is_refused() {
     let dir = TempDir::new().unwrap();
     let mut first = disk(dir.path());
-    first.promise(ballot(3)).unwrap();
+    first.promise(ballot(3), None).unwrap();
     Arc::get_mut(&mut first.superblock_file)
         .unwrap()
         .break_file(broken());
-    let failed = first.promise(ballot(4)).unwrap_err();
+    let failed = first.promise(ballot(4), None).unwrap_err();
     assert!(
         matches!(&failed, DiskError::Io { doing: "synced", path, .. } if path.ends_with("superblock")),
         "{failed}"

@@ -67,7 +67,7 @@ pub(crate) fn begin(dir: &Path) -> Result<Opening, DiskError> {
 pub(crate) fn fresh(dir: &Path) -> Disk {
     format(dir);
     let mut disk = open(dir).unwrap().0;
-    disk.promise(ballot(1)).unwrap();
+    disk.promise(ballot(1), None).unwrap();
     disk
 }
 

@@ -56,7 +56,7 @@ fn recorded(dir: &Path) -> Vec<Trace> {
         ..tiny()
     };
     let mut disk = Disk::open(dir, OWNER, options).unwrap().0;
-    disk.promise(ballot(1)).unwrap();
+    disk.promise(ballot(1), None).unwrap();
     let mut number = 0;
     for slot in 1..=25_u64 {
         number += 1;

@@ -43,7 +43,7 @@ fn what_was_synced_is_there_after_a_restart() {
 fn a_promise_is_there_after_a_restart() {
     let dir = TempDir::new().unwrap();
     let mut disk = fresh(dir.path());
-    disk.promise(ballot(9)).unwrap();
+    disk.promise(ballot(9), None).unwrap();
     assert_eq!(disk.counters().promises, 2);
     drop(disk);
     let (disk, recovered) = open(dir.path()).unwrap();

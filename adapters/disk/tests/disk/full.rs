@@ -122,7 +122,7 @@ fn fresh(small: &SmallDisk) -> (Disk, Keeper) {
     Disk::format(&dir, OWNER, bytes::Bytes::new(), &options()).unwrap();
     let opening = Opening::begin(&dir, OWNER, options()).unwrap();
     let (mut disk, keeper, _) = opening.finish().unwrap();
-    disk.promise(ballot(1)).unwrap();
+    disk.promise(ballot(1), None).unwrap();
     (disk, keeper)
 }
 
@@ -145,7 +145,7 @@ fn a_full_disk_is_said_before_anything_is_appended() {
         assert!(acked > 50, "{acked} records fit in a megabyte");
         assert_eq!(disk.space(), Space::Low);
         // The promise and what was written before are not touched.
-        disk.promise(ballot(2)).unwrap();
+        disk.promise(ballot(2), None).unwrap();
         let again = put(&mut disk, acked + 1, &accepted(acked + 1, 3000));
         assert!(matches!(again, Err(DiskError::Full { .. })), "{again:?}");
         drop(disk);

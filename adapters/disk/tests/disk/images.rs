@@ -211,7 +211,7 @@ fn recorded(dir: &Path) -> Vec<Step> {
         steps.extend(told.try_iter().map(Step::Did));
         steps.push(step);
     };
-    disk.promise(ballot(1)).unwrap();
+    disk.promise(ballot(1), None).unwrap();
     acked(Step::Promise(1), &told);
     let mut before = 0;
     for slot in 1..=45_u64 {
@@ -225,7 +225,7 @@ fn recorded(dir: &Path) -> Vec<Step> {
                 truncate(&mut disk, &mut keeper, before, at);
             }
             before = at;
-            disk.promise(ballot(slot)).unwrap();
+            disk.promise(ballot(slot), None).unwrap();
             acked(Step::Promise(slot), &told);
         }
     }

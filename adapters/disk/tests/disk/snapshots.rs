@@ -96,7 +96,7 @@ fn what_a_snapshot_stands_for_goes_and_the_rest_is_recovered() {
     assert_eq!(disk.load(Slot::new(1), Slot::new(5)).unwrap(), []);
     assert!(!disk.load(Slot::new(31), Slot::new(40)).unwrap().is_empty());
     // A promise is as before.
-    disk.promise(ballot(7)).unwrap();
+    disk.promise(ballot(7), None).unwrap();
     drop((disk, keeper));
     let (mut disk, mut keeper, recovered, whole) = open_all(dir.path()).unwrap();
     assert_eq!((recovered.decided, whole), (Slot::new(30), Some(id(30))));
@@ -259,7 +259,7 @@ fn the_superblock_changes_once_at_a_time() {
     let begun = disk.begin_truncate(Slot::new(30), id(30)).unwrap();
     let mut truncation = begun.unwrap();
     assert!(matches!(
-        disk.promise(ballot(9)),
+        disk.promise(ballot(9), None),
         Err(DiskError::SuperblockAway)
     ));
     let again = disk.begin_truncate(Slot::new(30), id(30)).unwrap();
@@ -269,7 +269,7 @@ fn the_superblock_changes_once_at_a_time() {
     let before = names(dir.path(), "wal");
     keeper.truncate(&mut truncation).unwrap();
     disk.end_truncate(truncation);
-    disk.promise(ballot(9)).unwrap();
+    disk.promise(ballot(9), None).unwrap();
     assert_eq!(
         names(dir.path(), "wal"),
         before,

@@ -5,6 +5,7 @@ use crate::{Appended, Door, Host, HostError, Keeper, Kept, Log, Options, Steps, 
 use bytes::Bytes;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use tenure_core::config::Membership;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, NodeId, RecordNo, Slot, SnapshotId};
 use tenure_core::node::input::Input;
@@ -110,7 +111,7 @@ impl Log for Disk {
         })
     }
 
-    fn promise(&mut self, ballot: Ballot) -> io::Result<()> {
+    fn promise(&mut self, ballot: Ballot, _: Option<Membership>) -> io::Result<()> {
         self.events.add(format!("promise {}", ballot.round));
         Ok(())
     }
@@ -206,7 +207,10 @@ fn promise(round: u64) -> Output {
     for _ in 0..round {
         ballot = ballot.above(NodeId::new(1));
     }
-    Output::Promise { ballot }
+    Output::Promise {
+        ballot,
+        membership: None,
+    }
 }
 
 #[test]

@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tenure_core::config::Membership;
 use tenure_core::config::{Config, Member};
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, Boot, ClusterId, Fence, NodeId, RecordNo, Seed, Slot};
+use tenure_core::node::Origin;
 use tenure_core::node::input::{Input, Token};
 use tenure_core::node::output::{Output, Reply};
 use tenure_core::node::{Node, Secrets};
@@ -48,7 +50,7 @@ impl Log for Memory {
         Ok(Nothing)
     }
 
-    fn promise(&mut self, _: Ballot) -> io::Result<()> {
+    fn promise(&mut self, _: Ballot, _: Option<Membership>) -> io::Result<()> {
         Ok(())
     }
 
@@ -165,7 +167,15 @@ impl World {
         let floor = Fence::new(1000);
         let seed = Seed::new(1);
         let now = clock::now();
-        let node = Node::boot(config.clone(), recovered, None, &secrets, seed, floor, now);
+        let node = Node::boot(
+            &config,
+            Origin::of(&config, floor),
+            recovered,
+            None,
+            &secrets,
+            seed,
+            now,
+        );
         Self::start(node, config, crate::router::WAIT_MARGIN).await
     }
 

@@ -105,7 +105,8 @@ fn a_promise_waits_for_the_superblock() {
         },
     );
     assert!(out.contains(&Output::Promise {
-        ballot: ballot(1, 2)
+        ballot: ballot(1, 2),
+        membership: None,
     }));
     assert_eq!(says(&out, is_promise), 0, "it is not on disk yet");
     let out = give(
@@ -154,7 +155,8 @@ fn one_superblock_write_is_under_way_at_a_time() {
     );
     assert!(
         out.contains(&Output::Promise {
-            ballot: ballot(2, 3)
+            ballot: ballot(2, 3),
+            membership: None,
         }),
         "asked again, it is heard"
     );
@@ -212,7 +214,8 @@ fn nothing_is_accepted_before_its_promise_is_durable() {
     let (mut world, _) = alone();
     let out = hear(&mut world, 2, accept(1, 1, alloc::vec![entry("a")], 0));
     assert!(out.contains(&Output::Promise {
-        ballot: ballot(1, 2)
+        ballot: ballot(1, 2),
+        membership: None,
     }));
     assert!(
         !out.iter()
@@ -306,7 +309,7 @@ fn a_leader_counts_itself_only_after_its_own_sync() {
     while let Some(input) = inputs.pop() {
         for output in give(&mut world, input) {
             match output {
-                Output::Promise { ballot } => inputs.push(Input::Promised { ballot }),
+                Output::Promise { ballot, .. } => inputs.push(Input::Promised { ballot }),
                 Output::Append { number, .. } => records = number.get(),
                 _ => {}
             }

@@ -55,6 +55,9 @@ impl Reigns {
         yields: impl Fn(NodeId, NodeId) -> bool,
         now: Timestamp,
     ) {
+        if ballot == Ballot::ZERO {
+            return; // an epoch begins: nobody was heard of yet
+        }
         if let Some((heir, before)) = self.heir
             && ballot > before
         {
@@ -64,7 +67,7 @@ impl Reigns {
             }
         }
         let Some(last) = self.last else {
-            self.last = (ballot > Ballot::ZERO).then_some(Reign { ballot, since: now });
+            self.last = Some(Reign { ballot, since: now });
             return;
         };
         let (before, after) = (last.ballot.node, ballot.node);

@@ -96,6 +96,7 @@ impl Replica {
         if let Role::Leading(leading) = &self.role
             && leading.is_outranked(self.now)
             && !self.disk.hangs(self.now)
+            && self.may_stand()
         {
             self.follow(out);
             self.stand(out);

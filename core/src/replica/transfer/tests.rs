@@ -2,6 +2,7 @@
 //! is durable.
 
 use super::*;
+use crate::config::Membership;
 use crate::config::{Config, Member};
 use crate::ids::{Ballot, Boot, ClusterId, Round, Seed};
 use crate::replica::record::Recovered;
@@ -208,7 +209,7 @@ fn an_install_jumps_the_log_and_is_acknowledged_through_the_disk() {
 
     learner.on_snapshot_durable(ID, 1);
     let mut out = Vec::new();
-    assert!(learner.install(ID, &mut out));
+    assert!(learner.install(ID, Membership::default(), &mut out));
     assert_eq!(learner.decided(), ID.slot);
     learner.audit().unwrap();
     let acked = out.iter().find_map(|effect| match effect {
@@ -228,5 +229,5 @@ fn an_install_before_the_disk_has_it_is_a_bug() {
     let mut learner = replica(1, 7);
     hear(&mut learner, 1, 2, offer(ID, 1));
     hear(&mut learner, 2, 2, chunk(ID, 0));
-    learner.install(ID, &mut Vec::new());
+    learner.install(ID, Membership::default(), &mut Vec::new());
 }

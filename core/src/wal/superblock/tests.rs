@@ -48,7 +48,7 @@ fn promised(round: u64) -> (File, Durable) {
     let mut file = File::new().all(&pending);
     let mut durable = pending.done();
     for round in 1..=round {
-        let pending = durable.promise(ballot(round));
+        let pending = durable.promise(ballot(round), None);
         file = file.all(&pending);
         durable = pending.done();
     }
@@ -110,7 +110,7 @@ fn any_two_copies_may_be_lost() {
 #[test]
 fn a_change_that_was_cut_off_is_there_or_not() {
     let (file, durable) = promised(3);
-    let pending = durable.promise(ballot(4));
+    let pending = durable.promise(ballot(4), None);
     for written in 0..COPIES {
         for atoms in 0..=8 {
             let mut cut = file.clone();
@@ -137,7 +137,7 @@ fn a_change_that_was_cut_off_is_there_or_not() {
 #[test]
 fn a_split_is_healed_before_anything_is_said() {
     let (file, durable) = promised(3);
-    let pending = durable.promise(ballot(4));
+    let pending = durable.promise(ballot(4), None);
     let mut split = file;
     pending.writes()[..2]
         .iter()
@@ -183,7 +183,7 @@ fn what_can_not_be_is_refused_by_name() {
     // Two versions of one number.
     let (_, other) = promised(4);
     let mut forked = new.clone();
-    let fork = other.promise(ballot(9));
+    let fork = other.promise(ballot(9), None);
     fork.writes()[..2]
         .iter()
         .for_each(|write| forked.write(write));
@@ -225,7 +225,7 @@ fn a_copy_in_the_place_of_another_does_not_count() {
 #[should_panic(expected = "a promise never goes back")]
 fn a_promise_never_goes_back() {
     let (_, durable) = promised(3);
-    let _ = durable.promise(ballot(2));
+    let _ = durable.promise(ballot(2), None);
 }
 
 #[test]
