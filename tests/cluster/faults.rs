@@ -11,7 +11,7 @@ const PROGRESS: u64 = 60;
 /// How long a server is stopped.
 const STOP: Duration = Duration::from_secs(3);
 
-fn say(load: &Load, what: &str) {
+pub(crate) fn say(load: &Load, what: &str) {
     let seconds = load.begin.elapsed().as_secs_f64();
     eprintln!("{seconds:5.1} s  {what}; {}", load.oracle.tally());
 }
@@ -90,7 +90,7 @@ fn caught_up(members: &mut Members, member: usize) {
     }
 }
 
-fn progress(load: &Load, when: &str) {
+pub(crate) fn progress(load: &Load, when: &str) {
     let wanted = load.oracle.counted("granted") + PROGRESS;
     let until = Instant::now() + PATIENCE;
     while load.oracle.counted("granted") < wanted {

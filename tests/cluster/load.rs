@@ -5,11 +5,13 @@ use crate::oracle::{Held, Oracle};
 use crate::seats::{Again, Claim, Ended, Grant, HttpSeat, NativeSeat, Released, Servers, trusted};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tenure_core::ids::Seed;
 use tenure_core::machine::command::{Life, Mode};
 use tenure_core::rng::Rng;
 use tenure_core::wire::codes;
+use tenure_tests::members::Members;
 
 const KEYS: u64 = 2_000;
 const HOT_KEYS: u64 = 20;
@@ -40,6 +42,49 @@ enum Seat {
 enum Retry {
     Native(Box<Again>),
     Http((String, String)),
+}
+
+/// Begins with `clients` of them.
+pub(crate) fn begin(servers: Servers, seed: u64, clients: u64) -> (Arc<Load>, Vec<JoinHandle<()>>) {
+    let load = Arc::new(Load {
+        servers,
+        oracle: Oracle::default(),
+        stop: AtomicBool::new(false),
+        seed,
+        begin: Instant::now(),
+    });
+    let start = |number| {
+        let load = Arc::clone(&load);
+        let builder = thread::Builder::new().stack_size(256 << 10);
+        let client = builder.spawn(move || run(&load, number));
+        client.expect("a thread starts")
+    };
+    let clients = (0..clients).map(start).collect();
+    (load, clients)
+}
+
+impl Load {
+    /// Waits for the end of what the clients do.
+    pub(crate) fn end(&self, clients: Vec<JoinHandle<()>>) {
+        self.stop.store(true, Ordering::Relaxed);
+        for client in clients {
+            client.join().expect("a client does not panic");
+        }
+    }
+
+    /// Nothing that was promised was broken.
+    pub(crate) fn verdict(&self, members: &Members) {
+        let tally = self.oracle.tally();
+        eprintln!("{:.1} s: {tally}", self.begin.elapsed().as_secs_f64());
+        let wrong = self.oracle.verdict();
+        assert!(
+            wrong.is_empty(),
+            "seed {}:\n{}\n{}",
+            self.seed,
+            wrong.join("\n"),
+            members.output()
+        );
+    }
 }
 
 /// One client, until it is told to stop.
@@ -273,7 +318,7 @@ impl Client {
             if Instant::now() > until || self.load.stop.load(Ordering::Relaxed) {
                 return;
             }
-            std::thread::park_timeout(Duration::from_millis(5));
+            thread::park_timeout(Duration::from_millis(5));
         }
         if self.oracle().write(&grant.key, grant.fence) {
             self.oracle().wrong(format!(

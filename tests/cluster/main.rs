@@ -1,8 +1,10 @@
-//! Three real processes on loopback, files on disk: killed, stopped and restarted under load.
+//! Real processes on loopback, files on disk: killed, stopped and restarted, added and taken away
+//! under load.
 
 mod dev;
 mod durable;
 mod faults;
+mod grow;
 mod kill;
 mod load;
 mod oracle;

@@ -78,6 +78,7 @@ fn is_passing(code: u16) -> bool {
         codes::NO_QUORUM,
         codes::OUTCOME_UNKNOWN,
         codes::UNPROVED_SESSION,
+        codes::NOT_READY,
     ]
     .iter()
     .any(|passing| passing.number == code)

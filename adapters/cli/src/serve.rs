@@ -5,6 +5,7 @@ use crate::exit::{Code, Exit};
 use crate::several;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use tenure_core::node::output::Halt;
 use tenure_rt::signal::StopSignals;
 use tenure_rt::sync::watch;
 use tenure_rt::{block_on, select, spawn};
@@ -113,7 +114,7 @@ async fn one(settings: Settings, banner: Option<String>, attached: bool) -> Resu
 
 fn stopped(error: HostError) -> Exit {
     let code = match &error {
-        HostError::Removed(_) => Code::NotAMember,
+        HostError::Removed(_) | HostError::Halt(Halt::Removed { .. }) => Code::NotAMember,
         HostError::Halt(_) | HostError::Failed(_) | HostError::Disk { .. } => Code::Stopped,
     };
     Exit::new(code, error)

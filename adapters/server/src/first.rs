@@ -1,6 +1,7 @@
 //! A server's first start: from nothing to a data directory that knows whose it is.
 
 use crate::join;
+use crate::key;
 use crate::members_file;
 use crate::server::StartError;
 use crate::settings::{Origin, Settings};
@@ -25,6 +26,8 @@ pub(crate) async fn owner(settings: &Settings) -> Result<Owner, StartError> {
         Origin::Listed(config) => (config.me(), config.shared().clone()),
         Origin::Bootstrap => found(&settings.member)?,
         Origin::Join(how) => {
+            // What is missing here is found before anybody is asked.
+            key::load(&settings.token_key)?;
             let joined = join::join(how, &settings.member).await?;
             members_file::save(dir, &joined.config);
             (joined.node, joined.genesis)

@@ -12,9 +12,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tenure_core::config::{Config, ConfigError, FormError, Shared};
-use tenure_core::ids::{Fence, Seed};
+use tenure_core::ids::{Fence, NodeId, Seed};
 use tenure_core::node;
 use tenure_core::node::{Node, Secrets};
+use tenure_core::replica::record::Recovered;
 use tenure_core::wire::peer::Doorman;
 use tenure_disk::{Counting, Disk, DiskError};
 use tenure_host::{Door, Host, HostError, Options, Status, SyncMode};
@@ -141,11 +142,7 @@ impl Server {
         let (door, inbox) = Door::new();
         let genesis = begun(&disk, settings)?;
         let newest = members_file::load(&settings.data, &genesis);
-        let membership = recovered.membership.clone();
-        let membership = membership.unwrap_or_else(|| genesis.membership());
-        // A newcomer's log does not say yet who is there now.
-        let shared = newest.as_ref().unwrap_or(&genesis).clone();
-        let config = &Config::seen_by(owner.node, shared, membership);
+        let config = &seen(owner.node, &genesis, newest.as_ref(), &recovered);
         let incarnation = disk.superblock().map(|block| block.identity.incarnation);
         let incarnation = incarnation.unwrap_or_default();
         let doorman = Doorman::new(config.clone(), incarnation, recovered.boot);
@@ -244,6 +241,14 @@ async fn listen_with<T, F: Future<Output = io::Result<T>>>(
         address: address.to_owned(),
         error,
     })
+}
+
+/// What `me` knows of the cluster before its log has been read again: a newcomer's does not say yet who
+/// is there now.
+fn seen(me: NodeId, genesis: &Shared, newest: Option<&Shared>, recovered: &Recovered) -> Config {
+    let membership = recovered.membership.clone();
+    let membership = membership.unwrap_or_else(|| genesis.membership());
+    Config::seen_by(me, newest.unwrap_or(genesis).clone(), membership)
 }
 
 /// Where the others may be found: where the file says, which may be newer than the log, and where

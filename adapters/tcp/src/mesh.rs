@@ -1,5 +1,6 @@
 //! One connection between each two servers. The one with the greater number dials, so there are
-//! never two; both speak and hear on it. Who the others are, the shared configuration says: links
+//! never two; both speak and hear on it. The other one dials only if nobody came for a while: it may
+//! be no member any more, and should hear that. Who the others are, the shared configuration says: links
 //! come and go with it.
 
 use crate::link::{self, Frames, LinkError};
@@ -35,6 +36,8 @@ const DIAL_PATIENCE: Duration = Duration::from_secs(1);
 /// The wait before the first try to dial again, doubled up to the last.
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// How long a server waits for one with a greater number before it dials itself.
+const KNOCK_AFTER: Duration = Duration::from_secs(2);
 
 /// The connections to all peers: the node's end of them.
 pub struct Mesh {
@@ -75,8 +78,7 @@ struct Met {
 }
 
 impl Mesh {
-    /// Takes connections at `listener`, dials the members below this one, and hands what they say
-    /// to `door`. `contacts` are more addresses to find them at.
+    /// Takes connections at `listener`, dials the members, and hands what they say to `door`. `contacts` are more addresses to find them at.
     pub fn start(
         contacts: Contacts,
         published: Published,
@@ -153,7 +155,7 @@ impl Shared {
     /// Dials whom nobody dials yet.
     fn meet(self: &Arc<Self>) {
         let config = self.published.now();
-        for peer in self.contacts.below(&config) {
+        for peer in self.contacts.wanted(&config) {
             if lock(&self.dialed).insert(peer) {
                 drop(spawn(Arc::clone(self).dial(peer)));
             }
@@ -231,7 +233,14 @@ impl Shared {
     /// Keeps a connection to a peer, as long as it is one.
     async fn dial(self: Arc<Self>, peer: NodeId) {
         let mut backoff = BACKOFF_MIN;
+        let me = self.published.now().me();
         for attempt in 0.. {
+            if peer > me {
+                clock::sleep(KNOCK_AFTER).await;
+                if lock(&self.links).contains_key(&peer) {
+                    continue;
+                }
+            }
             let address = self.contacts.address(&self.published.now(), peer, attempt);
             let Some(address) = address else {
                 lock(&self.dialed).remove(&peer);

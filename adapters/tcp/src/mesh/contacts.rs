@@ -19,18 +19,18 @@ impl Contacts {
         }
     }
 
-    /// Whom this server dials: those with lower numbers that it speaks with, and those that may have
-    /// come since the configuration that it knows.
-    pub(super) fn below(&self, config: &Config) -> Vec<NodeId> {
+    /// With whom this server wants to speak: those that the configuration names, and those that may have
+    /// come since.
+    pub(super) fn wanted(&self, config: &Config) -> Vec<NodeId> {
         let newer = self.0.keys().copied();
         let newer = newer.filter(|node| *node > config.shared().node_last());
         let all = config.peers().chain(newer);
-        all.filter(|node| *node < config.me()).collect()
+        all.filter(|node| *node != config.me()).collect()
     }
 
     /// Where to look for `peer` this time: one address after another. None: it is no peer any more.
     pub(super) fn address(&self, config: &Config, peer: NodeId, attempt: usize) -> Option<String> {
-        if !self.below(config).contains(&peer) {
+        if !self.wanted(config).contains(&peer) {
             return None;
         }
         let mut all = self.0.get(&peer).cloned().unwrap_or_default();
@@ -85,15 +85,15 @@ mod tests {
     }
 
     #[test]
-    fn only_who_may_be_a_member_is_dialed_and_only_from_above() {
+    fn only_who_may_be_a_member_is_dialed() {
         let mut contacts = Contacts::default();
         for node in [2, 4, 9] {
             contacts.add(NodeId::new(node), format!("hint-{node}"));
         }
-        let below = |me| contacts.below(&config(me));
+        let wanted = |me| contacts.wanted(&config(me));
         let nodes = |all: &[u64]| -> Vec<NodeId> { all.iter().copied().map(NodeId::new).collect() };
-        assert_eq!(below(3), nodes(&[1]), "2 is no member any more");
-        assert_eq!(below(7), nodes(&[1, 3, 4]), "4 may have come since");
+        assert_eq!(wanted(3), nodes(&[1, 4, 9]), "2 is no member any more");
+        assert_eq!(wanted(9), nodes(&[1, 3, 4]), "4 may have come since");
         assert_eq!(tried(&contacts, 7, 2), [None, None, None]);
         assert_eq!(tried(&contacts, 7, 4)[1].as_deref(), Some("hint-4"));
     }

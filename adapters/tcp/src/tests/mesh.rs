@@ -5,8 +5,8 @@ use crate::{Contacts, Mesh};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tenure_core::config::{Change, Config, Member, Role};
-use tenure_core::ids::{Boot, ClusterId, Incarnation, NodeId, Slot};
+use tenure_core::config::{Change, Config, Member, Membership, Role};
+use tenure_core::ids::{Boot, ClusterId, Epoch, Incarnation, NodeId, Slot};
 use tenure_core::node::input::Input;
 use tenure_core::node::output::Output;
 use tenure_core::replica::message::Message;
@@ -291,7 +291,7 @@ fn a_stranger_and_one_wrong_member_do_not_stop_a_server() {
         two.door.stop().await;
         three.wait_for("2 down", 1).await;
         assert!(!three.end.is_finished(), "it goes on alone");
-        assert!(!wrong.end.is_finished());
+        drop(wrong);
     });
 }
 
@@ -360,5 +360,54 @@ fn a_server_that_moved_is_followed() {
         two.learns(changed(&old, 2, &[moved])).await;
         two.wait_for("1 said 5", 1).await;
         one.wait_for("2 said 5", 1).await;
+    });
+}
+
+/// Those above it do not call any more: it asks them itself.
+#[test]
+fn a_server_that_was_removed_while_it_was_away_hears_of_it() {
+    test(async {
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let (listener, address) = listen().await;
+            listeners.push(listener);
+            addresses.push(address);
+        }
+        let all = config(1, 1, &addresses);
+        let gone = Change::Role {
+            node: NodeId::new(1),
+            role: Role::Observer,
+        };
+        let now = changed(&all, 2, &[gone]);
+        let voters = now
+            .membership()
+            .seats()
+            .iter()
+            .filter(|seat| seat.node.get() > 1);
+        let next = Membership::new(Epoch::new(2), Slot::new(2), voters.copied().collect());
+        let shared = now
+            .shared()
+            .turn(Slot::new(2), Stamp::ZERO, &next.expect("two may lead"));
+        let leave = Change::Remove {
+            node: NodeId::new(1),
+        };
+        let mark = shared.mark().change;
+        let shared = shared.apply(Slot::new(3), Stamp::ZERO, "", mark, &leave);
+        let shared = shared.expect("it fits");
+        let seen_by = |me| {
+            let membership = shared.membership();
+            Config::seen_by(NodeId::new(me), shared.clone(), membership)
+        };
+        let mut listeners = listeners.into_iter();
+        let mut next = || listeners.next().expect("there are three");
+        let one = start(&all, next(), 101);
+        let others = [
+            start(&seen_by(2), next(), 102),
+            start(&seen_by(3), next(), 103),
+        ];
+        others[0].wait_for("3 up", 1).await;
+        let ended = clock::timeout(Duration::from_secs(20), one.end).await;
+        let ended = ended.expect("it stops").expect("the task lives");
+        assert!(matches!(ended, Err(HostError::Removed(_))), "{ended:?}");
     });
 }

@@ -1,0 +1,132 @@
+//! One server becomes three, and five; a dead one is replaced; three are left: under load.
+
+use crate::faults::{progress, say};
+use crate::kill::{same_digests, seed, servers};
+use crate::load::{self, Load};
+use serde_json::Value;
+use std::fs;
+use std::time::{Duration, Instant};
+use tenure_tests::http::Http;
+use tenure_tests::members::{Members, PATIENCE};
+
+const CLIENTS: u64 = 40;
+/// How long a change of the members may take: a newcomer learns first, on a machine that is busy.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_cluster_grows_replaces_its_dead_and_shrinks_under_load() {
+    let seed = seed();
+    eprintln!("again with: TENURE_SEED={seed} cargo test -p tenure-tests --test cluster grows");
+    let mut members = Members::found(6);
+    let (load, clients) = load::begin(servers(&members, 6), seed, CLIENTS);
+    for newcomer in 2..=5 {
+        join(&mut members, &load, newcomer);
+    }
+    replace_the_dead(&mut members, &load);
+    shrink(&mut members, &load);
+    load.end(clients);
+    load.verdict(&members);
+    let left: Vec<usize> = voters(&members).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+    same_digests(&members, &left);
+}
+
+fn join(members: &mut Members, load: &Load, newcomer: usize) {
+    say(load, &format!("{newcomer} joins"));
+    members.invite(newcomer, &[]);
+    members.start(newcomer);
+    votes(members, newcomer);
+    progress(load, "after one joined");
+}
+
+/// One that does not lead is killed for good, and 6 takes its place.
+fn replace_the_dead(members: &mut Members, load: &Load) {
+    let leader = members.leader(PATIENCE);
+    let dead = 1 + leader % 5;
+    say(load, &format!("{dead} is lost"));
+    members.kill(dead);
+    progress(load, "while one is lost");
+    let places = [
+        format!("peer={}", members.peer(6)),
+        format!("client={}", members.client(6)),
+        format!("http={}", members.http(6)),
+    ];
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    let printed = members.operate(&["replace", &dead.to_string()], &places);
+    assert!(printed.contains("Server 6 is expected"), "{printed}");
+    let text = fs::read_to_string(members.config_file(6)).expect("it is there");
+    let text = text.replace("token_file = \"6.token\"", "id = 6");
+    fs::write(members.config_file(6), text).expect("the file can be written");
+    members.start(6);
+    votes(members, 6);
+    is_gone(members, dead);
+    progress(load, "after one was replaced");
+    // What is left of the dead one comes back: nobody would have it.
+    members.start(dead);
+    let (code, output) = members.ended(dead);
+    assert_eq!(code, Some(77), "{output}");
+}
+
+/// The leader leaves, and one that does not lead.
+fn shrink(members: &mut Members, load: &Load) {
+    for _ in 0..2 {
+        let leader = members.leader(PATIENCE);
+        say(load, &format!("{leader} leaves"));
+        members.operate(&["remove", &leader.to_string()], &[]);
+        let (code, output) = members.ended(leader);
+        assert_eq!(code, Some(77), "{output}");
+        is_gone(members, leader);
+        progress(load, "after one left");
+    }
+}
+
+/// The members that are listed, and whether each votes, with nothing else to come.
+fn voters(members: &Members) -> Vec<(usize, bool)> {
+    let listed = (1..=6).find_map(|member| listed(members, member));
+    let listed = listed.unwrap_or_default();
+    let all = listed["members"].as_array().cloned().unwrap_or_default();
+    let voter = |member: &Value| {
+        let id = member["id"].as_u64().expect("it has a number");
+        let is_settled = member["next"].is_null() && member["role"] == "voter";
+        (usize::try_from(id).expect("it is small"), is_settled)
+    };
+    all.iter().map(voter).collect()
+}
+
+fn listed(members: &Members, member: usize) -> Option<Value> {
+    let mut http = Http::connect(members.http(member), Duration::from_secs(1)).ok()?;
+    let answer = http.ask("GET", "/v1/members", &[], Duration::from_secs(5));
+    answer
+        .ok()
+        .filter(|answer| answer.status == 200)
+        .map(|answer| answer.json())
+}
+
+fn votes(members: &Members, member: usize) {
+    wait(members, &format!("{member} votes"), |voters| {
+        voters.contains(&(member, true))
+    });
+}
+
+fn is_gone(members: &Members, member: usize) {
+    wait(members, &format!("{member} is gone"), |voters| {
+        !voters.is_empty() && voters.iter().all(|(id, _)| *id != member)
+    });
+}
+
+fn wait(members: &Members, what: &str, is_so: impl Fn(&[(usize, bool)]) -> bool) {
+    let until = Instant::now() + CHANGE_PATIENCE;
+    loop {
+        let voters = voters(members);
+        if is_so(&voters) {
+            return;
+        }
+        let output = || members.output();
+        assert!(
+            Instant::now() < until,
+            "not {what}: {voters:?}\n{}",
+            output()
+        );
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
