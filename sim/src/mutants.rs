@@ -1,10 +1,13 @@
 //! Measures the simulator: each deliberate bug of `sim/mutants` must be found.
 //!
-//! A patch is applied to a copy of the tree in `target/mutants`, which is built in one folder, and
-//! the copy hunts with fresh seeds. What is known is kept in a table (`mutants/table`), written as it
-//! grows, so that a run that was stopped goes on where it was.
+//! Patches are applied to a copy of the tree in `target/mutants`, as many as can in one build
+//! (`mutants/weave`), and what is built hunts with fresh seeds (`mutants/workshop`). What is known is
+//! kept in a table (`mutants/table`), written as it grows, so that a run that was stopped goes on where
+//! it was.
 
 mod table;
+mod weave;
+mod workshop;
 
 pub use table::{Verdict, in_words, read_table, write_table};
 
@@ -12,8 +15,9 @@ use crate::report::commit;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
+use std::process::ExitCode;
 use tenure_core::hash::hash64;
+use workshop::Workshop;
 
 /// Seconds that one hunt takes at most.
 const SECONDS: u64 = 120;
@@ -100,47 +104,44 @@ pub fn table_path() -> PathBuf {
 }
 
 fn hunt_all(options: &Options) -> Result<usize, String> {
-    let home = root().join("target/mutants");
-    fs::create_dir_all(&home).map_err(|error| error.to_string())?;
+    let workshop = Workshop::new()?;
     let table = if options.table {
         table_path()
     } else {
-        home.join("table.tsv")
+        workshop.home.join("table.tsv")
     };
-    let (mut known, commit) = (read_table(&table), commit());
-    let mut survivors = 0;
+    let mut known = read_table(&table);
     let patches = patches()?;
     let names: Vec<String> = patches.iter().map(|(name, _)| name.clone()).collect();
     known.retain(|verdict| names.contains(&verdict.name));
-    let turn = options.rotation.map(|turn| on_turn(patches.len(), turn));
-    for (index, (name, path)) in patches.into_iter().enumerate() {
-        let only = options.only.as_ref();
-        if only.is_some_and(|only| !name.contains(only.as_str()))
-            || turn.as_ref().is_some_and(|turn| !turn.contains(&index))
-        {
-            continue;
-        }
-        let mutant = Mutant::read(name, &path)?;
-        let is_known = |verdict: &&Verdict| {
+    let commit = commit();
+    let mut wanted = Vec::new();
+    for mutant in chosen(options, patches)? {
+        let is_known = known.iter().find(|verdict| {
             let is_new = !options.again || verdict.commit == commit;
-            is_new && verdict.killed_by.is_some() && verdict.patch == mutant.patch
+            let is_dead = verdict.killed_by.is_some() && verdict.patch == mutant.patch;
+            is_new && is_dead && verdict.name == mutant.name
+        });
+        match is_known {
+            Some(verdict) => println!("{}", verdict.line().replace('\t', "  ")),
+            None => wanted.push(mutant),
+        }
+    }
+    let woven = workshop.weave(&wanted)?;
+    let mut survivors = 0;
+    for mutant in &wanted {
+        let seconds = options.seconds.unwrap_or(SECONDS);
+        let verdict = match workshop.hunt(mutant, woven.contains(&mutant.name), seconds) {
+            Ok(verdict) => verdict,
+            Err(problem) => {
+                // The others are hunted all the same.
+                println!("{problem}");
+                survivors += 1;
+                continue;
+            }
         };
-        let before = known.iter().find(|verdict| verdict.name == mutant.name);
-        let verdict = match before.filter(is_known) {
-            Some(verdict) => verdict.clone(),
-            None => match hunt(&home, &mutant, options.seconds.unwrap_or(SECONDS)) {
-                Ok(verdict) => Verdict {
-                    commit: commit.clone(),
-                    ..verdict
-                },
-                Err(problem) => {
-                    // The others are hunted all the same.
-                    println!("{problem}");
-                    survivors += 1;
-                    continue;
-                }
-            },
-        };
+        let commit = commit.clone();
+        let verdict = Verdict { commit, ..verdict };
         println!("{}", verdict.line().replace('\t', "  "));
         survivors += usize::from(verdict.killed_by.is_none());
         known.retain(|other| other.name != verdict.name);
@@ -151,6 +152,20 @@ fn hunt_all(options: &Options) -> Result<usize, String> {
         table::tell(&known)?;
     }
     Ok(survivors)
+}
+
+/// The mutants that are asked for.
+fn chosen(options: &Options, patches: Vec<(String, PathBuf)>) -> Result<Vec<Mutant>, String> {
+    let turn = options.rotation.map(|turn| on_turn(patches.len(), turn));
+    let is_chosen = |(index, (name, _)): &(usize, (String, PathBuf))| {
+        let only = options.only.as_ref();
+        only.is_none_or(|only| name.contains(only.as_str()))
+            && turn.as_ref().is_none_or(|turn| turn.contains(index))
+    };
+    let chosen = patches.into_iter().enumerate().filter(is_chosen);
+    chosen
+        .map(|(_, (name, path))| Mutant::read(name, &path))
+        .collect()
 }
 
 /// A deliberate bug.
@@ -189,6 +204,12 @@ impl Mutant {
             .map(|(_, value)| value.trim())
     }
 
+    /// The number at the head of its name, which chooses it in a build of many.
+    fn number(&self) -> u64 {
+        let digits = self.name.split('-').next().unwrap_or_default();
+        digits.parse().unwrap_or(0)
+    }
+
     fn verdict(&self) -> Verdict {
         Verdict {
             name: self.name.clone(),
@@ -210,119 +231,6 @@ fn on_turn(patches: usize, commit: u64) -> BTreeSet<usize> {
         .chain(turn)
         .filter(|index| *index < patches)
         .collect()
-}
-
-fn hunt(home: &Path, mutant: &Mutant, seconds: u64) -> Result<Verdict, String> {
-    let (tree, name) = (home.join("tree"), &mutant.name);
-    copy_tree(&tree)?;
-    let applied = run(Command::new("git")
-        .arg("apply")
-        .arg(&mutant.path)
-        .current_dir(&tree))?;
-    if !applied.status.success() {
-        let why = String::from_utf8_lossy(&applied.stderr).into_owned();
-        return Err(format!("{name} no longer applies: {why}"));
-    }
-    if let Some(test) = mutant.head("test") {
-        return try_test(home, &tree, mutant, test);
-    }
-    let built = run(Command::new("cargo")
-        .args([
-            "build",
-            "--release",
-            "-q",
-            "-p",
-            "tenure-sim",
-            "--bin",
-            "sim",
-        ])
-        .env("CARGO_TARGET_DIR", home.join("build"))
-        // Most mutants die within seconds: a build that is done sooner finds them sooner.
-        .env("CARGO_INCREMENTAL", "1")
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
-        .current_dir(&tree))?;
-    if !built.status.success() {
-        let why = String::from_utf8_lossy(&built.stderr).into_owned();
-        return Err(format!("{name} does not compile: {why}"));
-    }
-    let sim = home.join("build/release/sim");
-    let scenario = mutant.head("scenario").map(|name| ["--scenario", name]);
-    let hunted = run(Command::new("timeout")
-        .arg((seconds + 60).to_string())
-        .arg(&sim)
-        .args(["--json", "--for", &format!("{seconds}s")])
-        .args(scenario.iter().flatten())
-        .current_dir(&tree))?;
-    Ok(verdict(mutant, &hunted))
-}
-
-/// A mutant that needs a schedule finer than chance makes is killed by a test of the core.
-fn try_test(home: &Path, tree: &Path, mutant: &Mutant, test: &str) -> Result<Verdict, String> {
-    let tested = run(Command::new("cargo")
-        .args(["test", "-q", "-p", "tenure-core", "--lib", test])
-        .env("CARGO_TARGET_DIR", home.join("build"))
-        .current_dir(tree))?;
-    let text = String::from_utf8_lossy(&tested.stdout);
-    let failed = text.contains("test result: FAILED");
-    Ok(Verdict {
-        killed_by: failed.then(|| format!("test {test}")),
-        ..mutant.verdict()
-    })
-}
-
-fn verdict(mutant: &Mutant, hunted: &Output) -> Verdict {
-    let text = String::from_utf8_lossy(&hunted.stdout);
-    let json = text.lines().last().unwrap_or_default();
-    let field = |key: &str| {
-        let after = json.split(&format!("\"{key}\":")).nth(1)?;
-        let end = after.trim_start_matches('"').find(['"', ',', '}'])?;
-        Some(after.trim_start_matches('"')[..end].to_owned())
-    };
-    // A mutant that makes a run endless is found as well: nothing else does.
-    let endless = hunted.status.code() == Some(124);
-    let killed_by =
-        field("law").or_else(|| endless.then(|| "the world comes to an end".to_owned()));
-    Verdict {
-        killed_by,
-        seed: field("seed").unwrap_or_default(),
-        scenario: field("scenario").unwrap_or_default(),
-        cpu_s: field("cpu_s").unwrap_or_default(),
-        ..mutant.verdict()
-    }
-}
-
-/// The files that git knows, with what stands in them now. Only what changed is written, so that
-/// only that is built again.
-fn copy_tree(tree: &Path) -> Result<(), String> {
-    let listed = run(Command::new("git")
-        .args(["ls-files", "-co", "--exclude-standard"])
-        .current_dir(root()))?;
-    fs::create_dir_all(tree).map_err(|error| error.to_string())?;
-    if !tree.join(".git").exists() {
-        // So that `git apply` takes this folder for the root of a tree.
-        run(Command::new("git").args(["init", "-q"]).current_dir(tree))?;
-    }
-    for name in String::from_utf8_lossy(&listed.stdout).lines() {
-        let (from, to) = (root().join(name), tree.join(name));
-        let Ok(bytes) = fs::read(&from) else {
-            continue;
-        };
-        if fs::read(&to).is_ok_and(|there| there == bytes) {
-            continue;
-        }
-        let folder = to.parent().unwrap_or(tree);
-        fs::create_dir_all(folder).map_err(|error| error.to_string())?;
-        fs::write(&to, bytes).map_err(|error| error.to_string())?;
-    }
-    Ok(())
-}
-
-fn run(command: &mut Command) -> Result<Output, String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    command
-        .output()
-        .map_err(|error| format!("{program}: {error}"))
 }
 
 #[cfg(test)]

@@ -54,6 +54,8 @@ pub enum Scenario {
     /// One stable graph after another, each of which must get a leader in time, and keep it
     /// (K31, K32).
     Graphs,
+    /// The swarm, with all limits of the core tiny (A6).
+    Tiny,
     /// Disks that are full, and have room again, while snapshots are due all the time.
     FullDisks,
     /// Leaders sleep for as long as an election takes, and what would tell them of it is lost, while
@@ -78,6 +80,7 @@ impl Scenario {
         ("outage", Self::Outage),
         ("cold-follower", Self::ColdFollower),
         ("graphs", Self::Graphs),
+        ("tiny", Self::Tiny),
         ("full-disks", Self::FullDisks),
         ("sleepers", Self::Sleepers),
     ];
@@ -240,6 +243,10 @@ impl Plan {
                 plan.swarm(&mut rand);
                 plan.host.limits = TinyLimits::draw(seed);
             }
+            Scenario::Tiny => {
+                plan.swarm(&mut rand);
+                plan.host.limits = TinyLimits::all(seed);
+            }
             Scenario::IdleFailover => plan.idle_failover(),
             Scenario::Pauses => {
                 plan.trouble(2 * SECOND, &[(Trouble::Pause, 3), (Trouble::PauseAll, 1)]);
@@ -259,6 +266,7 @@ impl Plan {
                 plan.trouble(700 * MS, &troubles);
                 plan.forgetful();
                 plan.host.shuffle = true;
+                plan.host.limits.batch_bytes = rand.chance(500_000).then_some(1);
                 plan.net.drop_ppm = 20_000;
             }
             Scenario::StaleLeader => {

@@ -44,11 +44,19 @@ impl TinyLimits {
     /// In some seeds all are tiny, in some a few.
     pub(super) fn draw(seed: u64) -> Self {
         let mut rand = Rand::stream(seed, "limits");
-        let each_ppm = match rand.below(10) {
-            0 => 1_000_000,
-            1..4 => 300_000,
-            _ => return Self::default(),
-        };
+        match rand.below(10) {
+            0 => Self::some(&mut rand, 1_000_000),
+            1..4 => Self::some(&mut rand, 300_000),
+            _ => Self::default(),
+        }
+    }
+
+    /// All are.
+    pub(super) fn all(seed: u64) -> Self {
+        Self::some(&mut Rand::stream(seed, "limits"), 1_000_000)
+    }
+
+    fn some(rand: &mut Rand, each_ppm: u64) -> Self {
         let mut some = |low, high| {
             let drawn = rand.log_uniform(low, high);
             rand.chance(each_ppm).then_some(drawn as usize)

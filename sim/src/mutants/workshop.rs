@@ -1,0 +1,221 @@
+//! Where mutants are built, and hunted.
+
+use super::weave::{CHOICE, CHOOSE, Loom, MAIN};
+use super::{Mutant, Verdict, root};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A copy of the tree, and what is built of it.
+pub(super) struct Workshop {
+    pub(super) home: PathBuf,
+    tree: PathBuf,
+}
+
+fn say(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn run(command: &mut Command) -> Result<Output, String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command
+        .output()
+        .map_err(|error| format!("{program}: {error}"))
+}
+
+fn write(to: &Path, bytes: &[u8]) -> Result<(), String> {
+    if fs::read(to).is_ok_and(|there| there == bytes) {
+        return Ok(()); // only what changed is built again
+    }
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).map_err(say)?;
+    }
+    fs::write(to, bytes).map_err(say)
+}
+
+impl Workshop {
+    pub(super) fn new() -> Result<Self, String> {
+        let home = root().join("target/mutants");
+        let tree = home.join("tree");
+        fs::create_dir_all(&tree).map_err(say)?;
+        if !tree.join(".git").exists() {
+            // So that `git apply` takes this folder for the root of a tree.
+            run(Command::new("git").args(["init", "-q"]).current_dir(&tree))?;
+        }
+        Ok(Self { home, tree })
+    }
+
+    /// The files that git knows, with what stands in them now.
+    fn copy_tree(&self) -> Result<(), String> {
+        let listed = run(Command::new("git")
+            .args(["ls-files", "-co", "--exclude-standard"])
+            .current_dir(root()))?;
+        for name in String::from_utf8_lossy(&listed.stdout).lines() {
+            if let Ok(bytes) = fs::read(root().join(name)) {
+                write(&self.tree.join(name), &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, mutant: &Mutant) -> Result<(), String> {
+        let applied = run(Command::new("git")
+            .arg("apply")
+            .arg(&mutant.path)
+            .current_dir(&self.tree))?;
+        if applied.status.success() {
+            return Ok(());
+        }
+        let why = String::from_utf8_lossy(&applied.stderr);
+        Err(format!("{} no longer applies: {why}", mutant.name))
+    }
+
+    /// Builds in one what can be; gives the names of those that were.
+    pub(super) fn weave(&self, mutants: &[Mutant]) -> Result<BTreeSet<String>, String> {
+        let (mut loom, mut woven) = (Loom::default(), BTreeSet::new());
+        self.copy_tree()?;
+        for mutant in mutants
+            .iter()
+            .filter(|mutant| mutant.head("test").is_none())
+        {
+            let files = mutant.text.lines();
+            let files: Vec<&str> = files
+                .filter_map(|line| line.strip_prefix("+++ b/"))
+                .collect();
+            if self.apply(mutant).is_err() {
+                continue; // its hunt says so
+            }
+            let mut changed = Vec::new();
+            for file in files {
+                let old = fs::read_to_string(root().join(file)).map_err(say)?;
+                let new = fs::read_to_string(self.tree.join(file)).map_err(say)?;
+                write(&self.tree.join(file), old.as_bytes())?;
+                changed.push((file.to_owned(), old, new));
+            }
+            if loom.take(mutant.number(), &changed) {
+                woven.insert(mutant.name.clone());
+            }
+        }
+        if woven.len() < 2 {
+            return Ok(BTreeSet::new());
+        }
+        for name in loom.names() {
+            let text = fs::read_to_string(root().join(name)).map_err(say)?;
+            write(&self.tree.join(name), loom.weave(name, &text).as_bytes())?;
+        }
+        self.change("core/src/lib.rs", |text| text + CHOICE)?;
+        let choose = format!("{MAIN}{CHOOSE}");
+        self.change("sim/src/bin/sim.rs", |text| text.replace(MAIN, &choose))?;
+        self.build()?;
+        fs::copy(self.built(), self.many()).map_err(say)?;
+        Ok(woven)
+    }
+
+    fn change(&self, name: &str, how: impl FnOnce(String) -> String) -> Result<(), String> {
+        let path = self.tree.join(name);
+        let text = fs::read_to_string(&path).map_err(say)?;
+        fs::write(path, how(text)).map_err(say)
+    }
+
+    /// Where cargo puts what it builds.
+    fn built(&self) -> PathBuf {
+        self.home.join("build/release/sim")
+    }
+
+    /// The build of many.
+    fn many(&self) -> PathBuf {
+        self.home.join("many")
+    }
+
+    fn build(&self) -> Result<(), String> {
+        let mut cargo = Command::new("cargo");
+        cargo.args([
+            "build",
+            "--release",
+            "-q",
+            "-p",
+            "tenure-sim",
+            "--bin",
+            "sim",
+        ]);
+        let built = run(cargo
+            .env("CARGO_TARGET_DIR", self.home.join("build"))
+            // Most mutants die within seconds: a build that is done sooner finds them sooner.
+            .env("CARGO_INCREMENTAL", "1")
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
+            .current_dir(&self.tree))?;
+        if built.status.success() {
+            return Ok(());
+        }
+        let why = String::from_utf8_lossy(&built.stderr);
+        Err(format!("does not compile: {why}"))
+    }
+
+    /// Looks for a mutant. One that is not `woven` is built first.
+    pub(super) fn hunt(
+        &self,
+        mutant: &Mutant,
+        woven: bool,
+        seconds: u64,
+    ) -> Result<Verdict, String> {
+        if let Some(test) = mutant.head("test") {
+            return self.try_test(mutant, test);
+        }
+        let mut sim = self.many();
+        if !woven {
+            self.copy_tree()?;
+            self.apply(mutant)?;
+            self.build()
+                .map_err(|why| format!("{} {why}", mutant.name))?;
+            sim = self.built();
+        }
+        let scenario = mutant.head("scenario").map(|name| ["--scenario", name]);
+        let hunted = run(Command::new("timeout")
+            .arg((seconds + 60).to_string())
+            .arg(sim)
+            .args(["--json", "--for", &format!("{seconds}s")])
+            .args(scenario.iter().flatten())
+            .env("TENURE_MUTANT", mutant.number().to_string())
+            .current_dir(&self.tree))?;
+        Ok(verdict(mutant, &hunted))
+    }
+
+    /// A mutant that needs a schedule finer than chance makes is killed by a test of the core.
+    fn try_test(&self, mutant: &Mutant, test: &str) -> Result<Verdict, String> {
+        self.copy_tree()?;
+        self.apply(mutant)?;
+        let tested = run(Command::new("cargo")
+            .args(["test", "-q", "-p", "tenure-core", "--lib", test])
+            .env("CARGO_TARGET_DIR", self.home.join("build"))
+            .current_dir(&self.tree))?;
+        let text = String::from_utf8_lossy(&tested.stdout);
+        let failed = text.contains("test result: FAILED");
+        Ok(Verdict {
+            killed_by: failed.then(|| format!("test {test}")),
+            ..mutant.verdict()
+        })
+    }
+}
+
+fn verdict(mutant: &Mutant, hunted: &Output) -> Verdict {
+    let text = String::from_utf8_lossy(&hunted.stdout);
+    let json = text.lines().last().unwrap_or_default();
+    let field = |key: &str| {
+        let after = json.split(&format!("\"{key}\":")).nth(1)?;
+        let end = after.trim_start_matches('"').find(['"', ',', '}'])?;
+        Some(after.trim_start_matches('"')[..end].to_owned())
+    };
+    // A mutant that makes a run endless is found as well: nothing else does.
+    let endless = hunted.status.code() == Some(124);
+    let killed_by =
+        field("law").or_else(|| endless.then(|| "the world comes to an end".to_owned()));
+    Verdict {
+        killed_by,
+        seed: field("seed").unwrap_or_default(),
+        cpu_s: field("cpu_s").unwrap_or_default(),
+        scenario: field("scenario").unwrap_or_default(),
+        ..mutant.verdict()
+    }
+}
