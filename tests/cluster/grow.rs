@@ -3,6 +3,7 @@
 use crate::faults::{progress, say};
 use crate::kill::{same_digests, seed, servers};
 use crate::load::{self, Load};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -17,18 +18,61 @@ const CHANGE_PATIENCE: Duration = Duration::from_secs(60);
 fn a_cluster_grows_replaces_its_dead_and_shrinks_under_load() {
     let seed = seed();
     eprintln!("again with: TENURE_SEED={seed} cargo test -p tenure-tests --test cluster grows");
-    let mut members = Members::found(6);
-    let (load, clients) = load::begin(servers(&members, 6), seed, CLIENTS);
-    for newcomer in 2..=5 {
-        join(&mut members, &load, newcomer);
-    }
+    let mut members = Members::found(7);
+    let (load, clients) = load::begin(servers(&members, 7), seed, CLIENTS);
+    join(&mut members, &load, 2);
+    join(&mut members, &load, 3);
+    grow_without_one(&mut members, &load);
     replace_the_dead(&mut members, &load);
     shrink(&mut members, &load);
+    all_at_once(&mut members, &load);
+    // Of those whom the cluster began with nobody is left: a newcomer must be told who is there.
+    join(&mut members, &load, 7);
     load.end(clients);
     load.verdict(&members);
     let left: Vec<usize> = voters(&members).into_iter().map(|(id, _)| id).collect();
-    assert_eq!(left.len(), 3, "{left:?}");
+    assert_eq!(left.len(), 4, "{left:?}");
     same_digests(&members, &left);
+}
+
+/// The vote of a third site that keeps no locks.
+#[test]
+fn a_server_that_only_votes_stands_in_for_one_that_is_lost_and_takes_no_clients() {
+    let mut members = Members::found(3);
+    members.invite(2, &[]);
+    members.start(2);
+    votes(&members, 2);
+    members.invite(3, &["role=quorum-only"]);
+    members.start(3);
+    let only_votes = |listed: &Value| listed["members"][2]["role"] == "quorum-only";
+    let until = Instant::now() + CHANGE_PATIENCE;
+    while !listed(&members, 1).is_some_and(|listed| only_votes(&listed)) {
+        assert!(Instant::now() < until, "{}", members.output());
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let leader = members.leader(PATIENCE);
+    assert_ne!(leader, 3, "it never leads");
+    let ask = |member: usize, method, path| {
+        let mut http = Http::connect(members.http(member), PATIENCE).expect("it listens");
+        http.ask(method, path, &[], PATIENCE).expect("it answers")
+    };
+    let refused = ask(3, "POST", "/v1/locks/a?ttl=60s");
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (503, &"not-ready".into())
+    );
+    assert_eq!(ask(3, "GET", "/healthz").status, 200);
+    assert!(
+        members.state(3, Duration::from_secs(2)).is_none(),
+        "no native client is served"
+    );
+    // With it, one of the two others may be lost.
+    let left = 3 - leader;
+    members.kill(leader);
+    assert_eq!(members.leader(PATIENCE), left);
+    let mut http = Http::connect(members.http(left), PATIENCE).expect("it listens");
+    let granted = http.ask("POST", "/v1/locks/a?ttl=60s", &[], PATIENCE);
+    assert_eq!(granted.expect("it answers").status, 200);
 }
 
 fn join(members: &mut Members, load: &Load, newcomer: usize) {
@@ -37,6 +81,34 @@ fn join(members: &mut Members, load: &Load, newcomer: usize) {
     members.start(newcomer);
     votes(members, newcomer);
     progress(load, "after one joined");
+}
+
+/// Two come while one is down, which finds a cluster that it does not know when it is back.
+fn grow_without_one(members: &mut Members, load: &Load) {
+    let leader = members.leader(PATIENCE);
+    let away = 1 + leader % 3;
+    say(load, &format!("{away} is away"));
+    members.kill(away);
+    join(members, load, 4);
+    join(members, load, 5);
+    members.start(away);
+    has_caught_up(members, away);
+}
+
+/// All that are left come back. What they began with names one that is gone long since.
+fn all_at_once(members: &mut Members, load: &Load) {
+    let left: Vec<usize> = voters(members).into_iter().map(|(id, _)| id).collect();
+    say(load, &format!("kill -9 of {left:?}"));
+    for member in &left {
+        members.signal(*member, Signal::KILL);
+    }
+    for member in &left {
+        members.kill(*member);
+    }
+    for member in &left {
+        members.start(*member);
+    }
+    progress(load, "after all were killed");
 }
 
 /// One that does not lead is killed for good, and 6 takes its place.
@@ -82,7 +154,7 @@ fn shrink(members: &mut Members, load: &Load) {
 
 /// The members that are listed, and whether each votes, with nothing else to come.
 fn voters(members: &Members) -> Vec<(usize, bool)> {
-    let listed = (1..=6).find_map(|member| listed(members, member));
+    let listed = (1..=7).find_map(|member| listed(members, member));
     let listed = listed.unwrap_or_default();
     let all = listed["members"].as_array().cloned().unwrap_or_default();
     let voter = |member: &Value| {
@@ -106,6 +178,21 @@ fn votes(members: &Members, member: usize) {
     wait(members, &format!("{member} votes"), |voters| {
         voters.contains(&(member, true))
     });
+}
+
+/// It serves: by itself it answers no question before it has learned what the others have.
+fn has_caught_up(members: &Members, member: usize) {
+    let until = Instant::now() + CHANGE_PATIENCE;
+    while listed(members, member)
+        .is_none_or(|listed| listed["members"].as_array().map(Vec::len) != Some(5))
+    {
+        assert!(
+            Instant::now() < until,
+            "{member} is left behind:\n{}",
+            members.output()
+        );
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
 }
 
 fn is_gone(members: &Members, member: usize) {
