@@ -36,6 +36,7 @@ pub const PAGES: &[Page] = &[
     page("0006-torn-tail", 3, torn_tail),
     page("0007-late-write-fenced-off", 3, late_write),
     forgetful(page("0008-cold-follower", 3, cold_follower), 2_000),
+    page("0009-time-of-a-deposed-leader", 3, time_of_a_deposed_leader),
 ];
 
 const fn page(name: &'static str, servers: usize, script: fn(&mut Stage)) -> Page {
@@ -182,6 +183,27 @@ fn cold_follower(s: &mut Stage) {
     s.lock("carols/lock".to_owned());
     s.acquire("carol", 3, 60_000, 0);
     s.pass(50);
+}
+
+fn time_of_a_deposed_leader(s: &mut Stage) {
+    s.elect();
+    s.say("Time of a deposed leader. Nothing is written for 4 s. Then 1 is cut off, and 2 and 3 start anew.");
+    s.pass(4_000);
+    s.isolate(1);
+    s.crash(2, Fate::Kept);
+    s.crash(3, Fate::Kept);
+    s.power_on(2);
+    s.power_on(3);
+    s.pass(600);
+    s.elect();
+    s.say("They forgot how late it was, and their time goes on from the last entry. Ann gets a lease of 2 s.");
+    s.acquire("ann", 2, 2_000, 0);
+    s.say("Server 1 is back and leads. Its own time was 4 s ahead, and is no time that ann's lease has seen.");
+    s.mend();
+    s.pass(100);
+    s.crash(2, Fate::Kept);
+    s.elect();
+    s.acquire("bob", 1, 2_000, 0);
 }
 
 /// What a comparison came to.

@@ -3,7 +3,7 @@
 use super::candidate::Polling;
 use super::message::{Beat, TimeHeard};
 use super::{Effect, Peer, Replica, Role};
-use crate::ids::{Ballot, NodeId};
+use crate::ids::{Ballot, NodeId, Slot};
 use crate::limits::{CHECK_QUORUM, ELECTION_TIMEOUT, PING_INTERVAL, RANK_DELAY};
 use crate::rng::Rng;
 use crate::time::{Stamp, Timestamp};
@@ -50,6 +50,7 @@ impl Election {
                 ballot: Ballot::ZERO,
                 beat: 0,
                 stamp: Stamp::ZERO,
+                start: Slot::new(u64::MAX),
             },
             heard_at: now,
             suspect: false,
@@ -59,6 +60,7 @@ impl Election {
             heard: TimeHeard {
                 ballot: promised,
                 stamp: Stamp::ZERO,
+                start: None,
             },
             settled: Stamp::ZERO,
             promising_since: now,
@@ -90,12 +92,15 @@ impl Election {
     /// Something with this stamp was accepted under `ballot`. Who accepts from another leader follows
     /// its time too, and forgets that of the one before: it may have gone on alone for a while.
     pub(super) fn accepted(&mut self, ballot: Ballot, stamp: Stamp) {
-        let heard = TimeHeard { ballot, stamp };
         if ballot > self.heard.ballot {
-            self.heard = heard;
+            self.heard = TimeHeard {
+                ballot,
+                stamp,
+                start: None,
+            };
             self.hear(self.freshest);
         }
-        self.heard = self.heard.max(heard);
+        self.heard.stamp = self.heard.stamp.max(stamp);
     }
 
     /// Only the leader that this server accepts from tells it the time: another one's log may lack
@@ -103,6 +108,7 @@ impl Election {
     fn hear(&mut self, beat: Beat) {
         if beat.ballot == self.heard.ballot {
             self.heard.stamp = self.heard.stamp.max(beat.stamp);
+            self.heard.start = Some(beat.start);
         }
     }
 

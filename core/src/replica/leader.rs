@@ -147,6 +147,7 @@ impl Leading {
             ballot: self.ballot,
             beat: self.beats,
             stamp: self.clock.read(now),
+            start: self.start,
         }
     }
 
@@ -335,6 +336,7 @@ impl Replica {
             self.catchup.learn(source, evidence.base());
         }
         self.role = Role::Leading(Box::new(leading));
+        self.log.forget_above(evidence.last());
         for entry in evidence.chosen() {
             self.propose_entry(entry.clone(), out);
         }

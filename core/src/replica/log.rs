@@ -189,6 +189,12 @@ impl Log {
         self.open.retain(|_, open| open.ballot.is_none());
     }
 
+    /// What was accepted above `last` was not chosen, as a quorum of promises proved.
+    pub(super) fn forget_above(&mut self, last: Slot) {
+        self.open
+            .retain(|slot, open| *slot <= last || open.ballot.is_none());
+    }
+
     /// Decides what was accepted under `ballot`, up to `commit`.
     ///
     /// The watermark of a leader speaks of its own proposals only: an entry accepted under an

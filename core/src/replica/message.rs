@@ -22,6 +22,8 @@ pub struct Beat {
     pub beat: u64,
     /// Its agreed time in that round (rule 19).
     pub stamp: Stamp,
+    /// The slot of its first own entry: everything that was chosen before is below.
+    pub start: Slot,
 }
 
 /// How far agreed time had come, as somebody heard of it, and of whom: time goes on with the log, so
@@ -32,6 +34,8 @@ pub struct TimeHeard {
     pub ballot: Ballot,
     /// The latest stamp of its leader, in entries or in beats, or of what is decided.
     pub stamp: Stamp,
+    /// The slot of its leader's first own entry, if a beat told it.
+    pub start: Option<Slot>,
 }
 
 /// A proposal on its way to the leader.

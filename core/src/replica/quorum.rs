@@ -132,13 +132,17 @@ impl PromiseQuorum {
         let richest = richest.map(|(node, _)| *node);
         // Time belongs to a log: a leader that was deposed since may have gone on alone, and what
         // was granted in between would lose what it was ahead.
-        let heard = promises.iter().map(|(_, gathered)| gathered.heard).max();
-        let mut stamp = heard.map(|heard| heard.stamp);
+        let heard: Vec<TimeHeard> = promises.iter().map(|(_, given)| given.heard).collect();
+        let latest = heard.iter().max().copied().unwrap_or_default();
+        let mut stamp = latest.stamp;
         let mut best: BTreeMap<Slot, Report> = BTreeMap::new();
         let reports = promises
             .into_iter()
             .flat_map(|(_, gathered)| gathered.parts.into_values());
-        for report in reports.flatten().filter(|report| report.slot > base) {
+        let counts = |report: &Report| {
+            report.slot > base && !heard.iter().any(|heard| heard.outlived(report))
+        };
+        for report in reports.flatten().filter(counts) {
             let known = best.get(&report.slot).map(|known| known.ballot);
             if known < Some(report.ballot) {
                 best.insert(report.slot, report);
@@ -149,8 +153,8 @@ impl PromiseQuorum {
         let mut slot = base.next();
         while slot <= last {
             let entry = best.remove(&slot).map(|report| report.entry);
-            stamp = stamp.max(entry.as_ref().map(Entry::stamp));
-            let entry = entry.unwrap_or_else(|| noop(stamp.unwrap_or_default()));
+            let entry = entry.unwrap_or_else(|| noop(stamp));
+            stamp = stamp.max(entry.stamp());
             let is_stop = entry.kind() == EntryKind::Stop;
             chosen.push(entry);
             if is_stop {
@@ -162,7 +166,7 @@ impl PromiseQuorum {
             ballot,
             base,
             chosen,
-            stamp: stamp.unwrap_or_default(),
+            stamp,
             richest,
         }
     }
@@ -182,6 +186,12 @@ impl PromiseQuorum {
         &self.chosen
     }
 
+    /// The last slot of what must be proposed.
+    pub fn last(&self) -> Slot {
+        let count = u64::try_from(self.chosen.len()).unwrap_or(u64::MAX);
+        Slot::new(self.base.get().saturating_add(count))
+    }
+
     /// Agreed time has come at least this far (rule 19).
     pub const fn stamp(&self) -> Stamp {
         self.stamp
@@ -190,6 +200,15 @@ impl PromiseQuorum {
     /// A promiser that has everything up to the base.
     pub const fn richest(&self) -> Option<NodeId> {
         self.richest
+    }
+}
+
+impl TimeHeard {
+    /// Whether what `report` tells of was not chosen, because the leader that was heard began below it
+    /// and did not find it: what was chosen under a lower ballot, its own quorum would have reported.
+    /// To propose it again would bring back the time of a leader that was deposed.
+    fn outlived(&self, report: &Report) -> bool {
+        report.ballot < self.ballot && self.start.is_some_and(|start| start <= report.slot)
     }
 }
 

@@ -36,6 +36,7 @@ fn heard(round: u64, stamp: u64) -> TimeHeard {
     TimeHeard {
         ballot: ballot(round),
         stamp: Stamp::from_nanos(stamp),
+        start: None,
     }
 }
 
@@ -150,6 +151,33 @@ fn of_two_leaders_time_the_later_ballots_counts() {
     };
     let chosen = closed(vec![(1, deposed), (2, later)]).unwrap();
     assert_eq!(chosen.stamp(), Stamp::from_nanos(700));
+}
+
+/// A leader that was cut off wrote two entries alone. The next one began at the first one's slot, so
+/// nobody can have decided the second, whose time was never this log's.
+#[test]
+fn what_a_deposed_leader_wrote_above_the_next_ones_start_is_void() {
+    let two = |started: Option<u64>| {
+        let deposed = whole(4, vec![report(5, 1, "alone"), report(6, 1, "alone too")]);
+        let later = Piece {
+            heard: TimeHeard {
+                start: started.map(Slot::new),
+                ..heard(2, 4)
+            },
+            ..whole(4, vec![report(5, 2, "start")])
+        };
+        let chosen = closed(vec![(1, deposed), (2, later)]).unwrap();
+        let texts: Vec<String> = chosen.chosen().iter().map(text_of).collect();
+        (texts, chosen.last().get())
+    };
+    for started in [Some(5), Some(6)] {
+        assert_eq!(two(started), (vec!["start".into()], 5));
+    }
+    // It may have found the second, and proposed both again.
+    for started in [Some(7), None] {
+        let both = vec!["start".into(), "alone too".into()];
+        assert_eq!(two(started), (both, 6));
+    }
 }
 
 proptest! {

@@ -26,10 +26,10 @@ use serde::{Deserialize, Serialize};
 const PARTS_MAX: usize = PROPOSALS_MAX;
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) struct BeatForm(Ballot, u64, Stamp);
+pub(super) struct BeatForm(Ballot, u64, Stamp, Slot);
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) struct TimeHeardForm(Ballot, Stamp);
+pub(super) struct TimeHeardForm(Ballot, Stamp, Option<Slot>);
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(super) enum SpaceForm {
@@ -94,7 +94,7 @@ impl Head {
             M::Prepare { ballot } => Self::Prepare(*ballot),
             M::Promise { ballot, part, last, decided, heard, reports } => {
                 let report = |report: &Report| (report.slot, report.ballot, push(parts, report.entry.bytes()));
-                Self::Promise(*ballot, *part, *last, *decided, TimeHeardForm(heard.ballot, heard.stamp), List::of(reports.iter().map(report)))
+                Self::Promise(*ballot, *part, *last, *decided, TimeHeardForm(heard.ballot, heard.stamp, heard.start), List::of(reports.iter().map(report)))
             }
             M::Accept { ballot, base, first, entries, commit } => {
                 Self::Accept(*ballot, *base, *first, *commit, entry_list(entries, parts))
@@ -137,8 +137,8 @@ impl Head {
             Self::PreVote(ballot, decided) => M::PreVote { ballot, decided },
             Self::PreVoteReply(ballot, granted, promised) => M::PreVoteReply { ballot, granted, promised },
             Self::Prepare(ballot) => M::Prepare { ballot },
-            Self::Promise(ballot, part, last, decided, TimeHeardForm(by, stamp), list) => {
-                let heard = TimeHeard { ballot: by, stamp };
+            Self::Promise(ballot, part, last, decided, TimeHeardForm(by, stamp, start), list) => {
+                let heard = TimeHeard { ballot: by, stamp, start };
                 M::Promise { ballot, part, last, decided, heard, reports: parts.reports(list)? }
             }
             Self::Accept(ballot, base, first, commit, list) => {
@@ -242,7 +242,7 @@ fn entry_list(entries: &[Entry], parts: &mut Vec<Bytes>) -> List<Len> {
 }
 
 const fn beat_form(beat: &Beat) -> BeatForm {
-    BeatForm(beat.ballot, beat.beat, beat.stamp)
+    BeatForm(beat.ballot, beat.beat, beat.stamp, beat.start)
 }
 
 const fn fitness_form(fitness: Fitness) -> FitnessForm {
@@ -270,11 +270,12 @@ const fn fitness_of(form: FitnessForm) -> Fitness {
 }
 
 const fn beat_of(form: BeatForm) -> Beat {
-    let BeatForm(ballot, beat, stamp) = form;
+    let BeatForm(ballot, beat, stamp, start) = form;
     Beat {
         ballot,
         beat,
         stamp,
+        start,
     }
 }
 

@@ -45,6 +45,7 @@ fn beat() -> Beat {
         ballot: ballot(5),
         beat: 300,
         stamp: Stamp::from_nanos(1 << 40),
+        start: Slot::new(4),
     }
 }
 
@@ -82,7 +83,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         Proposal { number: 2, command: Bytes::new() },
     ];
     let stamp = Stamp::from_nanos(77);
-    let heard = TimeHeard { ballot: ballot(5), stamp };
+    let heard = TimeHeard { ballot: ballot(5), stamp, start: Some(slot(4)) };
     let mark = Mark { change: ChangeId::new(5), hash: 300 };
     vec![
         ("ping", Message::Ping { round: 1, beat: beat(), decided: slot(7), mark }),
