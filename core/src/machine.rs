@@ -54,7 +54,7 @@ pub use audit::Violation;
 pub use view::{HolderView, LockView, TicketView, WaiterView};
 
 /// The limits of a machine. All servers of a cluster have the same, or they would disagree.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Expiries and grants that one entry may do.
     pub expiry_batch: usize,

@@ -344,7 +344,11 @@ impl Node {
             Input::Loaded { first, entries } => self.loaded(first, entries, effects, out),
             Input::Space { space } => self.space(space, out),
             Input::ChunkStored { slot, index } => self.chunk_stored(slot, index, effects),
-            Input::SnapshotDurable { id } => self.snapshot_durable(id, effects, out),
+            Input::SnapshotDurable { id } => self.snapshot_durable(id, None, effects, out),
+            Input::SnapshotRestored { id, machine } => {
+                self.snapshot_durable(id, Some(machine), effects, out);
+            }
+            Input::SnapshotBad { id } => self.snapshot_bad(id, out),
             Input::SnapshotFailed { id } => self.snapshot_failed(id, out),
             Input::ChunkLoaded { id, index, bytes } => {
                 self.chunk_loaded(id, index, bytes, effects);

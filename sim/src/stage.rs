@@ -445,9 +445,11 @@ impl Stage {
                 slot,
                 index: chunk,
                 bytes,
+                received,
             } => {
                 let (now, marks) = (self.now, &mut self.marks);
-                let begun = self.servers[index].add_chunk(now, slot, chunk, &bytes, marks);
+                let begun =
+                    self.servers[index].add_chunk(now, (slot, chunk), &bytes, received, marks);
                 self.disks[index].extend(begun.map(|(_, done)| done));
             }
             Output::SnapshotDone { id, chunks } => {
@@ -471,7 +473,10 @@ impl Stage {
                     },
                 );
             }
-            Output::Configured { .. } | Output::Note(_) | Output::Halt { .. } => {}
+            Output::Retire(_)
+            | Output::Configured { .. }
+            | Output::Note(_)
+            | Output::Halt { .. } => {}
         }
     }
 

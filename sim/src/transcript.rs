@@ -82,6 +82,7 @@ pub fn words(output: &Output) -> Option<String> {
         | Output::SnapshotChunk { .. }
         | Output::SnapshotDone { .. }
         | Output::LoadChunk { .. }
+        | Output::Retire(_)
         | Output::Note(Note::Following { .. } | Note::Reverted { .. }) => None,
     }
 }

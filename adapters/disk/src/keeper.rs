@@ -151,6 +151,17 @@ impl Keeper {
         }
     }
 
+    /// Drops the snapshot under construction.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed, now or before.
+    pub fn give_up(&mut self) -> Result<(), DiskError> {
+        self.shared.check()?;
+        self.shared.keeps(None);
+        self.abandon(None)
+    }
+
     /// Ends the snapshot under construction, makes it durable, and gives it its name. Then all but
     /// the two newest are removed.
     ///

@@ -235,9 +235,14 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 Output::Append { number, record } => self.to_append.push_back((number, record)),
                 Output::Promise { ballot, membership } => self.promise = Some((ballot, membership)),
                 Output::Load { from, upto } => loads.push((from, upto)),
-                Output::SnapshotChunk { slot, index, bytes } => {
-                    self.store_chunk(slot, index, bytes);
-                }
+                Output::SnapshotChunk {
+                    slot,
+                    index,
+                    bytes,
+                    received,
+                } => self.store_chunk((slot, index), bytes, received),
+                // If its thread has enough to do, it is dropped here.
+                Output::Retire(machine) => drop(self.snapshots.begin(Job::Retire(machine))),
                 Output::SnapshotDone { id, chunks } => self.end_snapshot(id, chunks),
                 Output::Truncate { upto, snapshot } => self.truncate = Some((upto, snapshot)),
                 Output::LoadChunk { id, index } => self.load_chunk(id, index),

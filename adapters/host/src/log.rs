@@ -6,7 +6,9 @@ use std::time::Duration;
 use tenure_core::config::Membership;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, RecordNo, Slot, SnapshotId};
+use tenure_core::machine::Machine;
 use tenure_core::node::input::Space;
+use tenure_core::node::output::Received;
 use tenure_core::replica::record::Record;
 
 /// A write-ahead log with its superblock.
@@ -100,7 +102,11 @@ pub trait Keeper: Send + 'static {
     /// The disk is broken. (A full one is said by [`Keeper::done`].)
     fn chunk(&mut self, slot: Slot, index: u32, bytes: &Bytes) -> io::Result<()>;
 
-    /// Makes the snapshot under construction durable, with its name.
+    /// The next chunk is the first of a snapshot that a peer sent, and is read back on the way.
+    fn receive(&mut self, received: Received);
+
+    /// Makes the snapshot under construction durable, with its name; one that a peer sent only if it
+    /// can be read back.
     ///
     /// # Errors
     ///
@@ -131,10 +137,14 @@ pub trait Keeper: Send + 'static {
 }
 
 /// What became of a snapshot.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub enum Kept {
     /// It survives a crash.
     Durable,
+    /// It came from a peer, and survives a crash. This is what it holds.
+    Restored(Box<Machine>),
+    /// It came from a peer, and is not what its name says: why. Nothing of it is left.
+    Bad(String),
     /// It was not kept: why.
     GivenUp(String),
 }
@@ -147,6 +157,10 @@ impl Keeper for NoKeeper {
     type Truncation = Self;
 
     fn chunk(&mut self, _: Slot, _: u32, _: &Bytes) -> io::Result<()> {
+        match *self {}
+    }
+
+    fn receive(&mut self, _: Received) {
         match *self {}
     }
 

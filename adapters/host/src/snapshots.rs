@@ -9,21 +9,23 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use tenure_core::ids::{Slot, SnapshotId};
 use tenure_core::limits::{MEMBERS_MAX, SNAPSHOT_CHUNKS_OPEN};
+use tenure_core::node::output::{Received, Retired};
 use tenure_rt::sync::mpsc::{self, error::TryRecvError};
 
 /// Chunks that peers want, at most; one more hears that there is none, and is asked for again.
 const LOADS_MAX: usize = 8 * MEMBERS_MAX;
 /// What waits for the thread: chunks, the end of their snapshot, a truncation and what it leaves to do,
-/// and loads.
-const JOBS_MAX: usize = SNAPSHOT_CHUNKS_OPEN + 3 + LOADS_MAX;
+/// a machine that is dropped, and loads.
+const JOBS_MAX: usize = SNAPSHOT_CHUNKS_OPEN + 4 + LOADS_MAX;
 
 /// What the thread is asked for.
 pub(crate) enum Job<T> {
-    Chunk(Slot, u32, Bytes),
+    Chunk(Slot, u32, Bytes, Option<Received>),
     Done(SnapshotId, u32),
     Load(SnapshotId, u32),
     Truncate(T),
     Tidy,
+    Retire(Retired),
 }
 
 /// What became of it.
@@ -33,6 +35,7 @@ pub(crate) enum Event<T> {
     Loaded(SnapshotId, u32, io::Result<Option<Bytes>>),
     Truncated(T),
     Tidied,
+    Retired,
     Failed(&'static str, io::Error),
 }
 
@@ -53,6 +56,7 @@ struct Open {
     loads: usize,
     truncations: usize,
     tidying: usize,
+    retired: usize,
 }
 
 impl Open {
@@ -63,6 +67,7 @@ impl Open {
             Job::Load(..) => (&mut self.loads, LOADS_MAX),
             Job::Truncate(_) => (&mut self.truncations, 1),
             Job::Tidy => (&mut self.tidying, 1),
+            Job::Retire(_) => (&mut self.retired, 1),
         }
     }
 
@@ -73,12 +78,14 @@ impl Open {
             Event::Loaded(..) => self.loads -= 1,
             Event::Truncated(_) => self.truncations -= 1,
             Event::Tidied => self.tidying -= 1,
+            Event::Retired => self.retired -= 1,
             Event::Failed(..) => {}
         }
     }
 
     const fn is_nothing(self) -> bool {
-        self.chunks + self.ends + self.loads + self.truncations + self.tidying == 0
+        let files = self.chunks + self.ends + self.loads + self.truncations + self.tidying;
+        files + self.retired == 0
     }
 }
 
@@ -184,9 +191,14 @@ impl<T> Drop for Snapshots<T> {
 fn run<K: Keeper>(keeper: &mut K, job: Job<K::Truncation>) -> Event<K::Truncation> {
     let failed = |doing| move |error| Event::Failed(doing, error);
     match job {
-        Job::Chunk(slot, index, bytes) => keeper
-            .chunk(slot, index, &bytes)
-            .map_or_else(failed("written"), |()| Event::Stored(slot, index)),
+        Job::Chunk(slot, index, bytes, received) => {
+            if let Some(received) = received {
+                keeper.receive(received);
+            }
+            keeper
+                .chunk(slot, index, &bytes)
+                .map_or_else(failed("written"), |()| Event::Stored(slot, index))
+        }
         Job::Done(id, chunks) => keeper
             .done(id, chunks)
             .map_or_else(failed("made durable"), |kept| Event::Kept(id, kept)),
@@ -198,5 +210,9 @@ fn run<K: Keeper>(keeper: &mut K, job: Job<K::Truncation>) -> Event<K::Truncatio
         Job::Tidy => keeper
             .tidy()
             .map_or_else(failed("truncated"), |()| Event::Tidied),
+        Job::Retire(machine) => {
+            drop(machine);
+            Event::Retired
+        }
     }
 }

@@ -113,6 +113,8 @@ impl Steps for Script {
             | Input::Stop
             | Input::SnapshotDurable { .. }
             | Input::SnapshotFailed { .. }
+            | Input::SnapshotRestored { .. }
+            | Input::SnapshotBad { .. }
             | Input::ChunkLoaded { .. } => {}
         }
     }
@@ -402,6 +404,51 @@ fn a_record_without_room_waits_for_room() {
         assert_eq!(rig.events.count("append 2"), 1, "in their order");
         assert_eq!(rig.events.count("durable 3"), 1);
         assert_eq!(rig.events.count("space Full"), 1, "said once");
+    });
+}
+
+/// Who was promised an answer by being heard gets it, if it comes soon.
+#[test]
+fn a_server_that_stops_owes_no_answers() {
+    test(async {
+        let rig = start(SyncMode::Thread, true, false);
+        let conn = caller(&rig).await;
+        conn.request(1, request()).expect("there is room");
+        rig.events.wait_for("append 1", 1).await;
+        rig.door.stop().await;
+        // Once it heard that, it takes this too.
+        let told = rig.door.link(NodeId::new(2), true).await;
+        told.expect("it still runs");
+        rig.events.wait_for("promised", 1).await;
+        assert!(!rig.end.is_finished(), "the disk has not answered yet");
+        rig.let_sync.send(Ok(())).expect("the disk lives");
+        assert!(matches!(rig.end.await, Ok(Ok(()))));
+        assert_eq!(rig.events.count("reply 1"), 1);
+    });
+}
+
+/// But not for ever.
+#[test]
+fn a_server_that_stops_waits_a_second_at_most() {
+    test(async {
+        let rig = start(SyncMode::Thread, true, false);
+        let conn = caller(&rig).await;
+        conn.request(1, request()).expect("there is room");
+        rig.events.wait_for("append 1", 1).await;
+        rig.door.stop().await;
+        let begun = clock::now();
+        // The thread that syncs is waited for at the very end.
+        let let_sync = rig.let_sync.clone();
+        drop(spawn(async move {
+            clock::sleep(Duration::from_secs(5)).await;
+            drop(let_sync);
+        }));
+        drop(rig.let_sync);
+        assert!(matches!(rig.end.await, Ok(Ok(()))));
+        let waited = clock::now().since(begun);
+        assert!(waited >= Duration::from_millis(900), "{waited:?}");
+        assert!(waited < Duration::from_secs(4), "{waited:?}");
+        assert_eq!(rig.events.count("reply 1"), 0);
     });
 }
 

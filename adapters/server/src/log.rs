@@ -5,7 +5,9 @@ use std::io;
 use tenure_core::config::Membership;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, RecordNo, Slot, SnapshotId};
+use tenure_core::machine::snapshot::Restore;
 use tenure_core::node::input::Space;
+use tenure_core::node::output::Received;
 use tenure_core::replica::record::Record;
 use tenure_core::wal::writer::AppendError;
 use tenure_disk::{Disk, DiskError, Sealed, Truncation};
@@ -21,13 +23,20 @@ impl FileLog {
     pub(crate) const fn new(disk: Disk, keeper: tenure_disk::Keeper) -> Self {
         Self {
             disk,
-            keeper: Some(FileKeeper(keeper)),
+            keeper: Some(FileKeeper {
+                files: keeper,
+                restoring: None,
+            }),
         }
     }
 }
 
 /// The snapshots in a data directory.
-pub(crate) struct FileKeeper(tenure_disk::Keeper);
+pub(crate) struct FileKeeper {
+    files: tenure_disk::Keeper,
+    /// What a peer sends is read back while it is written.
+    restoring: Option<Restore>,
+}
 
 /// A group that was stored.
 pub(crate) struct FileGroup(Sealed);
@@ -85,26 +94,46 @@ impl Keeper for FileKeeper {
     type Truncation = Truncation;
 
     fn chunk(&mut self, slot: Slot, index: u32, bytes: &Bytes) -> io::Result<()> {
-        Ok(self.0.chunk(slot, index, bytes)?)
+        if index == 0 && self.restoring.as_ref().is_some_and(Restore::has_begun) {
+            self.restoring = None; // it came to nothing
+        }
+        if let Some(restoring) = &mut self.restoring {
+            // What is wrong is said at its end.
+            drop(restoring.chunk(bytes));
+        }
+        Ok(self.files.chunk(slot, index, bytes)?)
+    }
+
+    fn receive(&mut self, received: Received) {
+        let Received { id, limits, seed } = received;
+        self.restoring = Some(Restore::new(id, limits, seed));
     }
 
     fn done(&mut self, id: SnapshotId, chunks: u32) -> io::Result<Kept> {
-        Ok(match self.0.done(id, chunks)? {
-            tenure_disk::Kept::Durable => Kept::Durable,
-            tenure_disk::Kept::GivenUp(why) => Kept::GivenUp(why),
+        let machine = match self.restoring.take().map(Restore::finish).transpose() {
+            Ok(machine) => machine.map(Box::new),
+            Err(error) => {
+                self.files.give_up()?;
+                return Ok(Kept::Bad(error.to_string()));
+            }
+        };
+        Ok(match (self.files.done(id, chunks)?, machine) {
+            (tenure_disk::Kept::Durable, None) => Kept::Durable,
+            (tenure_disk::Kept::Durable, Some(machine)) => Kept::Restored(machine),
+            (tenure_disk::Kept::GivenUp(why), _) => Kept::GivenUp(why),
         })
     }
 
     fn load(&mut self, id: SnapshotId, index: u32) -> io::Result<Option<Bytes>> {
-        Ok(self.0.load(id, index)?)
+        Ok(self.files.load(id, index)?)
     }
 
     fn truncate(&mut self, truncation: &mut Truncation) -> io::Result<()> {
-        Ok(self.0.truncate(truncation)?)
+        Ok(self.files.truncate(truncation)?)
     }
 
     fn tidy(&mut self) -> io::Result<()> {
-        Ok(self.0.tidy()?)
+        Ok(self.files.tidy()?)
     }
 }
 

@@ -4,10 +4,12 @@ use crate::entry::Entry;
 use crate::ids::{
     Ballot, Boot, Fence, NodeId, RecordNo, SessionId, Slot, SnapshotId, Tag, TicketId, ZoneId,
 };
+use crate::machine::Machine;
 use crate::machine::command::{Acquire, Client, Configure};
 use crate::machine::key::Key;
 pub use crate::replica::fitness::Space;
 use crate::replica::message::Message;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -18,7 +20,7 @@ pub struct Token(pub [u8; 32]);
 /// What happened outside.
 ///
 /// Not `non_exhaustive`, nor is `Output`: a new one must stop every host from compiling.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Input {
     /// Time passed, and nothing else.
     Tick,
@@ -74,6 +76,19 @@ pub enum Input {
     },
     /// The snapshot that `Output::SnapshotDone` ended, and its name, will survive a crash.
     SnapshotDurable {
+        /// Which.
+        id: SnapshotId,
+    },
+    /// As `SnapshotDurable`, of one that a peer sent: this is what it holds.
+    SnapshotRestored {
+        /// Which.
+        id: SnapshotId,
+        /// What it holds.
+        machine: Box<Machine>,
+    },
+    /// The snapshot that `Output::SnapshotDone` ended came from a peer, and is not what `id` says.
+    /// Nothing of it is left.
+    SnapshotBad {
         /// Which.
         id: SnapshotId,
     },

@@ -5,7 +5,9 @@ use crate::config::Config;
 use crate::config::Mark;
 use crate::config::Membership;
 use crate::config::Shared;
-use crate::ids::{Ballot, ChangeId, NodeId, RecordNo, Slot, SnapshotId, Tag};
+use crate::ids::{Ballot, ChangeId, NodeId, RecordNo, Seed, Slot, SnapshotId, Tag};
+use crate::machine;
+use crate::machine::Machine;
 use crate::machine::answer::Answer;
 use crate::query::{LockView, Page};
 pub use crate::replica::handover::Why;
@@ -18,7 +20,7 @@ use bytes::Bytes;
 
 /// What to do outside. Outputs to one destination (a peer, a connection, the log) are done in their
 /// order; between destinations in any order, or not at all if the process dies.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub enum Output {
     /// Send, once, without waiting for an answer.
     Send {
@@ -58,6 +60,8 @@ pub enum Output {
     },
     /// Append to the snapshot under construction. The first chunk begins a new one, and drops
     /// another that is under construction.
+    ///
+    /// One that a peer sent is read back on the way: see [`Received`].
     SnapshotChunk {
         /// The snapshot's slot; its hash is known at its end.
         slot: Slot,
@@ -65,9 +69,13 @@ pub enum Output {
         index: u32,
         /// Its payload.
         bytes: Bytes,
+        /// With the first chunk of one that a peer sent.
+        received: Option<Received>,
     },
     /// The snapshot under construction is whole: sync it, give it its name, sync the name, then say
-    /// `Input::SnapshotDurable`, or `Input::SnapshotFailed` if it can't be kept.
+    /// `Input::SnapshotDurable`, or `Input::SnapshotFailed` if it can't be kept. For one that a peer
+    /// sent, say `Input::SnapshotRestored` instead, or `Input::SnapshotBad` if it can't be read back:
+    /// then it never gets its name.
     SnapshotDone {
         /// Which.
         id: SnapshotId,
@@ -90,6 +98,8 @@ pub enum Output {
         /// Which one, from 0.
         index: u32,
     },
+    /// This machine is of no use any more: drop it where that holds up nobody.
+    Retire(Retired),
     /// The shared configuration is another one: edges tell it to whom they greet.
     Configured {
         /// What this server sees now.
@@ -102,6 +112,37 @@ pub enum Output {
         /// Why.
         reason: Halt,
     },
+}
+
+/// What reads a peer's snapshot back while it is written: a [`Restore`](crate::machine::snapshot::Restore)
+/// of these, which takes each chunk. A million locks take a second of a processor: it is done where that
+/// holds up nobody.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Received {
+    /// What the peer calls it.
+    pub id: SnapshotId,
+    /// Of the machine.
+    pub limits: machine::Limits,
+    /// Of the machine's indexes.
+    pub seed: Seed,
+}
+
+/// A machine that another one stands for.
+#[derive(Debug)]
+pub struct Retired(Box<Machine>);
+
+impl Retired {
+    pub(super) fn new(machine: Machine) -> Self {
+        Self(Box::new(machine))
+    }
+}
+
+/// Equal logs give equal machines.
+impl PartialEq for Retired {
+    fn eq(&self, other: &Self) -> bool {
+        let log = |machine: &Machine| (machine.applied(), machine.digest());
+        log(&self.0) == log(&other.0)
+    }
 }
 
 /// Why a server must stop.

@@ -3,18 +3,18 @@
 //! ```text
 //!  own:    due ──> open ──> chunks ... done ──> durable ──> truncate to the one before
 //!  other:          offer ─> chunks ... done ──> durable ──> swap the machine, the log jumps
-//!                                  └ each is checked by Restore; at the end the hash is
+//!                                  └ each is checked by a Restore beside the disk; at the end the hash is
 //! ```
 //! One file is under construction at a time: what comes while another is, waits or is skipped. An own
 //! one for which there was no room is tried again, of the state as it is then.
 
 use super::Node;
 use super::input::Space;
-use super::output::{Note, Output};
+use super::output::{Note, Output, Received, Retired};
 use crate::ids::{NodeId, Slot, SnapshotId};
 use crate::limits::{SNAPSHOT_CHUNKS_OPEN, SNAPSHOT_SLICE_RECORDS};
 use crate::machine::Machine;
-use crate::machine::snapshot::{Restore, Slice};
+use crate::machine::snapshot::Slice;
 use crate::replica::Effect;
 use crate::time::Timestamp;
 use alloc::boxed::Box;
@@ -44,9 +44,9 @@ enum Making {
     /// The own machine is swept.
     Own(Sweep),
     /// A peer's comes in.
-    Received(Box<Receiving>),
+    Received(SnapshotId),
     /// It is whole, and the disk makes it durable.
-    Storing(Box<Storing>),
+    Storing(Storing),
 }
 
 /// Chunks that the sweep gave, and those of them that the disk has.
@@ -59,18 +59,12 @@ struct Sweep {
     at: Timestamp,
 }
 
-#[derive(Debug)]
-struct Receiving {
-    id: SnapshotId,
-    restore: Restore,
-}
-
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Storing {
     id: SnapshotId,
     chunks: u32,
-    /// What a received one holds; an own one is what the machine was.
-    received: Option<Machine>,
+    /// Who sent the end of a received one.
+    from: Option<NodeId>,
 }
 
 #[derive(Debug, Default)]
@@ -192,7 +186,12 @@ impl Node {
             Some(Slice::Chunk { slot, index, bytes }) => {
                 assert!(slot == sweep.slot, "the snapshot that was opened is swept");
                 sweep.chunks = index.saturating_add(1);
-                out.push(Output::SnapshotChunk { slot, index, bytes });
+                out.push(Output::SnapshotChunk {
+                    slot,
+                    index,
+                    bytes,
+                    received: None,
+                });
             }
             Some(Slice::Done { id, chunks }) => self.store(id, chunks, None, out),
         }
@@ -203,26 +202,16 @@ impl Node {
         let stored = index.saturating_add(1);
         match &mut self.snapshots.making {
             Making::Own(sweep) if sweep.slot == slot => sweep.stored = sweep.stored.max(stored),
-            Making::Received(receiving) if receiving.id.slot == slot => {
-                self.replica.on_chunk_stored(receiving.id, stored, effects);
+            Making::Received(id) if id.slot == slot => {
+                self.replica.on_chunk_stored(*id, stored, effects);
             }
             Making::Own(_) | Making::Received(_) | Making::Nothing | Making::Storing(_) => {}
         }
     }
 
-    fn store(
-        &mut self,
-        id: SnapshotId,
-        chunks: u32,
-        received: Option<Machine>,
-        out: &mut Vec<Output>,
-    ) {
+    fn store(&mut self, id: SnapshotId, chunks: u32, from: Option<NodeId>, out: &mut Vec<Output>) {
         out.push(Output::SnapshotDone { id, chunks });
-        self.snapshots.making = Making::Storing(Box::new(Storing {
-            id,
-            chunks,
-            received,
-        }));
+        self.snapshots.making = Making::Storing(Storing { id, chunks, from });
     }
 
     /// A chunk of a peer's snapshot, in its turn.
@@ -237,19 +226,22 @@ impl Node {
         if index == 0 && !self.begin_to_receive(id, from, out) {
             return;
         }
-        let Making::Received(receiving) = &mut self.snapshots.making else {
+        if !matches!(self.snapshots.making, Making::Received(receiving) if receiving == id) {
             return;
+        }
+        let received = Received {
+            id,
+            limits: self.limits.machine,
+            seed: self.seed,
         };
-        if receiving.id != id {
-            return;
-        }
-        if receiving.restore.chunk(&bytes).is_err() {
-            return self.refuse_received(id, from, out);
-        }
-        let slot = id.slot;
-        out.push(Output::SnapshotChunk { slot, index, bytes });
+        out.push(Output::SnapshotChunk {
+            slot: id.slot,
+            index,
+            bytes,
+            received: (index == 0).then_some(received),
+        });
         if index + 1 == chunks {
-            self.finish_received(id, chunks, from, out);
+            self.store(id, chunks, Some(from), out);
         }
     }
 
@@ -259,39 +251,21 @@ impl Node {
             return false;
         }
         out.push(Output::Note(Note::Fetching { id, from }));
-        let restore = Restore::new(id, self.limits.machine, self.seed);
-        self.snapshots.making = Making::Received(Box::new(Receiving { id, restore }));
+        self.snapshots.making = Making::Received(id);
         true
     }
 
-    fn finish_received(
-        &mut self,
-        id: SnapshotId,
-        chunks: u32,
-        from: NodeId,
-        out: &mut Vec<Output>,
-    ) {
-        let Making::Received(receiving) = core::mem::take(&mut self.snapshots.making) else {
-            return;
-        };
-        match receiving.restore.finish() {
-            Ok(machine) => self.store(id, chunks, Some(machine), out),
-            Err(_) => self.refuse_received(id, from, out),
-        }
-    }
-
     /// What came is not what its id says. Nothing of it was believed.
-    fn refuse_received(&mut self, id: SnapshotId, from: NodeId, out: &mut Vec<Output>) {
-        self.snapshots.making = Making::Nothing;
-        self.replica.reject_snapshot(id);
-        out.push(Output::Note(Note::BadSnapshot { id, from }));
+    pub(super) fn snapshot_bad(&mut self, id: SnapshotId, out: &mut Vec<Output>) {
+        if let Some(from) = self.stored(id).and_then(|storing| storing.from) {
+            self.replica.reject_snapshot(id);
+            out.push(Output::Note(Note::BadSnapshot { id, from }));
+        }
     }
 
     /// The log came faster, or nobody has the rest.
     pub(super) fn abandon(&mut self, id: SnapshotId) {
-        if let Making::Received(receiving) = &self.snapshots.making
-            && receiving.id == id
-        {
+        if matches!(self.snapshots.making, Making::Received(receiving) if receiving == id) {
             self.snapshots.making = Making::Nothing;
         }
     }
@@ -299,19 +273,26 @@ impl Node {
     pub(super) fn snapshot_durable(
         &mut self,
         id: SnapshotId,
+        received: Option<Box<Machine>>,
         effects: &mut Vec<Effect>,
         out: &mut Vec<Output>,
     ) {
         let Some(storing) = self.stored(id) else {
             return;
         };
+        assert!(
+            storing.from.is_some() == received.is_some(),
+            "what a peer sent is read back before it has a name"
+        );
         self.replica.on_snapshot_durable(id, storing.chunks);
         let before = self.snapshots.newest.replace(id);
         self.snapshots.missed = None;
-        if let Some(machine) = storing.received
-            && (self.replica).install(id, machine.shared().membership(), effects)
-        {
-            return self.install(id, machine, effects, out);
+        if let Some(machine) = received {
+            let membership = machine.shared().membership();
+            if self.replica.install(id, membership, effects) {
+                return self.install(id, *machine, effects, out);
+            }
+            out.push(Output::Retire(Retired::new(*machine)));
         }
         if self.replica.space() != Space::Enough {
             return self.truncate_to_newest(out);
@@ -345,7 +326,7 @@ impl Node {
     /// The disk did not keep it. Nothing was forgotten for it.
     pub(super) fn snapshot_failed(&mut self, id: SnapshotId, out: &mut Vec<Output>) {
         if let Some(storing) = self.stored(id) {
-            if storing.received.is_none() {
+            if storing.from.is_none() {
                 self.snapshots.miss(self.now);
             }
             self.replica.reject_snapshot(id);
@@ -357,7 +338,7 @@ impl Node {
         let making = core::mem::take(&mut self.snapshots.making);
         if let Making::Storing(storing) = making {
             assert!(storing.id == id, "the disk keeps what it was given");
-            return Some(*storing);
+            return Some(storing);
         }
         self.snapshots.making = making;
         None
@@ -376,7 +357,8 @@ impl Node {
             "a snapshot holds what its id says"
         );
         self.snapshots.floor = id.slot;
-        self.machine = machine;
+        let before = core::mem::replace(&mut self.machine, machine);
+        out.push(Output::Retire(Retired::new(before)));
         self.replica.hear_stamp(self.machine.stamp());
         let (upto, snapshot) = (id.slot, id);
         out.push(Output::Truncate { upto, snapshot });

@@ -36,7 +36,7 @@ fn member(node: u64) -> Member {
 }
 
 /// What a server's disk holds.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Disk {
     promised: Ballot,
     membership: Option<Membership>,
@@ -44,6 +44,8 @@ struct Disk {
     boot: u64,
     /// The chunks under construction, and those of whole snapshots.
     building: Vec<Bytes>,
+    reading: Option<machine::snapshot::Restore>,
+    is_bad: bool,
     snapshots: BTreeMap<SnapshotId, Vec<Bytes>>,
     /// Nothing goes from the log: the segment that holds it is still written to.
     keeps_log: bool,
@@ -269,6 +271,7 @@ impl World {
                     | Output::SnapshotDone { .. }
                     | Output::Truncate { .. }
                     | Output::LoadChunk { .. } => inputs.extend(disk.snapshot(output)),
+                    Output::Retire(_) => {}
                     Output::Configured { config } => self.configured.push((node, *config)),
                     Output::Note(note) => self.notes.push((node, note)),
                     Output::Halt { reason } => self.halts.push((node, reason)),

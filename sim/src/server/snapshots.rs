@@ -10,8 +10,10 @@ use crate::marks::{Mark, Marks};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use tenure_core::ids::{Seed, Slot, SnapshotId};
+use tenure_core::machine::Machine;
 use tenure_core::machine::snapshot::Restore;
 use tenure_core::node::input::Input;
+use tenure_core::node::output::Received;
 use tenure_core::node::snapshots::Restored;
 use tenure_core::wal::snapshot::{Contents, Encoder, Reader};
 
@@ -25,6 +27,8 @@ const HEAD_BYTES: u64 = 64;
 struct Building {
     file: u64,
     encoder: Encoder,
+    /// What a peer sends is read back on the way.
+    restore: Option<Restore>,
 }
 
 /// A whole file on its way to its name.
@@ -33,6 +37,8 @@ struct Finishing {
     file: u64,
     contents: Contents,
     step: Step,
+    /// What a peer's holds.
+    machine: Option<Box<Machine>>,
 }
 
 #[derive(Debug)]
@@ -52,6 +58,12 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
+    /// Whether what is under construction came from a peer.
+    pub fn is_received(&self) -> bool {
+        let building = self.building.as_ref();
+        building.is_some_and(|building| building.restore.is_some())
+    }
+
     /// Whether a name was given that is not stored for good yet.
     pub const fn is_naming(&self) -> bool {
         matches!(
@@ -119,9 +131,9 @@ impl Server {
     pub fn add_chunk(
         &mut self,
         now: Nanos,
-        slot: Slot,
-        index: u32,
+        (slot, index): (Slot, u32),
         bytes: &[u8],
+        received: Option<Received>,
         marks: &mut Marks,
     ) -> Option<Stored> {
         let sizes = self.sizes();
@@ -136,7 +148,12 @@ impl Server {
             let (encoder, header) = Encoder::begin(CLUSTER, slot);
             let file = disk.create_unnamed();
             disk.append(file, &header);
-            snapshots.building = Some(Building { file, encoder });
+            let restore = received.map(|of| Restore::new(of.id, of.limits, of.seed));
+            snapshots.building = Some(Building {
+                file,
+                encoder,
+                restore,
+            });
         }
         let Some(building) = &mut snapshots.building else {
             return Some(stored); // it was given up
@@ -149,6 +166,9 @@ impl Server {
             snapshots.abandon(disk);
             snapshots.drop_old(disk, 1);
             return Some(stored);
+        }
+        if let Some(restore) = &mut building.restore {
+            drop(restore.chunk(bytes)); // what is wrong is said at its end
         }
         let head = building.encoder.chunk(bytes);
         disk.append(building.file, &head);
@@ -167,12 +187,26 @@ impl Server {
         let process = super::process_of(&mut self.life)?;
         let snapshots = &mut process.snapshots;
         let is_whole = |building: &mut Building| building.encoder.next_chunk() == chunks;
-        let Some(Building { file, encoder }) = snapshots.building.take_if(is_whole) else {
+        let building = snapshots.building.take_if(is_whole);
+        let Some(Building {
+            file,
+            encoder,
+            restore,
+        }) = building
+        else {
             marks.hit(Mark::SnapshotGivenUp);
             snapshots.abandon(disk);
             snapshots.is_late = true;
             process.inbox.push_back(Input::SnapshotFailed { id });
             return None;
+        };
+        let machine = match restore.map(Restore::finish).transpose() {
+            Ok(machine) => machine.map(Box::new),
+            Err(_) => {
+                disk.remove(file);
+                process.inbox.push_back(Input::SnapshotBad { id });
+                return None;
+            }
         };
         assert!(
             snapshots.finishing.is_none() && encoder.slot() == id.slot,
@@ -185,6 +219,7 @@ impl Server {
             file,
             contents,
             step,
+            machine,
         });
         Some(self.sync_ends(now, DiskDone::Snapshot, marks))
     }
@@ -212,12 +247,20 @@ impl Server {
             Step::Name(sync) => disk.snapshots.end_sync(sync),
         }
         marks.hit(Mark::SnapshotMade);
-        let Finishing { file, contents, .. } = finishing;
+        let Finishing {
+            file,
+            contents,
+            machine,
+            ..
+        } = finishing;
         process.snapshots.kept.insert(id, (file, contents));
         marks.sometimes(process.snapshots.is_late, Mark::SnapshotLate);
         process.snapshots.is_late = false;
         process.snapshots.drop_old(disk, KEPT);
-        process.inbox.push_back(Input::SnapshotDurable { id });
+        process.inbox.push_back(match machine {
+            Some(machine) => Input::SnapshotRestored { id, machine },
+            None => Input::SnapshotDurable { id },
+        });
         // Judges believe the image, not the sync.
         let image = disk.snapshots.image(id).map(|file| disk.image(file));
         if image.is_some_and(|bytes| read_whole(id, bytes).is_ok()) {

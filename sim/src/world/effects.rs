@@ -35,7 +35,9 @@ fn destination(output: &Output) -> Destination {
         Output::SnapshotChunk { .. } | Output::SnapshotDone { .. } | Output::Truncate { .. } => {
             Destination::Snapshots
         }
-        Output::Configured { .. } | Output::Note(_) | Output::Halt { .. } => Destination::Operator,
+        Output::Retire(_) | Output::Configured { .. } | Output::Note(_) | Output::Halt { .. } => {
+            Destination::Operator
+        }
     }
 }
 
@@ -185,7 +187,7 @@ impl World {
             | Output::SnapshotDone { .. }
             | Output::Truncate { .. }
             | Output::LoadChunk { .. } => self.do_snapshot(index, output),
-            Output::Configured { .. } => {}
+            Output::Retire(_) | Output::Configured { .. } => {}
             Output::Note(note) => self.do_note(index, &note),
             Output::Halt { reason } => {
                 let detail = format!("server {}: {reason}", index + 1);

@@ -15,7 +15,8 @@ impl World {
                 slot,
                 index: chunk,
                 bytes,
-            } => server.add_chunk(now, slot, chunk, &bytes, marks),
+                received,
+            } => server.add_chunk(now, (slot, chunk), &bytes, received, marks),
             Output::SnapshotDone { id, chunks } => server.finish_snapshot(now, (id, chunks), marks),
             Output::Truncate { upto, snapshot } => {
                 server.begin_truncate(now, upto, snapshot, marks)
@@ -34,6 +35,7 @@ impl World {
             | Output::Append { .. }
             | Output::Promise { .. }
             | Output::Load { .. }
+            | Output::Retire(_)
             | Output::Configured { .. }
             | Output::Note(_)
             | Output::Halt { .. } => return,

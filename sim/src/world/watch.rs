@@ -42,7 +42,10 @@ impl Judges {
         self.history.on_digest(index, applied, digest, docket);
         for output in outputs {
             self.watch_output(index, process.boot, output);
-            if let Output::SnapshotDone { id, .. } = output {
+            // A peer's is judged when it was read back and installed.
+            if let Output::SnapshotDone { id, .. } = output
+                && !process.snapshots.is_received()
+            {
                 let (snapshots, is_late) = (&mut self.history.snapshots, process.snapshots.is_late);
                 snapshots.on_whole(index, *id, is_late, &mut self.docket);
             }
@@ -96,6 +99,7 @@ impl Judges {
             | Output::SnapshotChunk { .. }
             | Output::SnapshotDone { .. }
             | Output::LoadChunk { .. }
+            | Output::Retire(_)
             | Output::Configured { .. }
             | Output::Note(_)
             | Output::Halt { .. } => {}

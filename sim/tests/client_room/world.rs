@@ -247,7 +247,8 @@ impl World {
                         first: from,
                         entries: Vec::new(),
                     }),
-                    Output::SnapshotChunk { .. }
+                    Output::Retire(_)
+                    | Output::SnapshotChunk { .. }
                     | Output::SnapshotDone { .. }
                     | Output::Truncate { .. }
                     | Output::LoadChunk { .. } => {}

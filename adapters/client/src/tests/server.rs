@@ -191,7 +191,8 @@ impl World {
                     }
                     Output::Reply { tag, reply } => self.reply(tag, &reply),
                     Output::Send { .. } | Output::Configured { .. } | Output::Note(_) => {}
-                    Output::SnapshotChunk { .. }
+                    Output::Retire(_)
+                    | Output::SnapshotChunk { .. }
                     | Output::SnapshotDone { .. }
                     | Output::Truncate { .. } => {}
                     Output::Load { .. } | Output::LoadChunk { .. } | Output::Halt { .. } => {

@@ -7,11 +7,18 @@ use crate::snapshots::{Event, Job};
 use bytes::Bytes;
 use tenure_core::ids::{Slot, SnapshotId};
 use tenure_core::node::input::{Input, Space};
+use tenure_core::node::output::Received;
 
 impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
     /// Hands a chunk on. One that can't be is dropped, and with it its snapshot: the end will tell.
-    pub(super) fn store_chunk(&mut self, slot: Slot, index: u32, bytes: Bytes) {
-        if !self.snapshots.begin(Job::Chunk(slot, index, bytes)) {
+    pub(super) fn store_chunk(
+        &mut self,
+        (slot, index): (Slot, u32),
+        bytes: Bytes,
+        received: Option<Received>,
+    ) {
+        let chunk = Job::Chunk(slot, index, bytes, received);
+        if !self.snapshots.begin(chunk) {
             self.inputs.push(Input::ChunkStored { slot, index });
         }
     }
@@ -40,6 +47,14 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                     tracing::info!(%id, "a snapshot is durable");
                     self.inputs.push(Input::SnapshotDurable { id });
                 }
+                Event::Kept(id, Kept::Restored(machine)) => {
+                    tracing::info!(%id, "a snapshot of a peer is durable");
+                    self.inputs.push(Input::SnapshotRestored { id, machine });
+                }
+                Event::Kept(id, Kept::Bad(why)) => {
+                    tracing::warn!(%id, %why, "a peer sent what is no snapshot of that name");
+                    self.inputs.push(Input::SnapshotBad { id });
+                }
                 Event::Kept(id, Kept::GivenUp(why)) => {
                     tracing::warn!(%id, %why, "a snapshot was given up; it is tried again");
                     self.inputs.push(Input::SnapshotFailed { id });
@@ -57,7 +72,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                     self.truncating = false;
                     self.snapshots.begin(Job::Tidy);
                 }
-                Event::Tidied => {}
+                Event::Tidied | Event::Retired => {}
                 Event::Failed(doing, error) => return Err(disk(doing)(error)),
             }
             self.change_superblock()?;

@@ -101,6 +101,11 @@ impl Restore {
         }
     }
 
+    /// Whether it was handed anything.
+    pub const fn has_begun(&self) -> bool {
+        self.consumed > 0 || !self.carry.is_empty() || self.fault.is_some()
+    }
+
     /// Takes the payload of the next chunk. After an error all further ones give the same.
     pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
         if let Some(fault) = &self.fault {

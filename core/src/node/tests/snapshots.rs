@@ -5,15 +5,26 @@ use crate::ids::RequestId;
 use crate::machine;
 use crate::machine::snapshot::Restore;
 use crate::node::input::Proof;
+use alloc::boxed::Box;
 use alloc::vec;
 
 impl Disk {
     /// Does what has to do with snapshots, at once and for good.
     pub(super) fn snapshot(&mut self, output: Output) -> Vec<Input> {
         match output {
-            Output::SnapshotChunk { slot, index, bytes } => {
+            Output::SnapshotChunk {
+                slot,
+                index,
+                bytes,
+                received,
+            } => {
                 if index == 0 {
                     self.building.clear();
+                    self.reading = received.map(|of| Restore::new(of.id, of.limits, of.seed));
+                    self.is_bad = false;
+                }
+                if let Some(reading) = &mut self.reading {
+                    self.is_bad |= reading.chunk(&bytes).is_err();
                 }
                 self.building.push(bytes);
                 vec![Input::ChunkStored { slot, index }]
@@ -24,8 +35,16 @@ impl Disk {
             }
             Output::SnapshotDone { id, chunks } => {
                 assert_eq!(self.building.len(), chunks as usize);
+                let durable = match self.reading.take().map(Restore::finish) {
+                    Some(Ok(machine)) if !self.is_bad => {
+                        let machine = Box::new(machine);
+                        Input::SnapshotRestored { id, machine }
+                    }
+                    Some(_) => return vec![Input::SnapshotBad { id }],
+                    None => Input::SnapshotDurable { id },
+                };
                 self.snapshots.insert(id, self.building.clone());
-                vec![Input::SnapshotDurable { id }]
+                vec![durable]
             }
             Output::Truncate { .. } if self.keeps_log => Vec::new(),
             Output::Truncate { upto, .. } => {

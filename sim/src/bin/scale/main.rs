@@ -3,13 +3,16 @@
 //! Everything goes through entries, as in a server: the figures hold decoding, answers and the
 //! rolling digest. Memory is what the allocator gave out, without what it keeps for itself.
 
+mod install;
+
 use bytes::Bytes;
 use cap::Cap;
+use install::{Install, config, install};
 use rustix::time::{ClockId, clock_gettime};
 use std::alloc::System;
 use std::time::Duration;
 use tenure_core::entry::{Entry, EntryKind};
-use tenure_core::ids::{Boot, Fence, NodeId, RequestSeq, Seed, SessionId, ZoneId};
+use tenure_core::ids::{Boot, Fence, NodeId, RequestSeq, Seed, SessionId, SnapshotId, ZoneId};
 use tenure_core::limits::SNAPSHOT_SLICE_RECORDS;
 use tenure_core::machine::answer::{Answer, Event};
 use tenure_core::machine::codec;
@@ -41,7 +44,7 @@ struct Log {
 impl Log {
     fn new() -> Self {
         let mut log = Self {
-            machine: Machine::new(),
+            machine: Machine::new().in_cluster(config().shared().clone()),
             stamp_ms: 1,
             seq: 0,
             events: Vec::new(),
@@ -202,8 +205,8 @@ fn expiry_ms(with_snapshot: bool) -> (f64, f64, u64) {
 
 /// What a snapshot of a machine costs, in processor time.
 struct Snapshot {
-    bytes: usize,
-    chunks: usize,
+    id: SnapshotId,
+    chunks: Vec<Bytes>,
     open: Duration,
     sweep: Duration,
     slice_max: Duration,
@@ -239,8 +242,8 @@ fn snapshot(log: &mut Log) -> Snapshot {
     let machine = machine.expect("it is what was written");
     assert_eq!(machine.digest(), log.machine.digest(), "it is the same");
     Snapshot {
-        bytes: chunks.iter().map(Bytes::len).sum(),
-        chunks: chunks.len(),
+        id,
+        chunks,
         open,
         sweep,
         slice_max,
@@ -250,7 +253,27 @@ fn snapshot(log: &mut Log) -> Snapshot {
     }
 }
 
-fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+impl Snapshot {
+    fn bytes(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
+    }
+}
+
+/// A server with the machine of `log`, of which `old` was made, gets a later snapshot from a peer.
+fn installed(mut log: Log, old: &Snapshot) -> Install {
+    log.flush(); // an entry without commands
+    let new = snapshot(&mut log);
+    let chunks = u32::try_from(old.chunks.len()).expect("they are few");
+    let mut restore = Restore::new(old.id, Limits::default(), Seed::new(1));
+    for chunk in &old.chunks {
+        restore.chunk(chunk).expect("it is what was written");
+    }
+    let machine = restore.finish().expect("it is what was written");
+    drop(log);
+    install(machine, (old.id, chunks), new.id, &new.chunks)
+}
+
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let start = cpu_time();
     let done = work();
     (done, cpu_time() - start)
@@ -263,8 +286,8 @@ fn millis(time: Duration) -> f64 {
 fn say(snapshot: &Snapshot, of: &str) {
     println!(
         "a snapshot of a million locks {of}: {:.1} MB in {} chunks, {:.3} s (to open it {:.3} ms, the longest slice {:.3} ms)",
-        snapshot.bytes as f64 / 1e6,
-        snapshot.chunks,
+        snapshot.bytes() as f64 / 1e6,
+        snapshot.chunks.len(),
         snapshot.sweep.as_secs_f64(),
         millis(snapshot.open),
         millis(snapshot.slice_max),
@@ -286,7 +309,9 @@ fn main() {
     let (leased, mut log) = filled(LEASE);
     let of_leases = snapshot(&mut log);
     let many = log.cycle_us(LOCKS);
-    drop(log);
+    let before = snapshot(&mut log);
+    let install = installed(log, &before);
+    drop(before);
     let (in_session, mut log) = filled(Life::Session);
     let of_a_session = snapshot(&mut log);
     drop(log);
@@ -311,17 +336,25 @@ fn main() {
         );
         say(&of_leases, "with leases");
         say(&of_a_session, "of one session");
+        println!(
+            "to install one that a peer sent, the longest step of the loop: {:.3} ms (to drop the old machine beside it {:.0} ms)",
+            millis(install.step_max),
+            millis(install.retire),
+        );
     }
     println!(
         "{{\"locks\":{LOCKS},\"bytes_per_lock\":{leased:.1},\"bytes_per_session_lock\":{in_session:.1},\
          \"us_per_cycle_1m\":{many:.3},\"us_per_cycle_10k\":{few:.3},\
          \"expiry_100k_step_ms_max\":{step_ms:.3},\"expiry_100k_swept_step_ms_max\":{swept_step_ms:.3},\
          \"snapshot_bytes\":{},\"snapshot_s\":{:.3},\"snapshot_slice_ms_max\":{:.3},\
-         \"restore_s\":{:.3},\"restore_end_ms\":{:.3}}}",
-        of_leases.bytes,
+         \"restore_s\":{:.3},\"restore_end_ms\":{:.3},\
+         \"install_step_ms_max\":{:.3},\"retire_ms\":{:.3}}}",
+        of_leases.bytes(),
         of_leases.sweep.as_secs_f64(),
         millis(of_leases.slice_max),
         of_leases.restore.as_secs_f64(),
         millis(of_leases.finish),
+        millis(install.step_max),
+        millis(install.retire),
     );
 }
