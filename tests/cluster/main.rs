@@ -9,3 +9,4 @@ mod kill;
 mod load;
 mod oracle;
 mod seats;
+mod stop;

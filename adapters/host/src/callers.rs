@@ -1,7 +1,7 @@
 //! The connections of callers, and what each of them waits for.
 
 use crate::door::Replies;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use tenure_core::ids::Tag;
 use tenure_core::machine::answer::Answer;
 use tenure_core::node::output::Reply;
@@ -16,8 +16,9 @@ pub(crate) struct Callers {
 
 struct Caller {
     replies: Box<dyn Replies>,
-    /// The requests whose last reply is still to come.
-    waiting: BTreeSet<u64>,
+    /// The requests whose last reply is still to come; each with whether it stands in a line, which may
+    /// take long.
+    waiting: BTreeMap<u64, bool>,
     touched: bool,
 }
 
@@ -25,7 +26,7 @@ impl Callers {
     pub(crate) fn open(&mut self, conn: u64, replies: Box<dyn Replies>) {
         let caller = Caller {
             replies,
-            waiting: BTreeSet::new(),
+            waiting: BTreeMap::new(),
             touched: false,
         };
         let old = self.open.insert(conn, caller);
@@ -35,13 +36,13 @@ impl Callers {
     /// Notes that `tag` waits; false if its connection is over.
     pub(crate) fn asked(&mut self, tag: Tag) -> bool {
         let caller = self.open.get_mut(&tag.conn);
-        caller.is_some_and(|caller| caller.waiting.insert(tag.request))
+        caller.is_some_and(|caller| caller.waiting.insert(tag.request, false).is_none())
     }
 
     /// Forgets `tag`; false if it did not wait.
     pub(crate) fn gone(&mut self, tag: Tag) -> bool {
         let caller = self.open.get_mut(&tag.conn);
-        caller.is_some_and(|caller| caller.waiting.remove(&tag.request))
+        caller.is_some_and(|caller| caller.waiting.remove(&tag.request).is_some())
     }
 
     /// Forgets a connection, and tells what it waited for.
@@ -49,7 +50,7 @@ impl Callers {
         let caller = self.open.remove(&conn);
         let waiting = caller.map(|caller| caller.waiting).unwrap_or_default();
         let tag = move |request| Tag { conn, request };
-        waiting.into_iter().map(tag)
+        waiting.into_keys().map(tag)
     }
 
     /// Hands a reply to its connection, if that still stands.
@@ -60,9 +61,10 @@ impl Callers {
         let known = if is_last(&reply) {
             caller.waiting.remove(&tag.request)
         } else {
-            caller.waiting.contains(&tag.request)
+            let waits = caller.waiting.get_mut(&tag.request);
+            waits.map(|in_line| std::mem::replace(in_line, true))
         };
-        if !known {
+        if known.is_none() {
             return;
         }
         caller.replies.deliver(tag.request, reply);
@@ -70,6 +72,15 @@ impl Callers {
             caller.touched = true;
             self.touched.push(tag.conn);
         }
+    }
+
+    /// Whether somebody waits for an answer that may come soon. Who stands in a line does not count.
+    pub(crate) fn are_owed(&self) -> bool {
+        let mut waiting = self
+            .open
+            .values()
+            .flat_map(|caller| caller.waiting.values());
+        waiting.any(|in_line| !in_line)
     }
 
     /// Sends what was delivered.

@@ -27,8 +27,11 @@ mod keeping;
 
 /// Messages of peers that one round takes.
 const PEER_BATCH: usize = 256;
-/// How long a leader that is asked to stop waits for another one to lead.
+/// How long a server that is asked to stop waits for another one to lead, if it does, and for the
+/// answers that its callers are owed.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
+/// Every connection that has something to send has its turn in this time.
+const LAST_WORDS: Duration = Duration::from_millis(5);
 /// Requests that one round takes.
 const CALLER_BATCH: usize = 1024;
 
@@ -200,6 +203,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         while !self.stopping {
             self.round()?;
             if self.may_go() {
+                clock::sleep(LAST_WORDS).await;
                 break;
             }
             // Lets every connection that is ready hand in what it has: the more of them share a
@@ -463,8 +467,9 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
     /// Whether it was asked to stop, and needs not wait any longer.
     fn may_go(&self) -> bool {
         let leads = self.status.borrow().leading.is_some();
+        let is_done = (!leads || self.stays) && !self.callers.are_owed();
         self.leaving
-            .is_some_and(|until| !leads || self.stays || clock::now() >= until)
+            .is_some_and(|until| is_done || clock::now() >= until)
     }
 
     fn configured(&self, config: Config) {
