@@ -231,8 +231,6 @@ struct Peer {
     decided: Slot,
     /// How fit it is to lead, as it said.
     fitness: Fitness,
-    /// Its clock at its last answer, and the highest of this server's rounds that it answered.
-    clock_ns: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -221,6 +221,9 @@ pub struct Plan {
     pub nemesis: NemesisKnobs,
     /// The server whose clock may be out of its specification.
     pub bad_clock: Option<usize>,
+    /// It runs so many parts of a million too fast while its server follows: a voter's clock.
+    #[serde(default)]
+    pub bent_ppm: Option<i64>,
     /// Leases must end within this much of true time beyond their ttl, if nobody renews them.
     pub lateness: bool,
     /// What the nemesis does, in its order.
@@ -247,7 +250,7 @@ impl Plan {
                 plan.swarm(&mut rand);
                 plan.host.limits = TinyLimits::all(seed);
             }
-            Scenario::IdleFailover => plan.idle_failover(),
+            Scenario::IdleFailover => plan.idle_failover(&mut rand),
             Scenario::Pauses => {
                 plan.trouble(2 * SECOND, &[(Trouble::Pause, 3), (Trouble::PauseAll, 1)]);
                 plan.nemesis.stall_mean = 3 * SECOND;
@@ -344,6 +347,7 @@ impl Plan {
                 stall_mean: 800 * MS,
             },
             bad_clock: None,
+            bent_ppm: None,
             lateness: false,
             faults: Vec::new(),
             wishes: Vec::new(),
@@ -364,7 +368,7 @@ impl Plan {
         self.host.shuffle = true;
     }
 
-    fn idle_failover(&mut self) {
+    fn idle_failover(&mut self, rand: &mut Rand) {
         self.safety = 120 * SECOND;
         self.load.clients = 4;
         self.load.keys = 4;
@@ -377,6 +381,12 @@ impl Plan {
         self.trouble(6 * SECOND, &[(Trouble::CrashLeader, 1)]);
         self.nemesis.down_mean = 300 * MS;
         self.lateness = true;
+        if rand.chance(500_000) {
+            self.bad_clock = Some(rand.index(self.servers));
+            self.bent_ppm = Some(rand.range(0, 1_000_000) as i64 - 500_000);
+            // So that one voter answers before the other, always.
+            self.net.asymmetry = 30;
+        }
     }
 
     fn echoes(&mut self) {

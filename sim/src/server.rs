@@ -205,6 +205,12 @@ impl Server {
         self.loops = 0;
     }
 
+    /// Whether it thinks that it leads.
+    pub fn leads(&self) -> bool {
+        let process = self.process_ref();
+        process.is_some_and(|process| process.node.view().role == "leader")
+    }
+
     /// From now on each sync takes so many times longer.
     pub const fn slow_disk(&mut self, factor: u64) {
         self.sync_factor = factor;

@@ -173,6 +173,9 @@ impl World {
         if self.plan.graphs {
             self.plan_graph(SECOND, graphs::Step::Mend);
         }
+        if let Some(bad) = self.plan.bad_clock {
+            self.bend_voter(bad, false);
+        }
         self.queue.push(self.plan.safety, Event::Heal);
     }
 

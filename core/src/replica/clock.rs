@@ -2,8 +2,12 @@
 //!
 //! Two laws. It never runs faster than the leader's own clock: it is added up from small steps of
 //! that clock, so time that was lost is lost, and never made up for at the cost of somebody's lease.
-//! And it never runs ahead of the lower median of what the voters' clocks say has passed, so one
-//! wrong clock is outvoted: the leader's by the voters', a voter's by the leader's own steps.
+//! And it never runs ahead of the lower median of all clocks, the leader's and the voters': one wrong
+//! clock is outvoted, the leader's by the voters', a voter's by the others'.
+//!
+//! A majority answers a round before the rest does. So that a single voter that is quick does not
+//! speak for all, each voter that answered lately counts, by what it said last and what the leader's
+//! clock went since.
 
 use crate::ids::NodeId;
 use crate::limits::ELECTION_TIMEOUT;
@@ -12,45 +16,70 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// What a voter's clock said when it was first heard in this leadership.
+/// A voter whose clock is behind by so much was outvoted for long. It begins anew, or time would
+/// stand still for as long once it is the only one that answers.
+const BEHIND: Duration = Duration::from_secs(1);
+
+/// A voter's clock, as it was heard in this leadership.
 #[derive(Clone, Copy, Debug)]
-struct Anchor {
+struct Voter {
+    /// What it said when agreed time was `anchor`.
+    anchor_ns: u64,
+    anchor: Stamp,
+    /// What it said last, in answer to a ping of that time by the leader's clock.
     clock_ns: u64,
-    elapsed: Duration,
+    asked: Timestamp,
+}
+
+impl Voter {
+    /// How far agreed time has come by this clock.
+    fn says(&self, now: Timestamp) -> Stamp {
+        let passed = Duration::from_nanos(self.clock_ns.saturating_sub(self.anchor_ns));
+        self.anchor.plus(passed).plus(now.since(self.asked))
+    }
+
+    /// What it shows is `value` from now on.
+    fn begin_anew(&mut self, value: Stamp, now: Timestamp) {
+        let since = now.since(self.asked);
+        self.anchor_ns = self.clock_ns;
+        self.anchor = Stamp::ZERO.plus(value.since(Stamp::ZERO).saturating_sub(since));
+    }
+
+    fn is_heard(&self, now: Timestamp) -> bool {
+        now.since(self.asked) <= ELECTION_TIMEOUT
+    }
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct AgreedClock {
-    start: Stamp,
-    start_at: Timestamp,
     value: Stamp,
     /// Up to where of the host's clock `value` was added up.
     at: Timestamp,
     /// When the last round was sent that a quorum confirmed.
     confirmed: Timestamp,
-    /// How far the clocks of the last round allowed, when it was sent.
+    /// How far the voters' clocks allowed time to go, at `judged` of the host's clock.
     allowed: Stamp,
-    anchors: BTreeMap<NodeId, Anchor>,
+    judged: Timestamp,
+    voters: BTreeMap<NodeId, Voter>,
 }
 
 impl AgreedClock {
     /// Starts at `start`, the latest that a quorum heard of, in a round sent at `sent`.
     pub(super) const fn new(start: Stamp, sent: Timestamp, now: Timestamp) -> Self {
         Self {
-            start,
-            start_at: now,
             value: start,
             at: now,
             confirmed: sent,
             allowed: start,
-            anchors: BTreeMap::new(),
+            judged: sent,
+            voters: BTreeMap::new(),
         }
     }
 
     /// Agreed time at `now`. Stands still when the last confirmed round is older than T_e.
     pub(super) fn read(&mut self, now: Timestamp) -> Stamp {
         let end = now.min(self.confirmed.plus(ELECTION_TIMEOUT));
-        let limit = self.allowed.plus(end.since(self.confirmed));
+        let limit = self.allowed.plus(end.since(self.judged));
         let step = end.since(self.at).min(limit.since(self.value));
         self.value = self.value.plus(step);
         self.at = self.at.max(now);
@@ -62,65 +91,71 @@ impl AgreedClock {
         (self.value, self.at)
     }
 
-    /// A quorum confirmed the round sent at `sent`; `clocks` are what its voters' clocks said.
-    pub(super) fn confirm(&mut self, sent: Timestamp, now: Timestamp, clocks: &[(NodeId, u64)]) {
-        let value = self.read(now);
-        let elapsed_here = value.since(self.start);
-        let mut elapsed: Vec<Duration> = Vec::with_capacity(clocks.len() + 1);
-        if clocks.is_empty() {
-            elapsed.push(sent.since(self.start_at));
-        }
-        for (node, clock_ns) in clocks {
-            let fresh = Anchor {
-                clock_ns: *clock_ns,
-                elapsed: elapsed_here,
-            };
-            let anchor = self.anchors.entry(*node).or_insert(fresh);
-            let passed = Duration::from_nanos(clock_ns.saturating_sub(anchor.clock_ns));
-            elapsed.push(anchor.elapsed.saturating_add(passed));
-        }
-        elapsed.sort_unstable();
-        let median = (elapsed.len() - 1) / 2;
-        let allowed = elapsed.get(median).copied().unwrap_or_default();
-        self.allowed = self.allowed.max(self.start.plus(allowed));
-        self.confirmed = self.confirmed.max(sent);
-        self.drop_credit(now, clocks);
-    }
-
-    /// Time that was lost is lost for good: if the clocks would allow more than T_e that was not
-    /// used, all of them are read anew from here. Else a leader whose clock was too slow, and then is
-    /// too fast, would make up for hours at the cost of leases that were granted a moment ago.
-    fn drop_credit(&mut self, now: Timestamp, clocks: &[(NodeId, u64)]) {
-        let limit = self.allowed.plus(now.since(self.confirmed));
-        if limit.since(self.value) <= ELECTION_TIMEOUT {
+    /// A voter answered a ping sent at `asked`, and its clock showed `clock_ns`. An answer that took
+    /// too long says too little about when that was.
+    pub(super) fn hear(&mut self, node: NodeId, clock_ns: u64, asked: Timestamp, now: Timestamp) {
+        if now.since(asked) > ELECTION_TIMEOUT {
             return;
         }
-        self.start = self.value;
-        self.start_at = now;
-        self.allowed = self.value;
-        self.confirmed = now;
-        let fresh = |(node, clock_ns): &(NodeId, u64)| {
-            let anchor = Anchor {
-                clock_ns: *clock_ns,
-                elapsed: Duration::ZERO,
-            };
-            (*node, anchor)
+        let value = self.read(now);
+        let known = self.voters.get_mut(&node);
+        if let Some(voter) = known {
+            voter.clock_ns = clock_ns;
+            voter.asked = asked;
+            return;
+        }
+        let mut voter = Voter {
+            anchor_ns: clock_ns,
+            anchor: value,
+            clock_ns,
+            asked,
         };
-        self.anchors = clocks.iter().map(fresh).collect();
+        voter.begin_anew(value, now);
+        self.voters.insert(node, voter);
+    }
+
+    /// A quorum confirmed the round sent at `sent`.
+    pub(super) fn confirm(&mut self, sent: Timestamp, now: Timestamp) {
+        let value = self.read(now);
+        self.confirmed = self.confirmed.max(sent);
+        self.drop_credit(value, now);
+        let heard = self.voters.values().filter(|voter| voter.is_heard(now));
+        let mut said: Vec<Stamp> = heard.map(|voter| voter.says(now)).collect();
+        said.sort_unstable();
+        // Of these and the leader's own clock, which is not among them: time advances by its steps.
+        if let Some(median) = said.get(said.len() / 2) {
+            (self.allowed, self.judged) = (*median, now);
+        } else if self.voters.is_empty() {
+            (self.allowed, self.judged) = (value, now); // a lonely leader
+        }
+    }
+
+    /// Time that was lost is lost for good: a clock that would allow more than T_e that was not used
+    /// is read anew from here. Else a leader whose clock was too slow, and then is too fast, would make
+    /// up for hours at the cost of leases that were granted a moment ago.
+    fn drop_credit(&mut self, value: Stamp, now: Timestamp) {
+        for voter in self.voters.values_mut() {
+            let says = voter.says(now);
+            if says.since(value) > ELECTION_TIMEOUT || value.since(says) > BEHIND {
+                voter.begin_anew(value, now);
+            }
+        }
     }
 
     /// The log has come to `stamp`, further than anybody remembered when this leader was elected:
     /// after a restart of all servers, before they have read their logs again.
     pub(super) fn raise(&mut self, stamp: Stamp) {
         let missing = stamp.since(self.value);
-        self.start = self.start.plus(missing);
         self.allowed = self.allowed.plus(missing);
         self.value = self.value.plus(missing);
+        for voter in self.voters.values_mut() {
+            voter.anchor = voter.anchor.plus(missing);
+        }
     }
 
     /// A restarted voter's clock begins anew.
     pub(super) fn forget(&mut self, node: NodeId) {
-        self.anchors.remove(&node);
+        self.voters.remove(&node);
     }
 
     /// When the last confirmed round was sent.

@@ -47,6 +47,8 @@ pub enum Why {
     Disk,
     /// The other one stands where the leader should be.
     Location,
+    /// Its clock is wrong: if it is slow, nobody else's can make time go on faster.
+    Clock,
 }
 
 /// To whom, and until when.
@@ -88,6 +90,22 @@ impl Replica {
                 Some(heir) => self.hand_over(heir, Why::Stops, out),
                 None => out.push(Effect::KeepsLeading { to: None }),
             }
+        }
+    }
+
+    /// Compares the clocks. The leader's own can be outvoted if it is fast; it is the others' turn if
+    /// it is slow.
+    pub(super) fn judge_clocks(&mut self, out: &mut Vec<Effect>) {
+        let (now, me) = (self.now, self.config.me());
+        let Role::Leading(leading) = &mut self.role else {
+            return;
+        };
+        let off = leading.clocks.judge(me, now);
+        let is_mine = off.iter().any(|(node, _)| *node == me);
+        let off = off.into_iter();
+        out.extend(off.map(|(node, ahead_ms)| Effect::ClockOff { node, ahead_ms }));
+        if is_mine && let Some((heir, _)) = self.best(|_| true) {
+            self.hand_over(heir, Why::Clock, out);
         }
     }
 

@@ -151,19 +151,24 @@ impl Leading {
         }
     }
 
-    pub(super) fn confirm(
+    /// What a voter's clock showed when it answered a ping sent at `asked`.
+    pub(super) fn hear_clock(
         &mut self,
-        round: u64,
-        sent: Timestamp,
+        node: NodeId,
+        clock_ns: u64,
+        asked: Timestamp,
         now: Timestamp,
-        clocks: &[(NodeId, u64)],
     ) {
+        self.clock.hear(node, clock_ns, asked, now);
+    }
+
+    pub(super) fn confirm(&mut self, round: u64, sent: Timestamp, now: Timestamp) {
         assert!(
             round > self.confirmed_round,
             "rounds are confirmed in order"
         );
         self.confirmed_round = round;
-        self.clock.confirm(sent, now, clocks);
+        self.clock.confirm(sent, now);
     }
 
     pub(super) fn own_durable(&mut self, through: RecordNo) {
@@ -419,10 +424,6 @@ impl Replica {
         if leading.is_lost(self.now, &self.log) {
             return self.follow(out);
         }
-        let (now, me) = (self.now, self.config.me());
-        if let Role::Leading(leading) = &mut self.role {
-            let off = leading.clocks.judge(me, now).into_iter();
-            out.extend(off.map(|(node, ahead_ms)| Effect::ClockOff { node, ahead_ms }));
-        }
+        self.judge_clocks(out);
     }
 }

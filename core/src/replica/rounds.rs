@@ -157,10 +157,12 @@ impl Replica {
         // A voter that promised more, durably or not, no longer confirms this leader.
         if pong.promised <= ballot && pong.round >= first_round && pong.round > peer.confirmed {
             peer.confirmed = pong.round;
-            peer.clock_ns = pong.clock_ns;
             let asked = self.rounds.sent_at(pong.round);
             if let (Role::Leading(leading), Some(asked)) = (&mut self.role, asked) {
                 leading.clocks.hear(from, pong.clock_ns, asked, now);
+                if self.config.votes(from) {
+                    leading.hear_clock(from, pong.clock_ns, asked, now);
+                }
             }
             self.confirm_rounds(out);
             self.resend_if_stalled(from);
@@ -183,12 +185,8 @@ impl Replica {
         if confirmed < leading.first_round() || confirmed <= leading.confirmed_round() {
             return;
         }
-        let confirming = voters().filter(|(_, peer)| peer.confirmed >= confirmed);
-        let clocks: Vec<(NodeId, u64)> = confirming
-            .map(|(node, peer)| (*node, peer.clock_ns))
-            .collect();
         if let Some(sent) = self.rounds.sent_at(confirmed) {
-            leading.confirm(confirmed, sent, self.now, &clocks);
+            leading.confirm(confirmed, sent, self.now);
             self.release_reads(confirmed, out);
             self.tell_leader(out);
         }

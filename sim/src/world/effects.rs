@@ -247,6 +247,8 @@ impl World {
 
     fn has_leader(&mut self, index: usize, has_one: bool) {
         let now = self.now;
+        let leads = self.servers[index].leads();
+        self.bend_voter(index, leads);
         if let Some(process) = self.servers[index].process() {
             let since = process.leaderless_since.unwrap_or(now);
             process.leaderless_since = (!has_one).then_some(since);

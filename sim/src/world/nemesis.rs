@@ -262,6 +262,19 @@ impl World {
         self.reschedule(bad);
     }
 
+    /// A clock that is bent while its server follows only: what a leader's clock may do is another law.
+    pub(super) fn bend_voter(&mut self, index: usize, leads: bool) {
+        if let Some(bent_ppm) = self.plan.bent_ppm
+            && self.plan.bad_clock == Some(index)
+            && self.phase == Phase::Safety
+        {
+            self.marks.hit(Mark::ClockRate);
+            let rate = if leads { 0 } else { bent_ppm };
+            self.servers[index].clock.set_rate(self.now, rate);
+            self.reschedule(index);
+        }
+    }
+
     /// The safety phase ends: a majority is whole from now on, and what is outside of it stays as
     /// it is for ever.
     pub(super) fn heal(&mut self) {

@@ -16,9 +16,13 @@ fn clock() -> AgreedClock {
     AgreedClock::new(Stamp::from_nanos(7), at(0), at(0))
 }
 
-fn nodes(clocks: &[u64]) -> Vec<(NodeId, u64)> {
-    let numbered = (2..).map(NodeId::new).zip(clocks.iter());
-    numbered.map(|(node, ms)| (node, ms * 1_000_000)).collect()
+/// All voters, the second server and those after it, answer a ping that was sent at the first of
+/// these moments; at the other one the answers are here.
+fn confirm(clock: &mut AgreedClock, (sent, now): (u64, u64), voters: &[u64]) {
+    for (node, ms) in (2..).zip(voters) {
+        clock.hear(NodeId::new(node), ms * 1_000_000, at(sent), at(now));
+    }
+    clock.confirm(at(sent), at(now));
 }
 
 #[test]
@@ -36,16 +40,16 @@ fn without_a_confirmed_round_it_stands_still_after_t_e() {
 fn a_pause_of_the_leader_is_lost_and_not_made_up_for() {
     let mut clock = clock();
     for round in 1..=10 {
-        clock.confirm(
-            at(round * 40),
-            at(round * 40 + 1),
-            &nodes(&[1000 + round * 40]),
+        confirm(
+            &mut clock,
+            (round * 40, round * 40 + 1),
+            &[1000 + round * 40],
         );
     }
     let before = elapsed_ms(&mut clock, 401);
     assert!(before <= 401);
     // Ten seconds of SIGSTOP; the next round is confirmed after it.
-    clock.confirm(at(10_400), at(10_401), &nodes(&[11_400]));
+    confirm(&mut clock, (10_400, 10_401), &[11_400]);
     let after = elapsed_ms(&mut clock, 10_401);
     assert!(
         after - before <= ELECTION_TIMEOUT.as_millis() + 1,
@@ -59,7 +63,7 @@ fn one_fast_clock_is_outvoted() {
     // The leader's own clock runs at twice real time: at its 80 ms, 40 ms have passed.
     for round in 1..=100 {
         let real = round * 40;
-        clock.confirm(at(2 * real), at(2 * real), &nodes(&[real, real]));
+        confirm(&mut clock, (2 * real, 2 * real), &[real, real]);
     }
     let agreed = elapsed_ms(&mut clock, 8000);
     assert!(
@@ -74,13 +78,13 @@ fn a_clock_that_was_slow_cannot_make_up_for_it_by_being_fast() {
     // The leader's own clock stands still for ten seconds, and then runs at twice real time.
     for round in 1..=250 {
         let real = round * 40;
-        clock.confirm(at(0), at(0), &nodes(&[real, real]));
+        confirm(&mut clock, (0, 0), &[real, real]);
     }
     let before = elapsed_ms(&mut clock, 0);
     for round in 1..=25 {
         let real = round * 40;
-        let voters = nodes(&[10_000 + real, 10_000 + real]);
-        clock.confirm(at(2 * real), at(2 * real), &voters);
+        let voters = [10_000 + real, 10_000 + real];
+        confirm(&mut clock, (2 * real, 2 * real), &voters);
     }
     let after = elapsed_ms(&mut clock, 2_000);
     assert!(
@@ -96,12 +100,12 @@ fn a_leader_that_was_slow_is_no_licence_to_be_fast() {
     // Its own clock runs at half of real time for 8 s, then at one and a half; one voter answers.
     for round in 1..=200 {
         let real = round * 40;
-        clock.confirm(at(real / 2), at(real / 2), &nodes(&[real]));
+        confirm(&mut clock, (real / 2, real / 2), &[real]);
     }
     let before = elapsed_ms(&mut clock, 4_000);
     for round in 1..=50 {
         let (own, real) = (4_000 + round * 60, 8_000 + round * 40);
-        clock.confirm(at(own), at(own), &nodes(&[real]));
+        confirm(&mut clock, (own, own), &[real]);
     }
     let after = elapsed_ms(&mut clock, 7_000);
     assert!(
@@ -116,10 +120,71 @@ fn one_voter_that_jumps_ahead_is_outvoted() {
     let mut clock = clock();
     for round in 1..=100 {
         let real = round * 40;
-        clock.confirm(at(real), at(real), &nodes(&[real, real + 3_600_000]));
+        confirm(&mut clock, (real, real), &[real, real + 3_600_000]);
     }
     let agreed = elapsed_ms(&mut clock, 4000);
     assert!((3800..=4000).contains(&agreed), "{agreed}");
+}
+
+/// The quick one is the only voter in time for each round; the other one answers before the next.
+#[test]
+fn one_slow_clock_is_outvoted_though_its_server_answers_first() {
+    let mut clock = clock();
+    for round in 1..=500 {
+        let real = round * 40;
+        confirm(&mut clock, (real, real), &[1_000 + real / 2]);
+        clock.hear(NodeId::new(3), real * 1_000_000, at(real), at(real + 20));
+    }
+    let agreed = elapsed_ms(&mut clock, 20_020);
+    assert!((19_900..=20_020).contains(&agreed), "{agreed}");
+}
+
+#[test]
+fn two_slow_clocks_of_five_are_outvoted_and_two_fast_ones() {
+    for factor in [1, 4] {
+        let mut clock = clock();
+        for round in 1..=500 {
+            let real = round * 40;
+            let odd = real * factor / 2;
+            confirm(&mut clock, (real, real), &[odd, real, odd, real]);
+        }
+        let agreed = elapsed_ms(&mut clock, 20_000);
+        assert!((19_900..=20_000).contains(&agreed), "{agreed}");
+    }
+}
+
+/// Else time would stand still until the slow one comes to where the others left it.
+#[test]
+fn a_slow_voter_that_is_left_alone_begins_anew() {
+    let mut clock = clock();
+    for round in 1..=500 {
+        let real = round * 40;
+        confirm(&mut clock, (real, real), &[real / 2, real]);
+    }
+    for round in 501..=1_000 {
+        let real = round * 40;
+        confirm(&mut clock, (real, real), &[real / 2]);
+    }
+    let agreed = elapsed_ms(&mut clock, 40_000);
+    let expected = 20_000 + 10_000 - BEHIND.as_millis();
+    assert!((expected - 100..=31_000).contains(&agreed), "{agreed}");
+}
+
+/// A voter that answers every third round speaks by the leader's clock in between, and corrects it.
+#[test]
+fn a_leaders_clock_that_jumps_is_ahead_by_t_e_at_most() {
+    let mut clock = clock();
+    let mut own = 0;
+    for round in 1..=300 {
+        let real = round * 40;
+        own += if round % 5 == 0 { 160 } else { 40 };
+        let voters = [real, real];
+        let answered = if round % 3 == 0 { 2 } else { 1 };
+        confirm(&mut clock, (own, own), &voters[..answered]);
+        let agreed = elapsed_ms(&mut clock, own);
+        let ahead = agreed.saturating_sub(u128::from(real));
+        assert!(ahead <= ELECTION_TIMEOUT.as_millis(), "{ahead} ms ahead");
+    }
 }
 
 #[test]
@@ -130,7 +195,7 @@ fn it_goes_on_from_what_the_log_has() {
         elapsed_ms(&mut clock, 100) >= 7_200_000,
         "and not two hours later"
     );
-    clock.confirm(at(100), at(101), &nodes(&[100]));
+    confirm(&mut clock, (100, 101), &[100]);
     assert!(elapsed_ms(&mut clock, 140) > 7_200_000);
 }
 
@@ -147,7 +212,7 @@ proptest! {
         for (wait, lag, voter, confirms) in steps {
             now += wait;
             if confirms {
-                clock.confirm(at(now.saturating_sub(lag)), at(now), &nodes(&[voter]));
+                confirm(&mut clock, (now.saturating_sub(lag), now), &[voter]);
             }
             let value = elapsed_ms(&mut clock, now);
             for (then, before) in &seen {
@@ -163,7 +228,7 @@ proptest! {
         let mut now = 0;
         for delay in delays {
             now += u64::try_from(PING_INTERVAL.as_millis()).unwrap();
-            clock.confirm(at(now), at(now + delay), &nodes(&[5000 + now + delay / 2, 9000 + now]));
+            confirm(&mut clock, (now, now + delay), &[5000 + now + delay / 2, 9000 + now]);
         }
         let behind = u128::from(now) - elapsed_ms(&mut clock, now).min(u128::from(now));
         prop_assert!(behind <= 60, "{behind} ms behind");
