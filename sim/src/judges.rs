@@ -36,11 +36,12 @@ impl Judges {
     /// Judges of a world with so many servers, before anything happened.
     pub fn new(servers: usize, knobs: &HostKnobs) -> Self {
         let limits = knobs.limits().machine;
+        let genesis = genesis(knobs.founders.unwrap_or(servers), knobs.located);
         Self {
             docket: Docket::default(),
-            votes: Votes::new(servers),
+            votes: Votes::new(genesis.membership()),
             promises: (0..servers).map(|_| Promises::default()).collect(),
-            history: History::new(genesis(servers, knobs.located), limits),
+            history: History::new(genesis, limits),
             places: Places::default(),
             beliefs: Beliefs::default(),
             calls: Calls::default(),

@@ -1,6 +1,7 @@
 //! What a seed draws: how many servers, which faults, how strong, which load.
 
 mod lists;
+mod members;
 mod snapshots;
 mod swarm;
 mod tiny;
@@ -58,6 +59,8 @@ pub enum Scenario {
     Tiny,
     /// Disks that are full, and have room again, while snapshots are due all the time.
     FullDisks,
+    /// Servers come and go under load, while there are crashes and partitions (F11).
+    Members,
     /// Leaders sleep for as long as an election takes, and what would tell them of it is lost, while
     /// clients read.
     Sleepers,
@@ -83,6 +86,7 @@ impl Scenario {
         ("tiny", Self::Tiny),
         ("full-disks", Self::FullDisks),
         ("sleepers", Self::Sleepers),
+        ("members", Self::Members),
     ];
 
     /// By its name.
@@ -120,6 +124,9 @@ pub struct HostKnobs {
     pub shuffle: bool,
     /// Bytes of a segment of the log.
     pub segment_bytes: u64,
+    /// So many servers are members at first; all of them if none.
+    #[serde(default)]
+    pub founders: Option<usize>,
     /// Servers stand at sites, and the leader should stand where operators say.
     pub located: bool,
     /// Snapshots, and what laggards get.
@@ -175,6 +182,14 @@ pub enum Trouble {
     BlackHole,
     /// An operator asks for another leader.
     HandOver,
+    /// An operator adds a server, which learns first.
+    AddMember,
+    /// An operator takes a server out.
+    RemoveMember,
+    /// An operator puts a new server in another's place.
+    ReplaceMember,
+    /// An operator gives a server another role.
+    ChangeRole,
     /// A server's disk has room for little more, or for everything again.
     LowSpace,
     /// All servers' disks have.
@@ -279,6 +294,7 @@ impl Plan {
             Scenario::Duels => plan.duels(&mut rand),
             Scenario::Echoes => plan.echoes(),
             Scenario::Sleepers => plan.sleepers(),
+            Scenario::Members => plan.members(&mut rand),
             Scenario::Outage => {
                 plan.safety = 40 * SECOND;
                 plan.trouble(6 * SECOND, &[(Trouble::CutAll, 2), (Trouble::Mend, 1)]);
@@ -336,6 +352,7 @@ impl Plan {
                 inputs_max: 64,
                 shuffle: false,
                 segment_bytes: 4096 * rand.range(16, 64),
+                founders: None,
                 located: false,
                 snapshots: SnapshotKnobs::draw(rand),
                 limits: TinyLimits::default(),

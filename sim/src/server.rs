@@ -45,23 +45,23 @@ pub fn index_of(node: NodeId) -> usize {
 
 /// What a cluster of so many servers begins with.
 pub fn genesis(servers: usize, located: bool) -> Shared {
-    config(0, servers, located).shared().clone()
+    let members = (0..servers).map(|index| member(index, located));
+    let shared = Shared::genesis(CLUSTER, members.collect());
+    shared.unwrap_or_else(|error| panic!("the world's servers are a cluster: {error}"))
+}
+
+/// A server as a member.
+pub fn member(index: usize, located: bool) -> Member {
+    Member {
+        node: node_id(index),
+        location: if located { site(index) } else { String::new() },
+        ..Member::default()
+    }
 }
 
 /// Where a server stands, if that is told; and where operators want the leader.
 pub fn site(index: usize) -> String {
     format!("site-{}", index % SITES)
-}
-
-fn config(index: usize, servers: usize, located: bool) -> Config {
-    let member = |index| Member {
-        node: node_id(index),
-        location: if located { site(index) } else { String::new() },
-        ..Member::default()
-    };
-    let members = (0..servers).map(member).collect();
-    let config = Config::new(CLUSTER, node_id(index), members);
-    config.unwrap_or_else(|error| panic!("the world's servers are a cluster: {error}"))
 }
 
 /// What a server is doing.
@@ -129,6 +129,8 @@ pub struct Server {
     pub start: u64,
     /// It crashes after so many effects, if that was decided.
     pub crash_in: Option<u64>,
+    /// It was removed from the cluster, and stays off.
+    pub is_gone: bool,
     /// It crashes soon after each of its next so many starts.
     pub loops: u64,
     /// Its rounds take much longer until then, and its syncs.
@@ -163,6 +165,7 @@ impl Server {
             life: Life::Down,
             start: 0,
             crash_in: None,
+            is_gone: false,
             loops: 0,
             slow_cpu_until: 0,
             slow_disk_until: 0,
@@ -240,7 +243,10 @@ impl Server {
         };
         let seed = Seed::new(Rand::nth(self.seed ^ boot.get(), "node", self.index).any());
         let local = self.clock.read(now);
-        let config = config(self.index, self.servers, self.knobs.located);
+        let founders = self.knobs.founders.unwrap_or(self.servers);
+        let genesis = genesis(founders, self.knobs.located);
+        let membership = genesis.membership();
+        let config = Config::seen_by(node_id(self.index), genesis, membership);
         let node = Node::boot(
             &config,
             Origin::of(&config, Fence::new(1 << 20)),

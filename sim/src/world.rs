@@ -6,6 +6,7 @@ mod effects;
 mod event;
 mod graphs;
 mod liveness;
+mod members;
 mod nemesis;
 mod snapshots;
 mod watch;
@@ -331,7 +332,7 @@ impl World {
 
     fn power_on(&mut self, index: usize) {
         let server = &mut self.servers[index];
-        if !matches!(server.life, Life::Down) {
+        if server.is_gone || !matches!(server.life, Life::Down) {
             return;
         }
         server.start += 1;

@@ -69,6 +69,11 @@ pub struct History {
 }
 
 impl History {
+    /// The shared configuration, as far as is chosen.
+    pub const fn shared(&self) -> &Shared {
+        self.machine.shared()
+    }
+
     /// Of a cluster that begins with `genesis`, whose machines have `limits`.
     pub fn new(genesis: Shared, limits: Limits) -> Self {
         Self {
@@ -150,6 +155,9 @@ impl History {
         docket.check(self.stamp >= before, "agreed time never goes back", || {
             format!("{before:?} then {:?} at slot {slot}", self.stamp)
         });
+        if entry.kind() == EntryKind::Stop {
+            self.configured = ChangeId::new(slot.get());
+        }
         if entry.kind() == EntryKind::LeaderStart {
             self.locks.on_leader(before, self.stamp);
             self.lateness.on_leader();

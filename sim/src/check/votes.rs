@@ -4,9 +4,11 @@
 //! §2.2). The servers' own opinion of what is decided is compared with this, never used for it.
 
 use super::Docket;
+use crate::server::index_of;
 use std::collections::BTreeMap;
+use tenure_core::config::{Membership, Seat};
 use tenure_core::entry::Entry;
-use tenure_core::ids::{Ballot, Boot, Slot};
+use tenure_core::ids::{Ballot, Boot, Epoch, Slot};
 
 #[derive(Clone, Debug)]
 struct Vote {
@@ -32,7 +34,10 @@ pub struct Chosen {
 /// The shadow ledger of proposals and votes.
 #[derive(Debug)]
 pub struct Votes {
-    quorum: usize,
+    /// Who votes in each epoch: as it began, and as stop-signs say that were proposed.
+    epochs: BTreeMap<Epoch, Membership>,
+    /// Where each epoch was stopped, once that is chosen.
+    stops: BTreeMap<Epoch, Slot>,
     proposed: BTreeMap<(Slot, Ballot), Proposed>,
     votes: BTreeMap<Slot, Vec<Vote>>,
     chosen: BTreeMap<Slot, Chosen>,
@@ -44,9 +49,10 @@ pub struct Votes {
 
 impl Votes {
     /// Nothing voted yet.
-    pub fn new(servers: usize) -> Self {
+    pub fn new(first: Membership) -> Self {
         Self {
-            quorum: servers / 2 + 1,
+            epochs: BTreeMap::from([(first.epoch(), first)]),
+            stops: BTreeMap::new(),
             proposed: BTreeMap::new(),
             votes: BTreeMap::new(),
             chosen: BTreeMap::new(),
@@ -174,9 +180,41 @@ impl Votes {
             }
         };
         vote.voters |= 1 << server;
-        if vote.voters.count_ones() as usize >= self.quorum {
+        let Some(membership) = self.epochs.get(&ballot.epoch) else {
+            let detail = format!("server {} accepted under {ballot}", server + 1);
+            return docket.broken("an epoch begins with a stop-sign", detail);
+        };
+        let counts = |seat: &&Seat| vote.voters & (1 << index_of(seat.node)) != 0;
+        if membership.seats().iter().filter(counts).count() >= membership.quorum() {
             self.choose(ballot, slot, entry, docket);
         }
+    }
+
+    /// A stop-sign names who votes above it; chosen, it ends its epoch (K10).
+    fn on_stop(&mut self, ballot: Ballot, slot: Slot, next: &Membership, docket: &mut Docket) {
+        let stop = *self.stops.entry(ballot.epoch).or_insert(slot);
+        docket.check(stop == slot, "an epoch is stopped once", || {
+            format!("epoch {}: at {stop} and at {slot}", ballot.epoch)
+        });
+        docket.check(
+            next.epoch() == ballot.epoch.next() && next.base() == slot,
+            "a stop-sign begins the next epoch",
+            || format!("at {slot}, in epoch {}: {next:?}", ballot.epoch),
+        );
+        let above = self.chosen.range(slot.next()..);
+        for (other, chosen) in above {
+            let later = chosen.ballot.epoch > ballot.epoch;
+            docket.check(later, "nothing is chosen above a stop-sign", || {
+                format!("slot {other} under {}, stopped at {slot}", chosen.ballot)
+            });
+        }
+        let known = self
+            .epochs
+            .entry(next.epoch())
+            .or_insert_with(|| next.clone());
+        docket.check(known == next, "an epoch has one membership", || {
+            format!("{known:?} and {next:?}")
+        });
     }
 
     fn choose(&mut self, ballot: Ballot, slot: Slot, entry: &Entry, docket: &mut Docket) {
@@ -195,7 +233,7 @@ impl Votes {
             ..=(
                 slot,
                 Ballot {
-                    epoch: tenure_core::ids::Epoch::new(u64::MAX),
+                    epoch: Epoch::new(u64::MAX),
                     ..ballot
                 },
             );
@@ -209,6 +247,14 @@ impl Votes {
                     )
                 },
             );
+        }
+        if let Some(stop) = self.stops.get(&ballot.epoch) {
+            docket.check(slot <= *stop, "nothing is chosen above a stop-sign", || {
+                format!("slot {slot} under {ballot}, stopped at {stop}")
+            });
+        }
+        if let Some(next) = entry.next_membership() {
+            self.on_stop(ballot, slot, &next, docket);
         }
         let entry = entry.clone();
         self.chosen.insert(slot, Chosen { ballot, entry });

@@ -73,8 +73,15 @@ impl World {
 
     /// In the liveness phase clients find servers that work.
     fn reachable(&self, server: usize) -> usize {
-        if self.phase == Phase::Safety || self.core.contains(&server) {
+        let is_right = self.core.contains(&server) && self.is_member(server);
+        if self.phase == Phase::Safety || is_right {
             return server;
+        }
+        if self.plan.host.founders.is_some() {
+            let members: Vec<usize> = (0..self.servers.len())
+                .filter(|index| self.is_member(*index))
+                .collect();
+            return members[server % members.len()];
         }
         self.core[server % self.core.len()]
     }

@@ -10,7 +10,7 @@ use crate::server::{DiskDone, index_of, node_id};
 use std::collections::{BTreeMap, VecDeque};
 use tenure_core::ids::{Boot, NodeId};
 use tenure_core::node::input::Input;
-use tenure_core::node::output::{Note, Output, Why};
+use tenure_core::node::output::{Halt, Note, Output, Why};
 use tenure_core::replica::message::Message;
 
 /// Where an output goes.
@@ -143,6 +143,9 @@ impl World {
             Output::Send { to, message } => self.send(index, index_of(to), message),
             Output::Reply { tag, reply } => {
                 let client = (tag.conn >> 32) as usize;
+                if client >= self.clients.len() {
+                    return; // an operator's
+                }
                 if self.wire.chance(self.plan.net.drop_ppm) {
                     self.marks.hit(Mark::ReplyLost);
                     return;
@@ -189,6 +192,9 @@ impl World {
             | Output::LoadChunk { .. } => self.do_snapshot(index, output),
             Output::Retire(_) | Output::Configured { .. } => {}
             Output::Note(note) => self.do_note(index, &note),
+            Output::Halt {
+                reason: Halt::Removed { .. },
+            } => self.removed(index),
             Output::Halt { reason } => {
                 let detail = format!("server {}: {reason}", index + 1);
                 self.judges.docket.broken("no server halts", detail);

@@ -4,6 +4,7 @@ use super::World;
 use crate::check::wgl::{self, Verdict};
 use crate::marks::Mark;
 use crate::scenario::SECOND;
+use crate::server::node_id;
 
 /// A request that began this long before the end must have its last word.
 const PATIENCE: crate::Nanos = 8 * SECOND;
@@ -43,7 +44,9 @@ impl World {
     fn judge_servers(&mut self) {
         let chosen = self.judges.votes.contiguous();
         let mut leaders = 0;
-        let quorum = self.servers.len() / 2 + 1;
+        self.judges.advance(&mut self.marks);
+        let membership = self.judges.history.shared().membership();
+        let quorum = membership.quorum();
         let mut current = 0;
         for index in self.core.clone() {
             let Some(process) = self.servers[index].process_ref() else {
@@ -53,7 +56,8 @@ impl World {
             };
             let view = process.node.view();
             leaders += usize::from(view.role == "leader");
-            current += usize::from(view.applied >= self.settled);
+            let votes = membership.role(node_id(index)).is_some();
+            current += usize::from(votes && view.applied >= self.settled);
             if view.applied == chosen {
                 let (mine, theirs) = (
                     self.judges.history.digest_full(),

@@ -82,7 +82,7 @@ impl World {
             Trouble::CutSome => self.cut_some(),
             Trouble::CutAll => {
                 self.marks.hit(Mark::CutAll);
-                self.all(|world, index| world.isolate(index));
+                self.all(Self::isolate);
             }
             Trouble::Mend => self.mend(),
             Trouble::Clog => {
@@ -106,12 +106,12 @@ impl World {
                     .then(|| node_id(self.any_server()));
                 self.order(any, Input::HandOver { to });
             }
+            Trouble::AddMember
+            | Trouble::RemoveMember
+            | Trouble::ReplaceMember
+            | Trouble::ChangeRole => self.change_members(any, trouble),
             Trouble::LowSpace => self.bound_disk(any),
-            Trouble::LowSpaces => {
-                for index in 0..self.servers.len() {
-                    self.bound_disk(index);
-                }
-            }
+            Trouble::LowSpaces => self.all(Self::bound_disk),
             Trouble::ClockJump | Trouble::ClockBack | Trouble::ClockRate => self.bend(trouble),
         }
         self.trace(any, trouble_name(trouble));
@@ -283,7 +283,10 @@ impl World {
         let mut all: Vec<usize> = (0..servers).collect();
         self.nemesis.shuffle(&mut all);
         let size = self.nemesis.range(quorum as u64, servers as u64) as usize;
-        all.truncate(size);
+        if self.plan.host.founders.is_none() {
+            all.truncate(size);
+        }
+        all.retain(|index| !self.servers[*index].is_gone);
         self.core = all;
         self.phase = Phase::Liveness;
         self.net.heal();
@@ -344,6 +347,10 @@ const fn trouble_name(trouble: Trouble) -> &'static str {
         Trouble::SlowReader => "slow reader",
         Trouble::BlackHole => "black hole",
         Trouble::HandOver => "hand over",
+        Trouble::AddMember => "operator adds a member",
+        Trouble::RemoveMember => "operator removes a member",
+        Trouble::ReplaceMember => "operator replaces a member",
+        Trouble::ChangeRole => "operator changes a role",
         Trouble::LowSpace => "space changes",
         Trouble::LowSpaces => "space changes on all",
         Trouble::ClockJump => "clock jumps",

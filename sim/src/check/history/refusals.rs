@@ -3,6 +3,7 @@
 use super::super::Docket;
 use super::History;
 use crate::marks::{Mark, Marks};
+use tenure_core::config::Change;
 use tenure_core::limits::DEDUPE_MAX;
 use tenure_core::machine::answer::{Answer, Refusal, Table};
 use tenure_core::machine::command::{Command, Configure};
@@ -76,6 +77,10 @@ impl History {
                 // Perhaps told again from memory, as it was then.
                 let is_late = configure.expect != now.change && now.change <= last;
                 docket.check(is_late, "only a late change is refused as late", detail);
+            }
+            Answer::Refused(Refusal::ConfigUnfit { .. }) => {
+                let is_clients = matches!(configure.change, Change::Policy(_));
+                docket.check(!is_clients, "clients ask for what fits", detail);
             }
             other => docket.check(
                 matches!(other, Answer::Refused(Refusal::RequestIdReused)),

@@ -1,0 +1,38 @@
+//! Servers that come and go.
+
+use super::{MS, Plan, SECOND, Trouble};
+use crate::rand::Rand;
+
+impl Plan {
+    pub(super) fn members(&mut self, rand: &mut Rand) {
+        self.servers = 9;
+        self.host.founders = Some(rand.range(1, 5) as usize);
+        self.safety = 24 * SECOND;
+        let troubles = [
+            (Trouble::AddMember, 5),
+            (Trouble::RemoveMember, 2),
+            (Trouble::ReplaceMember, 3),
+            (Trouble::ChangeRole, 2),
+            (Trouble::Crash, 4),
+            (Trouble::CrashLeader, 3),
+            (Trouble::PowerCut, 1),
+            (Trouble::Isolate, 2),
+            (Trouble::IsolateLeader, 3),
+            (Trouble::CutOneWay, 2),
+            (Trouble::CutSome, 1),
+            (Trouble::Mend, 8),
+            (Trouble::HandOver, 1),
+        ];
+        self.trouble(rand.log_uniform(150 * MS, SECOND), &troubles);
+        self.nemesis.down_mean = rand.log_uniform(20 * MS, SECOND);
+        self.nemesis.stall_mean = 300 * MS;
+        self.host.sync_mean = rand.log_uniform(50_000, 8 * MS);
+        self.host.shuffle = true;
+        self.net.drop_ppm = rand.log_uniform(100, 60_000);
+        self.net.replay_ppm = rand.log_uniform(100, 300_000);
+        self.net.heavy_tail_ppm = rand.log_uniform(100, 20_000);
+        if rand.chance(500_000) {
+            self.forgetful();
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Servers that come and go, as an operator wants it.
+
+use super::World;
+use crate::marks::Mark;
+use crate::scenario::Trouble;
+use crate::server::{index_of, member};
+use bytes::Bytes;
+use tenure_core::config::{Change, Member, Role, Shared};
+use tenure_core::ids::{NodeId, Tag, ZoneId};
+use tenure_core::machine::command::{Client, Configure};
+use tenure_core::node::input::{Admin, Ask, Input, Request};
+
+/// The connection of the operator; no client has it.
+const OPERATOR: u64 = u64::MAX;
+
+impl World {
+    /// Asks a server for a change of the members.
+    pub(super) fn change_members(&mut self, server: usize, trouble: Trouble) {
+        let shared = self.judges.history.shared().clone();
+        let Some(change) = self.wanted_change(&shared, trouble) else {
+            return;
+        };
+        let configure = Configure {
+            expect: shared.mark().change,
+            by: "operator".to_owned(),
+            change,
+        };
+        let request = Request {
+            zone: ZoneId::new(0),
+            principal: Bytes::new(),
+            client: Client::None,
+            ask: Ask::Admin(Admin::Configure(configure)),
+        };
+        let tag = Tag {
+            conn: OPERATOR,
+            request: self.rounds,
+        };
+        self.order(server, Input::Request { tag, request });
+    }
+
+    fn wanted_change(&mut self, shared: &Shared, trouble: Trouble) -> Option<Change> {
+        let members = shared.members();
+        let any: NodeId = members[self.nemesis.index(members.len())].node;
+        let role = match self.nemesis.below(10) {
+            0..7 => Role::Voter,
+            7 => Role::QuorumOnly,
+            _ => Role::Observer,
+        };
+        let fresh = index_of(shared.node_last()) + 1;
+        let fresh = (fresh < self.servers.len()).then(|| Member {
+            role,
+            ..member(fresh, self.plan.host.located)
+        });
+        match trouble {
+            Trouble::AddMember => fresh.map(Change::Add),
+            Trouble::ReplaceMember => fresh.map(|new| Change::Replace { old: any, new }),
+            Trouble::ChangeRole => Some(Change::Role { node: any, role }),
+            _ => Some(Change::Remove { node: any }),
+        }
+    }
+
+    /// A server says that it was removed, and stops. It must be so.
+    pub(super) fn removed(&mut self, index: usize) {
+        self.judges.advance(&mut self.marks);
+        let shared = self.judges.history.shared();
+        let mut known = shared.members().iter().chain(shared.leaving());
+        let is_member = known.any(|member| index_of(member.node) == index);
+        let docket = &mut self.judges.docket;
+        docket.check(!is_member, "only who is no member any more stops", || {
+            format!("server {}", index + 1)
+        });
+        self.marks.hit(Mark::Removed);
+        self.servers[index].is_gone = true;
+        self.core.retain(|other| *other != index);
+        self.crash(index, Mark::Crash);
+    }
+
+    /// Whether a server is a member now, with a voice or without.
+    pub(super) fn is_member(&self, index: usize) -> bool {
+        let members = self.judges.history.shared().members().iter();
+        members
+            .map(|member| index_of(member.node))
+            .any(|member| member == index)
+    }
+}
