@@ -3,6 +3,7 @@
 
 use super::Docket;
 use crate::Nanos;
+use crate::server::node_id;
 use std::collections::BTreeMap;
 use tenure_core::ids::NodeId;
 
@@ -17,9 +18,11 @@ pub struct Places {
 }
 
 impl Places {
-    /// The leader moves to where it is wanted.
+    /// The leader moves to where it is wanted. It leaves a place that did not fail: somebody changed
+    /// where it is wanted, and may change that back.
     pub fn on_relocated(&mut self, giver: (usize, u64), to: NodeId, docket: &mut Docket) {
-        let now = docket.now;
+        let (now, left) = (docket.now, node_id(giver.0));
+        self.tried.retain(|(_, place), _| *place != left);
         if let Some(before) = self.tried.insert((giver, to), now) {
             let apart = now - before;
             docket.check(apart >= APART, "a place that failed is left alone", || {
@@ -27,5 +30,32 @@ impl Places {
                 format!("server {server} hands over to {to} again after {ms} ms")
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Nanos = 1_000_000_000;
+
+    /// Moves the leader from one to the other at these seconds; whether a law was broken.
+    fn breaks(moves: &[(u64, usize, usize)]) -> bool {
+        let (mut places, mut docket) = (Places::default(), Docket::default());
+        for (second, from, to) in moves {
+            docket.now = second * SECOND;
+            places.on_relocated((*from, 1), node_id(*to), &mut docket);
+        }
+        docket.first().is_some()
+    }
+
+    #[test]
+    fn a_place_that_is_tried_again_soon_was_left_for_another_one_or_failed() {
+        assert!(breaks(&[(5, 0, 2), (16, 0, 2)]), "it did not stay there");
+        assert!(!breaks(&[(5, 0, 2), (35, 0, 2)]), "half a minute later");
+        assert!(
+            !breaks(&[(5, 0, 2), (11, 2, 0), (16, 0, 2)]),
+            "it was wanted back"
+        );
     }
 }
