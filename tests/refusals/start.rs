@@ -3,7 +3,7 @@
 use crate::common::{Service, says};
 use std::fs;
 use std::net::TcpListener;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tenure_core::ids::{NodeId, Slot};
 use tenure_tests::loopback::own_address;
 use tenure_tests::members::{Members, PATIENCE, State};
@@ -68,6 +68,38 @@ fn a_second_server_with_the_same_id_is_refused_by_the_others() {
         );
         assert_eq!(members.leader(PATIENCE), service.leader, "the leader leads");
     });
+}
+
+/// Its number has votes that its empty disk knows nothing of: even those that started since know that.
+#[test]
+fn a_server_that_lost_its_data_does_not_come_back_under_its_number() {
+    let mut members = Members::new(3);
+    members.start_all();
+    // The two others have met it.
+    let two_peers = 8 + 2 * 16;
+    let began = Instant::now();
+    for member in [1, 3] {
+        let file = members.data(member).join("peers");
+        while fs::metadata(&file).map_or(0, |found| found.len()) < two_peers {
+            assert!(began.elapsed() < PATIENCE, "{}", members.output());
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+    for member in 1..=3 {
+        members.kill(member);
+    }
+    fs::remove_dir_all(members.data(2)).expect("it is there");
+    members.start(1);
+    members.start(3);
+    members.leader(PATIENCE);
+    members.start(2);
+    let (code, output) = members.ended(2);
+    assert_eq!(code, Some(70), "{output}");
+    let last = output.lines().last().unwrap_or_default();
+    let says = |word| assert!(last.contains(word), "{output}");
+    says("server 2 is known with data directory");
+    says("tenure member replace 2");
+    members.leader(PATIENCE);
 }
 
 /// How the leader is once its own first entry is applied: an idle cluster writes no other.

@@ -1,18 +1,27 @@
-//! The members as this server knew them last: whom it calls at its next start. A hint in its data
-//! directory, nothing more: what can't be read is as good as nothing.
+//! What a server knows of the others when it starts again, in two files of its data directory.
 //!
 //! ```text
-//! 0 XXH3 of the rest u64 | 8 the shared configuration
+//! members   0 XXH3 of the rest u64 | 8 the shared configuration as it was known last
+//! peers     0 XXH3 of the rest u64 | 8 for each that was let in: number u64  data directory u64
 //! ```
+//! The first is a hint, whom to call: what can't be read is as good as nothing. The second is durable
+//! before a peer hears a word: whoever comes later with another data directory under its number has lost
+//! what it promised. If it can't be believed the server does not start.
 
-use std::io;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use tenure_core::config::{Shared, Standing};
 use tenure_core::hash::hash64;
+use tenure_core::ids::{Incarnation, NodeId};
 use tenure_host::Published;
+use tenure_tcp::Memory;
 
 const NAME: &str = "members";
 const UNFINISHED: &str = "members.new";
+const PEERS: &str = "peers";
+const PEERS_UNFINISHED: &str = "peers.new";
 
 /// What was known last of the cluster that began with `genesis`, if it is newer than that.
 pub(crate) fn load(dir: &Path, genesis: &Shared) -> Option<Shared> {
@@ -25,6 +34,52 @@ pub(crate) fn load(dir: &Path, genesis: &Shared) -> Option<Shared> {
     let found = Shared::parse(rest).ok()?;
     let is_ours = found.cluster() == genesis.cluster();
     (is_ours && found.judge(genesis.mark()) == Standing::Behind).then_some(found)
+}
+
+/// The data directories of the peers that were let in.
+///
+/// # Errors
+///
+/// There is such a file, and it can't be believed.
+pub(crate) fn load_peers(dir: &Path) -> io::Result<BTreeMap<NodeId, Incarnation>> {
+    let bytes = match std::fs::read(dir.join(PEERS)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error),
+    };
+    let damaged = || io::Error::other("the file with the peers that were let in is damaged");
+    let (check, rest) = bytes.split_first_chunk::<8>().ok_or_else(damaged)?;
+    let (pairs, tail) = rest.as_chunks::<16>();
+    if u64::from_le_bytes(*check) != hash64(rest) || !tail.is_empty() {
+        return Err(damaged());
+    }
+    let pair = |pair: &[u8; 16]| {
+        let (node, incarnation) = pair.split_at(8);
+        let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+        let incarnation = Incarnation::new(number(incarnation));
+        (NodeId::new(number(node)), incarnation)
+    };
+    Ok(pairs.iter().map(pair).collect())
+}
+
+/// The file with the peers that were let in, in this data directory.
+pub(crate) struct PeersFile(pub(crate) PathBuf);
+
+impl Memory for PeersFile {
+    fn keep(&mut self, incarnations: &BTreeMap<NodeId, Incarnation>) -> io::Result<()> {
+        let mut rest = Vec::new();
+        for (node, incarnation) in incarnations {
+            rest.extend_from_slice(&node.get().to_le_bytes());
+            rest.extend_from_slice(&incarnation.get().to_le_bytes());
+        }
+        let unfinished = self.0.join(PEERS_UNFINISHED);
+        let mut file = File::create(&unfinished)?;
+        file.write_all(&hash64(&rest).to_le_bytes())?;
+        file.write_all(&rest)?;
+        file.sync_all()?;
+        std::fs::rename(unfinished, self.0.join(PEERS))?;
+        File::open(&self.0)?.sync_all()
+    }
 }
 
 /// Remembers `shared`.
@@ -54,10 +109,12 @@ pub(crate) async fn keep(dir: PathBuf, mut published: Published) {
 
 #[cfg(test)]
 mod tests {
-    use super::{NAME, load, save};
+    use super::{NAME, PEERS, PeersFile, load, load_peers, save};
+    use std::collections::BTreeMap;
     use tenure_core::config::{Change, Member, Policy, Shared};
-    use tenure_core::ids::{ClusterId, NodeId, Slot};
+    use tenure_core::ids::{ClusterId, Incarnation, NodeId, Slot};
     use tenure_core::time::Stamp;
+    use tenure_tcp::Memory as _;
 
     fn genesis(cluster: u8) -> Shared {
         let member = Member {
@@ -98,5 +155,22 @@ mod tests {
         assert_eq!(load(folder.path(), &genesis(2)), None);
         std::fs::write(&file, [1, 2]).expect("there is room");
         assert_eq!(load(folder.path(), &genesis(2)), None);
+    }
+
+    #[test]
+    fn who_was_let_in_is_known_at_the_next_start_or_there_is_none() {
+        let folder = tempfile::tempdir().expect("there is room");
+        let dir = folder.path();
+        assert!(load_peers(dir).expect("nobody was").is_empty());
+        let pair = |node, incarnation| (NodeId::new(node), Incarnation::new(incarnation));
+        let known = BTreeMap::from([pair(2, 20), pair(3, u64::MAX)]);
+        let mut file = PeersFile(dir.to_owned());
+        file.keep(&known).expect("there is room");
+        assert_eq!(load_peers(dir).expect("it is whole"), known);
+        let whole = std::fs::read(dir.join(PEERS)).expect("it is there");
+        for len in 0..whole.len() {
+            std::fs::write(dir.join(PEERS), &whole[..len]).expect("there is room");
+            assert!(load_peers(dir).is_err(), "{len} bytes of it");
+        }
     }
 }

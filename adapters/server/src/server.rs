@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tenure_core::config::{Config, ConfigError, FormError, Shared};
-use tenure_core::ids::{Fence, NodeId, Seed};
+use tenure_core::ids::{Boot, Fence, NodeId, Seed};
 use tenure_core::node;
 use tenure_core::node::{Node, Secrets};
 use tenure_core::replica::record::Recovered;
@@ -143,14 +143,13 @@ impl Server {
         let genesis = begun(&disk, settings)?;
         let newest = members_file::load(&settings.data, &genesis);
         let config = &seen(owner.node, &genesis, newest.as_ref(), &recovered);
-        let incarnation = disk.superblock().map(|block| block.identity.incarnation);
-        let incarnation = incarnation.unwrap_or_default();
-        let doorman = Doorman::new(config.clone(), incarnation, recovered.boot);
+        let doorman = doorman(settings, &disk, config, recovered.boot)?;
         let (publisher, published) = tenure_host::publish(config.clone());
         let mesh = Mesh::start(
             contacts(settings, newest.as_ref()),
             published.clone(),
             doorman,
+            members_file::PeersFile(settings.data.clone()),
             for_peers,
             door.clone(),
         );
@@ -249,6 +248,22 @@ fn seen(me: NodeId, genesis: &Shared, newest: Option<&Shared>, recovered: &Recov
     let membership = recovered.membership.clone();
     let membership = membership.unwrap_or_else(|| genesis.membership());
     Config::seen_by(me, newest.unwrap_or(genesis).clone(), membership)
+}
+
+/// Who is let in: whoever was before, with the data directory that it had then.
+fn doorman(
+    settings: &Settings,
+    disk: &Disk,
+    config: &Config,
+    boot: Boot,
+) -> Result<Doorman, StartError> {
+    let incarnation = disk.superblock().map(|block| block.identity.incarnation);
+    let mut doorman = Doorman::new(config.clone(), incarnation.unwrap_or_default(), boot);
+    let known = members_file::load_peers(&settings.data).map_err(StartError::System)?;
+    for (node, incarnation) in known {
+        doorman.remember(node, incarnation, Boot::new(0));
+    }
+    Ok(doorman)
 }
 
 /// Where the others may be found: where the file says, which may be newer than the log, and where

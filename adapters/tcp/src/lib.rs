@@ -7,7 +7,7 @@ mod link;
 pub mod mesh;
 pub mod native;
 
-pub use mesh::{Contacts, Mesh};
+pub use mesh::{Contacts, Memory, Mesh, NoMemory};
 
 #[cfg(test)]
 mod tests;

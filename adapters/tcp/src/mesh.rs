@@ -6,10 +6,11 @@
 use crate::link::{self, Frames, LinkError};
 use bytes::BytesMut;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tenure_core::config::Config;
-use tenure_core::ids::{Boot, NodeId};
+use tenure_core::ids::{Boot, Incarnation, NodeId};
 use tenure_core::replica::message::Message;
 use tenure_core::wire::peer::{Body, Doorman, Header, Hello, HelloRefusal};
 use tenure_host::{Door, Peers, Published};
@@ -48,13 +49,55 @@ pub struct Mesh {
 
 struct Shared {
     contacts: Contacts,
-    doorman: Mutex<Doorman>,
+    admission: Mutex<Admission>,
     links: Mutex<BTreeMap<NodeId, Link>>,
     /// Whom a task dials.
     dialed: Mutex<BTreeSet<NodeId>>,
     refusals: Mutex<Refusals>,
     door: Door,
     published: Published,
+}
+
+/// What a server that starts again must know of those that it let in before: a number whose data
+/// directory is another one by then has forgotten what it promised.
+pub trait Memory: Send + 'static {
+    /// Remembers the data directory of each member. It survives a crash when this returns.
+    ///
+    /// # Errors
+    ///
+    /// The disk says no.
+    fn keep(&mut self, incarnations: &BTreeMap<NodeId, Incarnation>) -> io::Result<()>;
+}
+
+/// Nothing is remembered.
+#[derive(Clone, Copy, Debug)]
+pub struct NoMemory;
+
+impl Memory for NoMemory {
+    fn keep(&mut self, _: &BTreeMap<NodeId, Incarnation>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Who is let in.
+struct Admission {
+    doorman: Doorman,
+    memory: Box<dyn Memory>,
+    /// What was kept last.
+    kept: BTreeMap<NodeId, Incarnation>,
+}
+
+impl Admission {
+    /// Lets a peer in, which is remembered first; or says why not.
+    fn admit(&mut self, hello: &Hello) -> io::Result<Result<(), HelloRefusal>> {
+        let admitted = self.doorman.admit(hello);
+        let known = self.doorman.incarnations();
+        if admitted.is_ok() && known != self.kept {
+            self.memory.keep(&known)?;
+            self.kept = known;
+        }
+        Ok(admitted)
+    }
 }
 
 /// What stands of a connection while it does.
@@ -78,17 +121,24 @@ struct Met {
 }
 
 impl Mesh {
-    /// Takes connections at `listener`, dials the members, and hands what they say to `door`. `contacts` are more addresses to find them at.
+    /// Takes connections at `listener`, dials the members, and hands what they say to `door`.
+    /// `contacts` are more addresses to find them at, and `memory` keeps whose data directories were
+    /// let in.
     pub fn start(
         contacts: Contacts,
         published: Published,
         doorman: Doorman,
+        memory: impl Memory,
         listener: Listener,
         door: Door,
     ) -> Self {
         let shared = Arc::new(Shared {
             contacts,
-            doorman: Mutex::new(doorman),
+            admission: Mutex::new(Admission {
+                kept: doorman.incarnations(),
+                doorman,
+                memory: Box::new(memory),
+            }),
             links: Mutex::default(),
             dialed: Mutex::default(),
             refusals: Mutex::default(),
@@ -136,11 +186,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// The doorman, with today's configuration.
-    fn doorman(&self) -> MutexGuard<'_, Doorman> {
-        let mut doorman = lock(&self.doorman);
-        doorman.update(Config::clone(&self.published.now()));
-        doorman
+    /// Who is let in, by today's configuration.
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        let mut admission = lock(&self.admission);
+        let config = Config::clone(&self.published.now());
+        admission.doorman.update(config);
+        admission
     }
 
     /// Keeps the links to those that the configuration names, while it changes.
@@ -211,8 +262,10 @@ impl Shared {
         let hello = heard.map_err(|error| (None, error))?;
         let known = |error| (Some(hello.node), error);
         let (admitted, ours) = {
-            let mut doorman = self.doorman();
-            (doorman.admit(&hello), doorman.hello(hello.node))
+            let mut admission = self.admission();
+            let admitted = admission.admit(&hello);
+            let admitted = admitted.map_err(|error| known(error.into()))?;
+            (admitted, admission.doorman.hello(hello.node))
         };
         let word = match admitted {
             Ok(()) => Body::Hello(ours),
@@ -271,12 +324,12 @@ impl Shared {
         let address = resolve(address).await?;
         let dialed = clock::timeout(DIAL_PATIENCE, Stream::connect(address));
         let mut stream = dialed.await.ok_or(LinkError::Silent)??;
-        let ours = self.doorman().hello(peer);
+        let ours = self.admission().doorman.hello(peer);
         let header = ours.header();
         link::say(&mut stream, &header, &Body::Hello(ours)).await?;
         let mut input = BytesMut::new();
         let hello = link::hear_hello(&mut stream, &mut input).await?;
-        let mut admitted = self.doorman().admit(&hello);
+        let mut admitted = self.admission().admit(&hello)?;
         if admitted.is_ok() && hello.node != peer {
             let (expected, found) = (hello.node, peer);
             admitted = Err(HelloRefusal::NotMe { expected, found });

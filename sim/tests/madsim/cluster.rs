@@ -10,14 +10,14 @@ use tenure_core::config::{Config, Member};
 use tenure_core::ids::{ClusterId, Fence, NodeId, Seed};
 use tenure_core::node::input::Input;
 use tenure_core::node::output::Output;
-use tenure_core::node::{Node, Secrets};
+use tenure_core::node::{Node, Origin, Secrets};
 use tenure_core::time::Timestamp;
 use tenure_core::wire::peer::Doorman;
 use tenure_host::{Door, Host, Options, Status, Steps, SyncMode};
 use tenure_rt::net::{Listener, resolve};
 use tenure_rt::sync::watch;
 use tenure_rt::{clock, spawn};
-use tenure_tcp::{Contacts, Mesh, native};
+use tenure_tcp::{Contacts, Mesh, NoMemory, native};
 
 const CLUSTER: ClusterId = ClusterId([7; 16]);
 const TOKEN_KEY: [u8; 32] = [9; 32];
@@ -120,6 +120,7 @@ async fn serve(me: NodeId, statuses: Statuses) {
         Contacts::default(),
         published.clone(),
         doorman,
+        NoMemory,
         for_peers,
         door.clone(),
     );

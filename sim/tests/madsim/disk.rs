@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use tenure_core::config::Membership;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, Boot, ClusterId, Incarnation, NodeId, RecordNo, SegmentNo, Slot};
 use tenure_core::replica::record::{Record, Recovered};

@@ -1,7 +1,9 @@
 //! Servers that meet, and some that should not.
 
 use super::{NoLog, listen, says, test};
-use crate::{Contacts, Mesh};
+use crate::{Contacts, Memory, Mesh, NoMemory};
+use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -103,11 +105,20 @@ fn config(me: u64, cluster: u8, addresses: &[String]) -> Config {
 }
 
 fn start(config: &Config, listener: Listener, incarnation: u64) -> Server {
+    start_with(config, listener, incarnation, NoMemory)
+}
+
+fn start_with(
+    config: &Config,
+    listener: Listener,
+    incarnation: u64,
+    memory: impl Memory,
+) -> Server {
     let (door, inbox) = Door::new();
     let doorman = Doorman::new(config.clone(), Incarnation::new(incarnation), Boot::new(1));
     let (publisher, published) = publish(config.clone());
     let contacts = Contacts::default();
-    let mesh = Mesh::start(contacts, published, doorman, listener, door.clone());
+    let mesh = Mesh::start(contacts, published, doorman, memory, listener, door.clone());
     let heard = Arc::<Mutex<Vec<String>>>::default();
     let options = Options {
         me: config.me(),
@@ -409,5 +420,46 @@ fn a_server_that_was_removed_while_it_was_away_hears_of_it() {
         let ended = clock::timeout(Duration::from_secs(20), one.end).await;
         let ended = ended.expect("it stops").expect("the task lives");
         assert!(matches!(ended, Err(HostError::Removed(_))), "{ended:?}");
+    });
+}
+
+/// How often something was to be kept, and what is, if there is room.
+#[derive(Default)]
+struct Page {
+    asked: usize,
+    kept: Option<BTreeMap<NodeId, Incarnation>>,
+}
+
+struct Paper(Arc<Mutex<Page>>);
+
+impl Memory for Paper {
+    fn keep(&mut self, incarnations: &BTreeMap<NodeId, Incarnation>) -> io::Result<()> {
+        let mut page = self.0.lock().expect("no test panics in it");
+        page.asked += 1;
+        let room = page.kept.as_mut();
+        let room = room.ok_or_else(|| io::Error::other("the disk is full"))?;
+        room.clone_from(incarnations);
+        Ok(())
+    }
+}
+
+#[test]
+fn nobody_is_let_in_who_is_not_remembered_first() {
+    test(async {
+        let (listener_1, address_1) = listen().await;
+        let (listener_2, address_2) = listen().await;
+        let all = config(1, 1, &[address_1, address_2]);
+        let page = Arc::<Mutex<Page>>::default();
+        let look = || page.lock().expect("no test panics in it");
+        let one = start_with(&all, listener_1, 101, Paper(Arc::clone(&page)));
+        let two = start(&changed(&all, 2, &[]), listener_2, 102);
+        while look().asked < 3 {
+            clock::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!((one.count("2 up"), two.count("1 up")), (0, 0));
+        look().kept = Some(BTreeMap::new());
+        one.wait_for("2 said 5", 1).await;
+        let expected = BTreeMap::from([(NodeId::new(2), Incarnation::new(102))]);
+        assert_eq!(look().kept, Some(expected));
     });
 }

@@ -133,7 +133,10 @@ pub enum HelloRefusal {
         found: NodeId,
     },
     /// Two data directories claim one number: two servers run with it, or one lost its data.
-    #[error("server {node} is known with data directory {expected:?}, this one has {found:?}")]
+    #[error(
+        "server {node} is known with data directory {expected:?}, this one has {found:?}: two servers run \
+         with its number, or it lost its data, and `tenure member replace {node}` is the way back"
+    )]
     Incarnation {
         /// The peer's number.
         node: NodeId,
@@ -201,14 +204,27 @@ impl Doorman {
     /// The shared configuration changed: who is no member any more is forgotten.
     pub fn update(&mut self, config: Config) {
         let peers: Vec<NodeId> = config.peers().collect();
-        self.known.retain(|node, _| peers.contains(node));
+        let node_last = config.shared().node_last();
+        let stays = |node: &NodeId| peers.contains(node) || *node > node_last;
+        self.known.retain(|node, _| stays(node));
         self.config = config;
     }
 
     /// A member's data directory, as it was remembered from an earlier start.
     pub fn remember(&mut self, node: NodeId, incarnation: Incarnation, boot: Boot) {
         self.known.insert(node, (incarnation, boot));
-        assert!(self.known.len() <= MEMBERS_MAX, "only members are known");
+        assert!(
+            self.known.len() <= 2 * MEMBERS_MAX,
+            "only members are known, and those that were before a restart"
+        );
+    }
+
+    /// The data directory of each member that was let in: what must be remembered at the next start.
+    pub fn incarnations(&self) -> BTreeMap<NodeId, Incarnation> {
+        let known = self.known.iter();
+        known
+            .map(|(node, (incarnation, _))| (*node, *incarnation))
+            .collect()
     }
 
     /// The first word to `to`.

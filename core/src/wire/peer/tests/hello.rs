@@ -369,3 +369,22 @@ fn a_frame_of_another_sender_is_not_taken_for_the_links() {
         );
     }
 }
+
+#[test]
+fn a_data_directory_that_was_let_in_once_is_known_at_the_next_start() {
+    let mut before = doorman(1);
+    assert_eq!(before.admit(&hello()), Ok(()));
+    let mut door = doorman(1);
+    for (node, incarnation) in before.incarnations() {
+        door.remember(node, incarnation, Boot::new(0));
+    }
+    // Whatever it hears of the configuration meanwhile.
+    door.update(config(7, 1, &[1, 2, 3]));
+    assert_eq!(door.admit(&hello()), Ok(()));
+    let emptied = changed(|hello| hello.incarnation = Incarnation::new(9));
+    let refused = door.admit(&emptied);
+    assert!(
+        matches!(refused, Err(HelloRefusal::Incarnation { .. })),
+        "{refused:?}"
+    );
+}
