@@ -57,6 +57,8 @@ pub enum Scenario {
     Graphs,
     /// The swarm, with all limits of the core tiny (A6).
     Tiny,
+    /// One server's clock runs wild, jumps and stands still, while leaders change (F4b).
+    Clocks,
     /// Disks that are full, and have room again, while snapshots are due all the time.
     FullDisks,
     /// Servers come and go under load, while there are crashes and partitions (F11).
@@ -84,6 +86,7 @@ impl Scenario {
         ("cold-follower", Self::ColdFollower),
         ("graphs", Self::Graphs),
         ("tiny", Self::Tiny),
+        ("clocks", Self::Clocks),
         ("full-disks", Self::FullDisks),
         ("sleepers", Self::Sleepers),
         ("members", Self::Members),
@@ -265,6 +268,7 @@ impl Plan {
                 plan.swarm(&mut rand);
                 plan.host.limits = TinyLimits::all(seed);
             }
+            Scenario::Clocks => plan.wild_clock(&mut rand),
             Scenario::IdleFailover => plan.idle_failover(&mut rand),
             Scenario::Pauses => {
                 plan.trouble(2 * SECOND, &[(Trouble::Pause, 3), (Trouble::PauseAll, 1)]);
@@ -383,6 +387,21 @@ impl Plan {
         );
         self.nemesis.down_mean = rand.log_uniform(20 * MS, 2 * SECOND);
         self.host.shuffle = true;
+    }
+
+    /// The leader's clock is the bad one as often as not.
+    fn wild_clock(&mut self, rand: &mut Rand) {
+        let troubles = [
+            (Trouble::ClockRate, 6),
+            (Trouble::ClockJump, 1),
+            (Trouble::ClockBack, 1),
+            (Trouble::CrashLeader, 1),
+        ];
+        self.trouble(rand.log_uniform(300 * MS, 2 * SECOND), &troubles);
+        self.bad_clock = Some(rand.index(self.servers));
+        self.nemesis.down_mean = 200 * MS;
+        self.load.ttl_ms = (600, 2_000);
+        self.load.forget_ppm = 500_000;
     }
 
     fn idle_failover(&mut self, rand: &mut Rand) {
