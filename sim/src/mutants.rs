@@ -128,6 +128,8 @@ fn hunt_all(options: &Options) -> Result<usize, String> {
         }
     }
     let woven = workshop.weave(&wanted)?;
+    // What is built already comes first.
+    wanted.sort_by_key(|mutant| !woven.contains(&mutant.name));
     let mut survivors = 0;
     for mutant in &wanted {
         let seconds = options.seconds.unwrap_or(SECONDS);

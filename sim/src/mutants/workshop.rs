@@ -34,6 +34,22 @@ fn write(to: &Path, bytes: &[u8]) -> Result<(), String> {
     fs::write(to, bytes).map_err(say)
 }
 
+/// Removes the files of earlier sources.
+fn keep_only(folder: &Path, known: &BTreeSet<PathBuf>) -> Result<(), String> {
+    for entry in fs::read_dir(folder).map_err(say)? {
+        let path = entry.map_err(say)?.path();
+        if path.ends_with(".git") {
+            continue;
+        }
+        if path.is_dir() {
+            keep_only(&path, known)?;
+        } else if !known.contains(&path) {
+            fs::remove_file(path).map_err(say)?;
+        }
+    }
+    Ok(())
+}
+
 impl Workshop {
     pub(super) fn new() -> Result<Self, String> {
         let home = root().join("target/mutants");
@@ -46,17 +62,19 @@ impl Workshop {
         Ok(Self { home, tree })
     }
 
-    /// The files that git knows, with what stands in them now.
+    /// The files that git knows, with what stands in them now, and no others.
     fn copy_tree(&self) -> Result<(), String> {
         let listed = run(Command::new("git")
             .args(["ls-files", "-co", "--exclude-standard"])
             .current_dir(root()))?;
+        let mut known = BTreeSet::new();
         for name in String::from_utf8_lossy(&listed.stdout).lines() {
             if let Ok(bytes) = fs::read(root().join(name)) {
                 write(&self.tree.join(name), &bytes)?;
+                known.insert(self.tree.join(name));
             }
         }
-        Ok(())
+        keep_only(&self.tree, &known)
     }
 
     fn apply(&self, mutant: &Mutant) -> Result<(), String> {
