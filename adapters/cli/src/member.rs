@@ -2,7 +2,7 @@
 
 use crate::args::{Member, MemberVerb, One, Output, Service};
 use crate::config::{ask, change, member_line, pairs, print_change, text};
-use crate::exit::Exit;
+use crate::exit::{Code, Exit};
 use crate::print;
 use crate::web::{self, Ask};
 use serde_json::Value;
@@ -12,6 +12,10 @@ use tenure_server::ask::ask_at;
 
 /// How long a member may take to say that it is there.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a transfer may take: a leader gives one up after 0.3 s, an election takes less than 1 s.
+const TRANSFER_PATIENCE: Duration = Duration::from_millis(1_500);
+/// How often it is looked who leads meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub(crate) async fn member(member: &Member) -> Result<(), Exit> {
     match &member.verb {
@@ -67,7 +71,8 @@ async fn on_one(
 }
 
 async fn transfer(id: Option<u64>, service: &Service) -> Result<(), Exit> {
-    let id = id.map(|id| id.to_string());
+    let to = id;
+    let id = to.map(|id| id.to_string());
     let form: Vec<_> = id.iter().map(|id| ("to", id.as_str())).collect();
     let ask = Ask {
         method: "POST",
@@ -75,8 +80,41 @@ async fn transfer(id: Option<u64>, service: &Service) -> Result<(), Exit> {
         form: &form,
         expect: None,
     };
-    web::ask(service, &ask).await?;
-    print::line("Asked.")
+    let asked = web::ask(service, &ask).await?;
+    let before = leader(&asked);
+    let mut now = before;
+    let deadline = clock::now().plus(TRANSFER_PATIENCE);
+    while !is_done(to, before, now) {
+        if clock::now() >= deadline {
+            return Err(Exit::new(Code::Refused, stays(to, now)));
+        }
+        clock::sleep(LOOK_EVERY).await;
+        now = leader(&web::ask(service, &Ask::get("/v1/cluster")).await?);
+    }
+    print::line(&format!("Server {} leads.", now.unwrap_or_default()))
+}
+
+fn leader(cluster: &Value) -> Option<u64> {
+    cluster["leader"].as_u64()
+}
+
+/// Whether the one that was asked for leads, or, if any will do, another one than before.
+fn is_done(to: Option<u64>, before: Option<u64>, now: Option<u64>) -> bool {
+    match to {
+        Some(_) => now == to,
+        None => now.is_some() && before.is_some() && now != before,
+    }
+}
+
+/// What came of a transfer that came to nothing.
+fn stays(to: Option<u64>, now: Option<u64>) -> String {
+    match (now, to) {
+        (None, _) => "no server leads: ask again once one does".to_owned(),
+        (Some(now), None) => format!("server {now} leads on: no other one is fit to"),
+        (Some(now), Some(to)) => {
+            format!("server {now} leads: server {to} is not fit to, or did not answer in time")
+        }
+    }
 }
 
 fn print_new(added: &Value) -> Result<(), Exit> {

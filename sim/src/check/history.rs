@@ -326,7 +326,7 @@ impl History {
                 self.on_refused(command, refusal, docket, marks);
             }
             (_, Operation::Configure(configure)) => {
-                self.on_configured(configure, case.answer, docket, marks);
+                self.on_configured(configure, case, docket, marks);
             }
             (Answer::Refused(refusal), _) => self.on_refused(command, refusal, docket, marks),
             (

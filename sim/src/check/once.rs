@@ -30,6 +30,8 @@ fn identity(command: &Command) -> Identity {
 pub struct Once {
     effects: BTreeMap<Identity, (Effect, Stamp)>,
     ends: BTreeMap<Identity, Answer>,
+    /// Changes that came late, with what they were told, and when.
+    late: BTreeMap<Identity, (Answer, Stamp)>,
     /// Those that were refused because something was full.
     refused: BTreeSet<Identity>,
 }
@@ -93,6 +95,29 @@ impl Once {
     /// gone.
     pub fn is_refused_first(&mut self, command: &Command) -> bool {
         self.refused.insert(identity(command))
+    }
+
+    /// Whether a change is told for the first time that it came late. Told again from memory, it hears
+    /// what it heard then.
+    pub fn is_late_first(
+        &mut self,
+        command: &Command,
+        answer: &Answer,
+        stamp: Stamp,
+        docket: &mut Docket,
+    ) -> bool {
+        let identity = identity(command);
+        let window = Duration::from_millis(DEDUPE_MS);
+        if let Some((before, when)) = self.late.get(&identity)
+            && (stamp < when.plus(window) || before == answer)
+        {
+            docket.check(before == answer, "a retry gets its answer", || {
+                format!("{identity:?}: {before:?}, then {answer:?}")
+            });
+            return false;
+        }
+        self.late.insert(identity, (answer.clone(), stamp));
+        true
     }
 
     /// A command was applied and answered.

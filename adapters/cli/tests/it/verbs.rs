@@ -174,7 +174,49 @@ fn an_operator_reads_changes_and_reads_again() {
     let shown: serde_json::Value = serde_json::from_str(&shown).expect("it is JSON");
     assert_eq!(shown["members"][0]["location"], "au.perth");
     assert_eq!(shown["zones"][1]["locks"], 100);
-    assert_eq!(service.good(&["member", "transfer"]), "Asked.\n");
+    let alone = service.run(&["member", "transfer"]);
+    assert_fails(&alone, 1, &["server 1 leads on", "no other one is fit"]);
+    assert_eq!(
+        service.good(&["member", "transfer", "1"]),
+        "Server 1 leads.\n"
+    );
+    assert!(service.server.stop());
+}
+
+#[test]
+fn a_transfer_says_who_leads() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let data = folder.path().join("data");
+    let (data, port) = (data.to_str().expect("it is text"), free_ports());
+    let base = port.to_string();
+    let words = [
+        "serve",
+        "--dev",
+        "--servers",
+        "3",
+        "--data",
+        data,
+        "--port",
+        &base,
+    ];
+    let mut server = Running::start(&words);
+    server.line_with("leads");
+    let service = Service {
+        server,
+        endpoint: format!("127.0.0.1:{}", port + 1),
+        folder,
+    };
+    for to in ["2", "3", "1"] {
+        let said = service.good(&["member", "transfer", to]);
+        assert_eq!(said, format!("Server {to} leads.\n"));
+    }
+    let said = service.good(&["member", "transfer"]);
+    assert!(
+        ["Server 2 leads.\n", "Server 3 leads.\n"].contains(&&*said),
+        "{said}"
+    );
+    let nobody = service.run(&["member", "transfer", "9"]);
+    assert_fails(&nobody, 2, &["expected the id of a member"]);
     assert!(service.server.stop());
 }
 

@@ -1,7 +1,7 @@
 //! A refusal has its reason, and a change of the configuration follows what its author saw.
 
 use super::super::Docket;
-use super::History;
+use super::{Case, History};
 use crate::marks::{Mark, Marks};
 use tenure_core::config::Change;
 use tenure_core::limits::DEDUPE_MAX;
@@ -59,11 +59,11 @@ impl History {
     pub(super) fn on_configured(
         &mut self,
         configure: &Configure,
-        answer: &Answer,
+        case: &Case<'_>,
         docket: &mut Docket,
         marks: &mut Marks,
     ) {
-        let last = self.configured;
+        let (last, answer) = (self.configured, case.answer);
         let detail = || format!("{configure:?} after {last} was answered {answer:?}");
         match answer {
             Answer::Configured { mark } => {
@@ -74,9 +74,13 @@ impl History {
             }
             Answer::Refused(Refusal::ConfigMoved { now }) => {
                 marks.hit(Mark::ConfigMoved);
-                // Perhaps told again from memory, as it was then.
-                let is_late = configure.expect != now.change && now.change <= last;
-                docket.check(is_late, "only a late change is refused as late", detail);
+                if self
+                    .once
+                    .is_late_first(case.command, answer, case.stamp, docket)
+                {
+                    let is_late = configure.expect != last && now.change == last;
+                    docket.check(is_late, "only a late change is refused as late", detail);
+                }
             }
             Answer::Refused(Refusal::ConfigUnfit { .. }) => {
                 let is_clients = matches!(configure.change, Change::Policy(_));
