@@ -18,7 +18,7 @@ use storage::Storage;
 use tenure_core::config::{Config, Member, Shared};
 use tenure_core::ids::{Boot, ClusterId, Fence, NodeId, Seed, SnapshotId};
 use tenure_core::node::Origin;
-use tenure_core::node::input::Input;
+use tenure_core::node::input::{Input, Space};
 use tenure_core::node::output::Output;
 use tenure_core::node::{Node, Secrets};
 use tenure_core::replica::record::Recovered;
@@ -90,6 +90,10 @@ pub struct Process {
     pub fetched_from: Option<(SnapshotId, usize)>,
     /// What it will be told.
     pub inbox: VecDeque<Input>,
+    /// It was told last that its disk is full.
+    knows_full: bool,
+    /// It knew that all through its last round.
+    pub is_full: bool,
     /// When it looks at its inbox next.
     pub run_at: Option<Nanos>,
     /// It is busy with a round, or stopped by a signal, until then.
@@ -264,6 +268,8 @@ impl Server {
             snapshots,
             fetched_from: None,
             inbox: VecDeque::new(),
+            knows_full: false,
+            is_full: false,
             run_at: None,
             busy_until: now,
             leaderless_since: Some(now),
@@ -291,10 +297,16 @@ impl Server {
         if process.node.wake_at().is_some_and(|when| when <= local) {
             process.node.step(local, Input::Tick, &mut outputs);
         }
+        let mut told = None;
         for input in inputs {
+            if let Input::Space { space } = &input {
+                told = Some(*space == Space::Full);
+            }
             process.node.step(local, input, &mut outputs);
         }
         process.node.step(local, Input::Flush, &mut outputs);
+        process.is_full = process.knows_full && told.is_none();
+        process.knows_full = told.unwrap_or(process.knows_full);
         process.busy_until = now + round;
         outputs
     }

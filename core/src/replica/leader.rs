@@ -326,6 +326,9 @@ impl Replica {
         sent: Timestamp,
         out: &mut Vec<Effect>,
     ) {
+        if self.is_full() {
+            return self.follow(out); // it could not write its first entry
+        }
         if self.log.decided() > evidence.base() {
             // Somebody else decided more since the promises were made: this is no longer the time.
             return self.follow(out);

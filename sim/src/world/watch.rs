@@ -22,6 +22,17 @@ impl World {
     }
 }
 
+/// The slot of an entry that is to be appended.
+const fn entry_of(output: &Output) -> Option<Slot> {
+    match output {
+        Output::Append {
+            record: Record::Accepted { slot, .. } | Record::Decided { slot, .. },
+            ..
+        } => Some(*slot),
+        _ => None,
+    }
+}
+
 impl Judges {
     fn audit(&mut self, index: usize, node: &Node) {
         if let Err(violation) = node.audit() {
@@ -42,6 +53,13 @@ impl Judges {
         self.history.on_digest(index, applied, digest, docket);
         for output in outputs {
             self.watch_output(index, process.boot, output);
+            if process.is_full
+                && let Some(slot) = entry_of(output)
+            {
+                let detail = format!("server {}, slot {slot}", index + 1);
+                self.docket
+                    .broken("a full disk is asked for nothing", detail);
+            }
             // A peer's is judged when it was read back and installed.
             if let Output::SnapshotDone { id, .. } = output
                 && !process.snapshots.is_received()
