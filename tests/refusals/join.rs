@@ -2,6 +2,8 @@
 
 use crate::common::says;
 use std::fs;
+use std::process::Command;
+use tenure_tests::binary::tenure;
 use tenure_tests::http::Http;
 use tenure_tests::members::{Members, PATIENCE};
 
@@ -97,4 +99,57 @@ fn a_cluster_is_founded_once() {
     says(again.arg("--bootstrap"), 78, &["has a cluster already"]);
     members.start(1);
     assert_eq!(members.leader(PATIENCE), 1, "without the word it goes on");
+}
+
+#[test]
+fn words_alone_found_a_cluster_and_join_it() {
+    let mut members = Members::new(2);
+    let serve = |member: usize| {
+        let mut command = Command::new(tenure());
+        let key = members.path().join("token.key");
+        command
+            .args([
+                "serve",
+                "--listen",
+                &members.http(member).to_string(),
+                "--data",
+            ])
+            .arg(members.data(member))
+            .arg("--token-key")
+            .arg(key);
+        command
+    };
+    let (mut first, mut second) = (serve(1), serve(2));
+    members.start_by(1, first.arg("--bootstrap"));
+    members.leader(PATIENCE);
+    members.invite(2, &["role=observer"]);
+    // Nobody is at the first address.
+    let addresses = format!("127.0.0.1:1,{}", members.http(1));
+    second.args(["--join", &addresses, "--token-file"]);
+    second.arg(members.token_file(2));
+    members.start_by(2, &mut second);
+    members.process(2).line(PATIENCE, "a leader", |line| {
+        line.contains("follows").then_some(())
+    });
+    members.invite(2, &["approve=true", "ttl=10m"]);
+    let listed = members.operate(&["ls"], &[]);
+    let lines: Vec<&str> = listed.lines().collect();
+    let [first, second, invitation] = lines[..] else {
+        panic!("two members and an invitation: {listed}");
+    };
+    assert!(
+        first.starts_with("leads") && first.contains("member 1    voter"),
+        "{listed}"
+    );
+    assert!(
+        second.starts_with("up") && second.contains("member 2    observer"),
+        "{listed}"
+    );
+    assert!(
+        invitation.contains("for a voter, to be approved"),
+        "{listed}"
+    );
+    let hash = invitation.split(' ').nth(1).expect("it has a hash");
+    members.operate(&["uninvite", hash], &[]);
+    assert_eq!(members.operate(&["ls"], &[]).lines().count(), 2);
 }

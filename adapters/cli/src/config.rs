@@ -112,7 +112,7 @@ pub(crate) fn member_line(member: &Value) -> String {
     let at = |name: &str| text(&member[name]).to_owned();
     let line = format!(
         "  member {:<4} {:<12}{} peer {}   client {}   http {}   {}",
-        member["id"],
+        member["id"].to_string(),
         at("role"),
         next(&member["next"]),
         at("peer"),
