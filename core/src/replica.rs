@@ -245,7 +245,7 @@ impl Replica {
     ) {
         self.now = self.now.max(now);
         let Some(peer) = self.peers.get_mut(&from) else {
-            return;
+            return self.on_stranger(from, message, out);
         };
         if boot < peer.boot {
             return; // a word of a start that is over: its silence is what counts now

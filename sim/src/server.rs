@@ -133,6 +133,8 @@ pub struct Server {
     pub start: u64,
     /// It crashes after so many effects, if that was decided.
     pub crash_in: Option<u64>,
+    /// What it was told of the cluster when it joined, if it did.
+    pub joined: Option<Shared>,
     /// It was removed from the cluster, and stays off.
     pub is_gone: bool,
     /// It crashes soon after each of its next so many starts.
@@ -169,6 +171,7 @@ impl Server {
             life: Life::Down,
             start: 0,
             crash_in: None,
+            joined: None,
             is_gone: false,
             loops: 0,
             slow_cpu_until: 0,
@@ -181,6 +184,18 @@ impl Server {
             round_at: 0,
             token_key: [7; 32],
         }
+    }
+
+    fn genesis(&self) -> Shared {
+        let founders = self.knobs.founders.unwrap_or(self.servers);
+        genesis(founders, self.knobs.located)
+    }
+
+    /// Whether it was there when the cluster began.
+    pub fn is_founder(&self) -> bool {
+        self.knobs
+            .founders
+            .is_none_or(|founders| self.index < founders)
     }
 
     /// Its process, if it serves.
@@ -247,13 +262,17 @@ impl Server {
         };
         let seed = Seed::new(Rand::nth(self.seed ^ boot.get(), "node", self.index).any());
         let local = self.clock.read(now);
-        let founders = self.knobs.founders.unwrap_or(self.servers);
-        let genesis = genesis(founders, self.knobs.located);
+        let genesis = self.genesis();
         let membership = genesis.membership();
-        let config = Config::seen_by(node_id(self.index), genesis, membership);
+        let known = self.joined.clone().unwrap_or_else(|| genesis.clone());
+        let config = Config::seen_by(node_id(self.index), known, membership);
+        let fence_floor = Fence::new(1 << 20);
         let node = Node::boot(
             &config,
-            Origin::of(&config, Fence::new(1 << 20)),
+            Origin {
+                genesis,
+                fence_floor,
+            },
             recovered,
             restored,
             &secrets,

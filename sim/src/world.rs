@@ -335,6 +335,10 @@ impl World {
         if server.is_gone || !matches!(server.life, Life::Down) {
             return;
         }
+        if !server.is_founder() && !self.join(index) {
+            return;
+        }
+        let server = &mut self.servers[index];
         server.start += 1;
         let first = server.open(self.now, &mut self.marks, &mut self.judges.docket);
         if let Some(at) = first {

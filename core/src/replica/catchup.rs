@@ -156,6 +156,38 @@ impl Replica {
         }
     }
 
+    /// A word of a server that this one does not know. If its number is of a change that was not heard
+    /// of here, it may be the only one left to learn that change from, for who was away for long; so
+    /// what is decided is taken from it, and nothing else.
+    pub(super) fn on_stranger(&mut self, from: NodeId, message: Message, out: &mut Vec<Effect>) {
+        if from <= self.config.shared().node_last() {
+            return;
+        }
+        match message {
+            Message::Ping { decided, .. } => self.catchup.learn(from, decided),
+            Message::Decided { .. }
+            | Message::SnapshotOffer { .. }
+            | Message::SnapshotChunk { .. } => self.dispatch(from, message, out),
+            Message::Pong { .. }
+            | Message::PreVote { .. }
+            | Message::PreVoteReply { .. }
+            | Message::Prepare { .. }
+            | Message::Promise { .. }
+            | Message::Accept { .. }
+            | Message::Accepted { .. }
+            | Message::Nack { .. }
+            | Message::CatchUp { .. }
+            | Message::SnapshotGet { .. }
+            | Message::ReadIndex { .. }
+            | Message::ReadAt { .. }
+            | Message::Forward { .. }
+            | Message::Refuse { .. }
+            | Message::HandOver { .. }
+            | Message::TakeOver { .. }
+            | Message::Outranked { .. } => {}
+        }
+    }
+
     /// A decided entry is recorded as such, never as an accept (rule 11): its ballot is not known.
     /// Nothing is recorded if the log holds this very value already.
     fn learn_decided(&mut self, slot: Slot, entry: Entry, out: &mut Vec<Effect>) {

@@ -1,8 +1,10 @@
 //! Servers that come and go, as an operator wants it.
 
 use super::World;
+use super::event::Event;
+use crate::Nanos;
 use crate::marks::Mark;
-use crate::scenario::Trouble;
+use crate::scenario::{MS, Trouble};
 use crate::server::{index_of, member};
 use bytes::Bytes;
 use tenure_core::config::{Change, Member, Role, Shared};
@@ -10,6 +12,8 @@ use tenure_core::ids::{NodeId, Tag, ZoneId};
 use tenure_core::machine::command::{Client, Configure};
 use tenure_core::node::input::{Admin, Ask, Input, Request};
 
+/// A newcomer that is not a member yet asks again after this long.
+const JOIN_EVERY: Nanos = 100 * MS;
 /// The connection of the operator; no client has it.
 const OPERATOR: u64 = u64::MAX;
 
@@ -57,6 +61,21 @@ impl World {
             Trouble::ChangeRole => Some(Change::Role { node: any, role }),
             _ => Some(Change::Remove { node: any }),
         }
+    }
+
+    /// A newcomer starts when somebody made it a member, and knows then who the others are. False if
+    /// that is not yet.
+    pub(super) fn join(&mut self, index: usize) -> bool {
+        let is_first = self.servers[index].joined.is_none();
+        if is_first && self.is_member(index) {
+            self.servers[index].joined = Some(self.judges.history.shared().clone());
+        }
+        let has_joined = self.servers[index].joined.is_some();
+        if !has_joined {
+            let later = self.now + JOIN_EVERY;
+            self.queue.push(later, Event::PowerOn { server: index });
+        }
+        has_joined
     }
 
     /// A server says that it was removed, and stops. It must be so.

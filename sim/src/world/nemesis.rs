@@ -5,7 +5,7 @@ use super::{Phase, World};
 use crate::clock::DRIFT_PPM_MAX;
 use crate::marks::Mark;
 use crate::scenario::{MS, SECOND, Trouble};
-use crate::server::node_id;
+use crate::server::{Server, node_id};
 use tenure_core::node::input::Input;
 
 impl World {
@@ -286,7 +286,9 @@ impl World {
         if self.plan.host.founders.is_none() {
             all.truncate(size);
         }
-        all.retain(|index| !self.servers[*index].is_gone);
+        let may_come =
+            |server: &Server| !server.is_gone && (server.is_founder() || server.joined.is_some());
+        all.retain(|index| may_come(&self.servers[*index]));
         self.core = all;
         self.phase = Phase::Liveness;
         self.net.heal();

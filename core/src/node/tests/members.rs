@@ -262,3 +262,31 @@ fn a_change_survives_a_crash_anywhere() {
         is_held(&mut world, leader, "a");
     }
 }
+
+/// While a member is away everybody that it knows is replaced: it learns of that from those that it
+/// does not know.
+#[test]
+fn who_was_away_for_long_catches_up_with_strangers() {
+    let mut world = World::new(3);
+    world.run(MS * 300);
+    let away = (1..=3).find(|node| *node != world.leader()).unwrap();
+    world.nodes.remove(&away);
+    let others: Vec<u64> = (1..=3).filter(|node| *node != away).collect();
+    for (old, new) in others.into_iter().zip(4..) {
+        let leader = world.leader();
+        let replace = Change::Replace {
+            old: NodeId::new(old),
+            new: member(new),
+        };
+        make(&mut world, leader, replace);
+        arrive(&mut world, new);
+        world.run(A_WHILE);
+        world.nodes.remove(&old);
+        world.run(A_WHILE);
+    }
+    hold(&mut world, 4, "a");
+    world.start(away);
+    world.run(A_WHILE);
+    assert_eq!(voters(&world).len(), 3);
+    is_held(&mut world, away, "a");
+}
