@@ -3,7 +3,6 @@
 
 use super::Docket;
 use crate::Nanos;
-use crate::server::node_id;
 use std::collections::BTreeMap;
 use tenure_core::ids::NodeId;
 
@@ -18,11 +17,15 @@ pub struct Places {
 }
 
 impl Places {
-    /// The leader moves to where it is wanted. It leaves a place that did not fail: somebody changed
-    /// where it is wanted, and may change that back.
-    pub fn on_relocated(&mut self, giver: (usize, u64), to: NodeId, docket: &mut Docket) {
-        let (now, left) = (docket.now, node_id(giver.0));
+    /// The leader leaves a place that did not fail: somebody changed where it is wanted, and may change
+    /// that back.
+    pub fn on_left(&mut self, left: NodeId) {
         self.tried.retain(|(_, place), _| *place != left);
+    }
+
+    /// The leader moves to where it is wanted, by the clock of whoever gives it.
+    pub fn on_relocated(&mut self, giver: (usize, u64), to: NodeId, docket: &mut Docket) {
+        let now = docket.now;
         if let Some(before) = self.tried.insert((giver, to), now) {
             let apart = now - before;
             docket.check(apart >= APART, "a place that failed is left alone", || {
@@ -36,6 +39,7 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::node_id;
 
     const SECOND: Nanos = 1_000_000_000;
 
@@ -44,6 +48,7 @@ mod tests {
         let (mut places, mut docket) = (Places::default(), Docket::default());
         for (second, from, to) in moves {
             docket.now = second * SECOND;
+            places.on_left(node_id(*from));
             places.on_relocated((*from, 1), node_id(*to), &mut docket);
         }
         docket.first().is_some()

@@ -244,9 +244,10 @@ impl World {
     }
 
     fn judge_place(&mut self, index: usize, to: NodeId) {
+        let Judges { places, docket, .. } = &mut self.judges;
+        places.on_left(node_id(index));
         if self.plan.bad_clock != Some(index) {
             let giver = (index, self.servers[index].start);
-            let Judges { places, docket, .. } = &mut self.judges;
             places.on_relocated(giver, to, docket);
         }
     }
