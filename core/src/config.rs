@@ -82,6 +82,9 @@ pub enum ConfigError {
     /// Zero names nobody.
     #[error("a member's id is 1 or more")]
     Zero,
+    /// Too few of them would have the locks.
+    #[error("more than half of the voters, rounded down, must be full voters")]
+    Voters,
     /// An address or a location is over its limit.
     #[error("member {node}: {what}")]
     Text {

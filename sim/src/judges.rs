@@ -36,7 +36,7 @@ impl Judges {
     /// Judges of a world with so many servers, before anything happened.
     pub fn new(servers: usize, knobs: &HostKnobs) -> Self {
         let limits = knobs.limits().machine;
-        let genesis = genesis(knobs.founders.unwrap_or(servers), knobs.located);
+        let genesis = genesis(servers, knobs);
         Self {
             docket: Docket::default(),
             votes: Votes::new(genesis.membership()),

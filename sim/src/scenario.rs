@@ -61,6 +61,9 @@ pub enum Scenario {
     Clocks,
     /// Disks that are full, and have room again, while snapshots are due all the time.
     FullDisks,
+    /// Two sites with two servers each, and a third with one that only votes: one of them is lost, again
+    /// and again.
+    Arbiter,
     /// Servers come and go under load, while there are crashes and partitions (F11).
     Members,
     /// Leaders sleep for as long as an election takes, and what would tell them of it is lost, while
@@ -90,6 +93,7 @@ impl Scenario {
         ("full-disks", Self::FullDisks),
         ("sleepers", Self::Sleepers),
         ("members", Self::Members),
+        ("arbiter", Self::Arbiter),
     ];
 
     /// By its name.
@@ -127,6 +131,9 @@ pub struct HostKnobs {
     pub shuffle: bool,
     /// Bytes of a segment of the log.
     pub segment_bytes: u64,
+    /// This server votes, and never leads.
+    #[serde(default)]
+    pub arbiter: Option<usize>,
     /// So many servers are members at first; all of them if none.
     #[serde(default)]
     pub founders: Option<usize>,
@@ -298,6 +305,7 @@ impl Plan {
             Scenario::Duels => plan.duels(&mut rand),
             Scenario::Echoes => plan.echoes(),
             Scenario::Sleepers => plan.sleepers(),
+            Scenario::Arbiter => plan.arbiter(&mut rand),
             Scenario::Members => plan.members(&mut rand),
             Scenario::Outage => {
                 plan.safety = 40 * SECOND;
@@ -356,6 +364,7 @@ impl Plan {
                 inputs_max: 64,
                 shuffle: false,
                 segment_bytes: 4096 * rand.range(16, 64),
+                arbiter: None,
                 founders: None,
                 located: false,
                 snapshots: SnapshotKnobs::draw(rand),

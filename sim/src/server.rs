@@ -15,7 +15,7 @@ use snapshots::{Kept, Snapshots};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use storage::Storage;
-use tenure_core::config::{Config, Member, Shared};
+use tenure_core::config::{Config, Member, Role, Shared};
 use tenure_core::ids::{Boot, ClusterId, Fence, NodeId, Seed, SnapshotId};
 use tenure_core::node::Origin;
 use tenure_core::node::input::{Input, Space};
@@ -44,8 +44,18 @@ pub fn index_of(node: NodeId) -> usize {
 }
 
 /// What a cluster of so many servers begins with.
-pub fn genesis(servers: usize, located: bool) -> Shared {
-    let members = (0..servers).map(|index| member(index, located));
+pub fn genesis(servers: usize, knobs: &HostKnobs) -> Shared {
+    let role = |index| {
+        if knobs.arbiter == Some(index) {
+            Role::QuorumOnly
+        } else {
+            Role::Voter
+        }
+    };
+    let members = (0..knobs.founders.unwrap_or(servers)).map(|index| Member {
+        role: role(index),
+        ..member(index, knobs.located)
+    });
     let shared = Shared::genesis(CLUSTER, members.collect());
     shared.unwrap_or_else(|error| panic!("the world's servers are a cluster: {error}"))
 }
@@ -187,8 +197,7 @@ impl Server {
     }
 
     fn genesis(&self) -> Shared {
-        let founders = self.knobs.founders.unwrap_or(self.servers);
-        genesis(founders, self.knobs.located)
+        genesis(self.servers, &self.knobs)
     }
 
     /// Whether it was there when the cluster began.

@@ -6,7 +6,7 @@
 use super::Docket;
 use crate::server::index_of;
 use std::collections::BTreeMap;
-use tenure_core::config::{Membership, Seat};
+use tenure_core::config::{Membership, Role, Seat};
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, Boot, Epoch, Slot};
 
@@ -85,6 +85,11 @@ impl Votes {
             "a ballot is used by its owner alone",
             || format!("server {} used {ballot}", server + 1),
         );
+        let seats = self.epochs.get(&ballot.epoch);
+        let role = seats.and_then(|seats| seats.role(ballot.node));
+        docket.check(role == Some(Role::Voter), "only a full voter leads", || {
+            format!("server {} used {ballot} as {role:?}", server + 1)
+        });
         let owner = *self.leaders.entry(ballot).or_insert((server, boot));
         docket.check(
             owner == (server, boot),

@@ -1,4 +1,4 @@
-//! Servers that come and go.
+//! Servers that come and go, and one that only votes.
 
 use super::{MS, Plan, SECOND, Trouble};
 use crate::rand::Rand;
@@ -34,5 +34,12 @@ impl Plan {
         if rand.chance(500_000) {
             self.forgetful();
         }
+    }
+
+    pub(super) fn arbiter(&mut self, rand: &mut Rand) {
+        self.stable_graphs(rand);
+        self.servers = 5;
+        // Sites have every third server: the last one has this alone.
+        self.host.arbiter = Some(2);
     }
 }

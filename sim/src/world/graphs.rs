@@ -117,7 +117,10 @@ impl World {
                 .push(self.now + MS, Event::PowerOn { server: index });
         }
         let servers = self.servers.len();
-        self.graphs.graph = Graph::draw(&mut self.graphs.rand, servers);
+        self.graphs.graph = match self.plan.host.arbiter {
+            Some(_) => Graph::SiteLost,
+            None => Graph::draw(&mut self.graphs.rand, servers),
+        };
         if self.graphs.graph == Graph::Constrained {
             // Who will be the only one with a majority misses what is decided until then.
             self.graphs.subject = self.graphs.rand.index(servers);
