@@ -142,6 +142,8 @@ impl Server {
                 self.judge_recovered(&recovered, judges);
                 if let Some(restored) = &kept.1 {
                     judges.on_installed(self.index, restored.id, &restored.machine);
+                    // Its name may have come to the disk in the moment of the crash.
+                    judges.promises[self.index].on_snapshot(restored.id.slot);
                 }
                 let first = durable.superblock().first_segment;
                 let storage = Storage::new(durable, writer);
