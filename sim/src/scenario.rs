@@ -269,11 +269,11 @@ impl Plan {
             Scenario::Lite => plan.lite(&mut rand),
             Scenario::Swarm => {
                 plan.swarm(&mut rand);
-                plan.host.limits = TinyLimits::draw(seed);
+                plan.bound(TinyLimits::draw(seed));
             }
             Scenario::Tiny => {
                 plan.swarm(&mut rand);
-                plan.host.limits = TinyLimits::all(seed);
+                plan.bound(TinyLimits::all(seed));
             }
             Scenario::Clocks => plan.wild_clock(&mut rand),
             Scenario::IdleFailover => plan.idle_failover(&mut rand),

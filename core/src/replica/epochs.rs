@@ -196,3 +196,6 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,6 +141,12 @@ impl Replica {
             Role::Leading(leading) => Some((leading.ballot(), leading.first_round())),
             Role::Following | Role::Polling(_) | Role::Preparing(_) => None,
         };
+        let was_silent = self.peers.get(&from).is_some_and(|peer| !self.hears(peer));
+        if was_silent && self.leader() == Some(from) {
+            // What was sent to it meanwhile is lost, and waits longer from one try to the next.
+            let leader = Some(from);
+            out.push(Effect::Following { leader });
+        }
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };

@@ -1,7 +1,7 @@
 //! All limits tiny (A6): queues that are full after a few requests, frames that hold one entry, tables
 //! with room for a handful. What is rare in years then happens in a second.
 
-use super::HostKnobs;
+use super::{HostKnobs, Plan, SECOND};
 use crate::rand::Rand;
 use serde::{Deserialize, Serialize};
 use tenure_core::machine;
@@ -77,6 +77,20 @@ impl TinyLimits {
             answers: some(64, 4_096),
             session_window: some(1, 64).map(|window| window as u64),
         }
+    }
+}
+
+/// Entries of fewer commands make a cluster so slow that it needs clients with patience.
+const COMMANDS_FEW: usize = 16;
+
+impl Plan {
+    /// Clients that gave up sooner than the slowest cluster answers would only ask again and again, and
+    /// never hear anything.
+    pub(super) fn bound(&mut self, limits: TinyLimits) {
+        if limits.entry_commands.is_some_and(|few| few < COMMANDS_FEW) {
+            self.load.patience = self.load.patience.max(SECOND);
+        }
+        self.host.limits = limits;
     }
 }
 

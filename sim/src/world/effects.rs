@@ -244,10 +244,13 @@ impl World {
     }
 
     fn judge_place(&mut self, index: usize, to: NodeId) {
-        let Judges { places, docket, .. } = &mut self.judges;
-        places.on_left(node_id(index));
-        if self.plan.bad_clock != Some(index) {
-            let giver = (index, self.servers[index].start);
+        let server = &self.servers[index];
+        if let Some(process) = server.process_ref()
+            && self.plan.bad_clock != Some(index)
+        {
+            let shared = process.node.view().machine.shared();
+            let giver = (index, server.start, shared.mark().change);
+            let Judges { places, docket, .. } = &mut self.judges;
             places.on_relocated(giver, to, docket);
         }
     }

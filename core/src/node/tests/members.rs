@@ -290,3 +290,47 @@ fn who_was_away_for_long_catches_up_with_strangers() {
     assert_eq!(voters(&world).len(), 3);
     is_held(&mut world, away, "a");
 }
+
+/// The next voters must have everything on their disks, or an epoch could begin that nobody can lead.
+#[test]
+fn a_newcomer_whose_disk_hangs_holds_up_nobody() {
+    let mut world = World::new(1);
+    world.run(MS * 300);
+    let observer = Change::Add(Member {
+        role: Role::Observer,
+        ..member(2)
+    });
+    make(&mut world, 1, observer);
+    arrive(&mut world, 2);
+    world.run(A_WHILE);
+    world.hung = Some(2);
+    hold(&mut world, 1, "a");
+    let vote = Change::Role {
+        node: NodeId::new(2),
+        role: Role::Voter,
+    };
+    make(&mut world, 1, vote);
+    for name in ["b", "c", "d"] {
+        world.run(A_WHILE);
+        hold(&mut world, 1, name);
+        assert_eq!(world.nodes[&1].config.epoch(), Epoch::new(1));
+    }
+}
+
+/// What could not be sent to the leader is sent as soon as it is heard again.
+#[test]
+fn who_hears_its_leader_again_asks_again_at_once() {
+    let mut world = World::new(3);
+    world.run(MS * 300);
+    let leader = world.leader();
+    let other = 1 + leader % 3;
+    world.cut.extend([(leader, other), (other, leader)]);
+    world.run(MS * 100);
+    let tag = world.ask(other, Client::None, acquire("a", 0));
+    world.run(Duration::from_secs(6));
+    assert_eq!(world.leader(), leader, "the third one tells of it");
+    assert!(world.reply(tag).is_none());
+    world.cut.clear();
+    world.run(MS * 150);
+    assert!(matches!(world.answer(tag), Answer::Granted(_)));
+}

@@ -220,3 +220,22 @@ fn parts_of_two_starts_of_a_voter_do_not_mix() {
     tally.count(NodeId::new(2), piece(0, false, 0, vec![report(1, 1, "a")]));
     assert!(tally.close().is_err());
 }
+
+/// What an earlier leader left above a stop-sign is void (rule 28).
+#[test]
+fn phase_1_ends_at_a_stop_sign() {
+    let seat = crate::config::Seat {
+        node: NodeId::new(1),
+        role: crate::config::Role::Voter,
+    };
+    let next = crate::config::Membership::new(Epoch::new(2), Slot::new(1), vec![seat]);
+    let sign = Entry::new(EntryKind::Stop, Stamp::ZERO, &[next.unwrap().encode()]);
+    let stopped = Report {
+        entry: sign,
+        ..report(1, 2, "")
+    };
+    let left = whole(0, vec![stopped, report(2, 1, "left")]);
+    let chosen = closed(vec![(1, left), (2, whole(0, vec![]))]).unwrap();
+    assert_eq!(chosen.chosen().len(), 1);
+    assert_eq!(chosen.chosen()[0].kind(), EntryKind::Stop);
+}

@@ -1,0 +1,178 @@
+//! What one acceptor does at the end of its epoch, word by word.
+
+use super::*;
+use crate::config::{Config, Member, Role as MemberRole, Seat};
+use crate::ids::{Boot, ClusterId, Epoch, Round, Seed};
+use crate::replica::message::Message;
+use crate::replica::record::{Recovered, RecoveredEntry};
+use crate::time::Stamp;
+use alloc::vec;
+use bytes::Bytes;
+
+const NOW: Timestamp = Timestamp::ZERO;
+
+fn node(number: u64) -> NodeId {
+    NodeId::new(number)
+}
+
+fn ballot(epoch: u64, round: u64, owner: u64) -> Ballot {
+    Ballot {
+        epoch: Epoch::new(epoch),
+        round: Round::new(round),
+        node: node(owner),
+    }
+}
+
+fn config() -> Config {
+    let member = |number| Member {
+        node: node(number),
+        ..Member::default()
+    };
+    let members = (1..=3).map(member).collect();
+    Config::new(ClusterId([9; 16]), node(1), members).unwrap()
+}
+
+/// Servers 1 and 2 vote above slot 2.
+fn next() -> Membership {
+    let seat = |number| Seat {
+        node: node(number),
+        role: MemberRole::Voter,
+    };
+    Membership::new(Epoch::new(2), Slot::new(2), vec![seat(1), seat(2)]).unwrap()
+}
+
+fn entry(text: &'static str) -> Entry {
+    let text = Bytes::from_static(text.as_bytes());
+    Entry::new(EntryKind::Batch, Stamp::ZERO, &[text])
+}
+
+fn stop() -> Entry {
+    Entry::new(EntryKind::Stop, Stamp::ZERO, &[next().encode()])
+}
+
+fn boot(recovered: Recovered) -> Replica {
+    let recovered = Recovered {
+        boot: Boot::new(1),
+        ..recovered
+    };
+    Replica::boot(config(), recovered, Seed::new(1), Bytes::new(), NOW)
+}
+
+fn hear(replica: &mut Replica, from: u64, message: Message) -> Vec<Effect> {
+    let mut out = Vec::new();
+    replica.on_message(NOW, node(from), Boot::new(1), message, &mut out);
+    replica.on_flush(NOW, &mut out);
+    out
+}
+
+fn promise(replica: &mut Replica, ballot: Ballot) -> Vec<Effect> {
+    let mut out = hear(replica, ballot.node.get(), Message::Prepare { ballot });
+    if replica.promised() == ballot {
+        replica.on_promise_durable(NOW, ballot, &mut out);
+    }
+    out
+}
+
+fn accept(ballot: Ballot, first: u64, entries: Vec<Entry>, commit: u64) -> Message {
+    Message::Accept {
+        ballot,
+        base: Slot::new(0),
+        first: Slot::new(first),
+        entries,
+        commit: Slot::new(commit),
+    }
+}
+
+/// What it reports to whoever stands under `ballot`, in one part.
+fn reports(out: &[Effect]) -> Option<usize> {
+    out.iter().find_map(|effect| match effect {
+        Effect::Send {
+            message: Message::Promise { reports, .. },
+            ..
+        } => Some(reports.len()),
+        _ => None,
+    })
+}
+
+fn begins(out: &[Effect]) -> bool {
+    let is_epoch = |effect: &Effect| matches!(effect, Effect::Promise { membership: Some(next), .. } if next.epoch() == Epoch::new(2));
+    out.iter().any(is_epoch)
+}
+
+/// It accepted three slots of a first leader; a second one stopped the epoch at slot 2, and that is
+/// decided. Slot 3 is still the first one's.
+fn stopped() -> (Replica, Vec<Effect>) {
+    let mut replica = boot(Recovered::default());
+    let old = ballot(1, 1, 2);
+    promise(&mut replica, old);
+    let three = vec![entry("a"), entry("b"), entry("c")];
+    hear(&mut replica, 2, accept(old, 1, three, 0));
+    let new = ballot(1, 2, 3);
+    promise(&mut replica, new);
+    let message = accept(new, 1, vec![entry("a"), stop()], 2);
+    let out = hear(&mut replica, 3, message);
+    (replica, out)
+}
+
+#[test]
+fn an_epoch_begins_when_all_of_the_one_before_is_durable() {
+    let (mut replica, out) = stopped();
+    assert_eq!(replica.decided(), Slot::new(2));
+    assert!(!begins(&out), "its records are on their way to the disk");
+    let (last, _) = replica.records();
+    replica.on_durable(NOW, last);
+    let mut out = Vec::new();
+    replica.on_flush(NOW, &mut out);
+    assert!(begins(&out));
+    assert_eq!(replica.config().epoch(), Epoch::new(1), "not on disk yet");
+    replica.on_promise_durable(NOW, Ballot::opening(Epoch::new(2)), &mut out);
+    assert_eq!(*replica.config().membership(), next());
+}
+
+#[test]
+fn between_two_epochs_there_is_no_vote() {
+    let (mut replica, _) = stopped();
+    let later = ballot(1, 3, 3);
+    assert_eq!(promise(&mut replica, later), vec![]);
+    assert_ne!(replica.promised(), later);
+    let more = accept(ballot(1, 2, 3), 3, vec![entry("d")], 2);
+    assert_eq!(hear(&mut replica, 3, more), vec![]);
+    let early = ballot(2, 1, 2);
+    assert_eq!(promise(&mut replica, early), vec![], "rule 28");
+}
+
+#[test]
+fn what_was_accepted_above_a_stop_sign_is_void() {
+    let (mut replica, _) = stopped();
+    let (last, _) = replica.records();
+    replica.on_durable(NOW, last);
+    let mut out = Vec::new();
+    replica.on_flush(NOW, &mut out);
+    replica.on_promise_durable(NOW, Ballot::opening(Epoch::new(2)), &mut out);
+    let out = promise(&mut replica, ballot(2, 1, 2));
+    assert_eq!(reports(&out), Some(0));
+}
+
+#[test]
+fn void_records_do_not_come_back() {
+    let held = |slot, ballot, entry| RecoveredEntry {
+        slot: Slot::new(slot),
+        ballot: Some(ballot),
+        entry,
+    };
+    let recovered = Recovered {
+        promised: ballot(2, 0, 0),
+        membership: Some(next()),
+        accepted: vec![
+            held(1, ballot(1, 2, 3), entry("a")),
+            held(2, ballot(1, 2, 3), stop()),
+            held(3, ballot(1, 1, 2), entry("c")),
+        ],
+        ..Recovered::default()
+    };
+    let mut replica = boot(recovered);
+    assert_eq!(replica.decided(), Slot::new(2), "all up to the sign is");
+    assert_eq!(replica.accepted(), Slot::new(2));
+    let out = promise(&mut replica, ballot(2, 1, 2));
+    assert_eq!(reports(&out), Some(0));
+}
