@@ -169,8 +169,8 @@ impl History {
         let ends = events
             .iter()
             .filter(|event| !matches!(event, Event::Answered { .. }));
-        let room_left = ends.count() < self.limits.expiry_batch;
-        self.locks.on_applied(self.stamp, room_left, docket);
+        let room = self.limits.expiry_batch.saturating_sub(ends.count());
+        self.locks.on_applied(self.stamp, room, docket);
         self.lateness.on_applied(docket);
         self.note_touched(slot, &commands, &events);
         let digest = self.machine.digest();

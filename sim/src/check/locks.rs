@@ -57,6 +57,9 @@ pub struct Locks {
     sessions: BTreeMap<SessionId, Session>,
     opened: BTreeSet<SessionId>,
     grace: Grace,
+    /// Grants of closed sessions. No event says that they go, and each takes the room of one in an
+    /// entry: so many may still be to go.
+    unsaid: usize,
     /// Agreed time at the entry before.
     before: Stamp,
     /// How many grants were seen.
@@ -193,7 +196,9 @@ impl Locks {
             }
             Answer::SessionClosed { session } => {
                 self.sessions.remove(session);
+                let before = self.live.len();
                 self.live.retain(|_, live| live.session != Some(*session));
+                self.unsaid += before - self.live.len();
             }
             Answer::Granted(_)
             | Answer::Queued { .. }
@@ -229,9 +234,9 @@ impl Locks {
         });
     }
 
-    /// An entry was applied: what is overdue beyond the grace must be gone, unless the entry had no
-    /// room for more (rule 42).
-    pub fn on_applied(&mut self, stamp: Stamp, room_left: bool, docket: &mut Docket) {
+    /// An entry was applied, and what it said left room for `room` ends more: what is overdue beyond
+    /// the grace must be gone, unless that room was needed as well (rule 42).
+    pub fn on_applied(&mut self, stamp: Stamp, room: usize, docket: &mut Docket) {
         for (old, new) in self.met.drain(..) {
             docket.check(
                 !self.live.contains_key(&old),
@@ -246,7 +251,9 @@ impl Locks {
             );
         }
         self.before = stamp;
-        if !room_left {
+        let unsaid = self.unsaid.min(room);
+        self.unsaid -= unsaid;
+        if unsaid == room {
             return;
         }
         let grace = self.grace;
