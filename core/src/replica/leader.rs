@@ -2,6 +2,7 @@
 
 mod forward;
 mod outranked;
+mod queue;
 mod replication;
 
 use super::clock::AgreedClock;
@@ -10,7 +11,7 @@ use super::epochs::Ending;
 use super::fitness::Space;
 use super::handover::{HandOver, SETTLE};
 use super::log::Log;
-use super::message::{Beat, Proposal};
+use super::message::Beat;
 use super::quorum::{PromiseQuorum, reached};
 use super::{Bounds, Effect, Replica, Role};
 use crate::config::Config;
@@ -22,6 +23,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use outranked::Outranked;
+use queue::Queue;
 use replication::Progress;
 
 /// A proposed slot that is not decided yet.
@@ -57,7 +59,7 @@ pub(super) struct Leading {
     proposed: VecDeque<Proposed>,
     proposed_bytes: usize,
     progress: BTreeMap<NodeId, Progress>,
-    queue: VecDeque<(NodeId, Proposal)>,
+    queue: Queue,
     /// The node wants an entry even if there is no command: agreed time is due.
     wants_entry: bool,
     clock: AgreedClock,
@@ -96,7 +98,7 @@ impl Leading {
             proposed: VecDeque::new(),
             proposed_bytes: 0,
             progress: peers.map(progress).collect(),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             wants_entry: false,
             clock,
             clocks: ClockWatch::new(since),
@@ -388,15 +390,15 @@ impl Replica {
             }
             let mut builder = EntryBuilder::default();
             let most = self.bounds.entry_commands;
-            while let Some((_, proposal)) = leading.queue.front().filter(|_| builder.len() < most) {
+            while let Some(proposal) = leading.queue.front().filter(|_| builder.len() < most) {
                 if !builder.push(&proposal.command) {
                     break;
                 }
-                leading.queue.pop_front();
+                leading.queue.pop();
             }
             if builder.is_empty() && !leading.wants_entry {
                 // The first command fits no entry: its server let through what it must refuse.
-                leading.queue.pop_front();
+                leading.queue.pop();
                 continue;
             }
             leading.wants_entry = false;

@@ -39,7 +39,7 @@ pub struct TimeHeard {
 }
 
 /// A proposal on its way to the leader.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Proposal {
     /// What its server calls it; unique in one boot of that server.
     pub number: u64,

@@ -38,9 +38,8 @@ impl Replica {
         };
         let mut refused = Vec::new();
         for proposal in proposals {
-            if leading.queue.len() < self.bounds.proposals {
-                leading.queue.push_back((from, proposal));
-            } else {
+            let most = self.bounds.proposals;
+            if let Err(proposal) = leading.queue.push(from, proposal, most) {
                 refused.push(proposal.number);
             }
         }
@@ -66,7 +65,7 @@ impl Replica {
     /// Gives back what never got a slot.
     pub(in crate::replica) fn refuse_all(&self, leading: Leading, out: &mut Vec<Effect>) {
         let mut numbers: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
-        for (from, proposal) in leading.queue {
+        for (from, proposal) in leading.queue.into_waiting() {
             numbers.entry(from).or_default().push(proposal.number);
         }
         for (from, numbers) in numbers {
