@@ -207,6 +207,10 @@ impl Node {
         }
         let config = replica.config().clone();
         let decided = replica.decided();
+        assert!(
+            decided >= config.membership().base(),
+            "an epoch began here when all of the one before was durable (rule 29)"
+        );
         Self {
             replica,
             machine,
@@ -372,7 +376,7 @@ impl Node {
 
     fn flush(&mut self, effects: &mut Vec<Effect>, out: &mut Vec<Output>) {
         self.want_stamp();
-        if self.replica.leads() && !self.machine.shared().is_settled() {
+        if self.replica.is_ending() || self.replica.leads() && !self.machine.shared().is_settled() {
             let (shared, applied) = (self.machine.shared(), self.machine.applied());
             self.replica.change_voters(shared, applied, effects);
         }

@@ -159,7 +159,7 @@ impl Replica {
             rng: Rng::new(seed),
             now,
             role: Role::Following,
-            acceptor: Acceptor::new(recovered.promised),
+            acceptor: Acceptor::new(recovered.promised, config.epoch()),
             log,
             bounds: Bounds::default(),
             records: RecordNo::new(0),

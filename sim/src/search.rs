@@ -24,6 +24,8 @@ pub enum Lie {
     Reports,
     /// A promise does not say what is decided: then a candidate's base is its own (F7).
     Bases,
+    /// A promise does not report stop-signs.
+    Signs,
 }
 
 impl Lie {
@@ -32,6 +34,7 @@ impl Lie {
         match name {
             "reports" => Some(Self::Reports),
             "bases" => Some(Self::Bases),
+            "signs" => Some(Self::Signs),
             _ => None,
         }
     }
@@ -46,6 +49,8 @@ pub struct Bounds {
     pub ballots: u64,
     /// Commands that leaders propose besides their own first entries.
     pub commands: u64,
+    /// How often a leader ends its epoch, in which the last server stops to vote.
+    pub signs: u64,
     /// Crashes.
     pub crashes: u64,
     /// States to look at.
@@ -62,6 +67,7 @@ impl Default for Bounds {
             servers: 3,
             ballots: 2,
             commands: 0,
+            signs: 0,
             crashes: 1,
             states: 20_000_000,
             time: Duration::from_secs(20),

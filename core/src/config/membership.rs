@@ -256,11 +256,21 @@ impl Shared {
     /// `new` is to take the place of `old`, and its role.
     pub(super) fn put_replace(&mut self, old: NodeId, new: &Member) -> Result<(), Unfit> {
         let leaver = self.member_mut(old)?;
-        let role = leaver.role;
-        if role == Role::Observer {
-            self.let_go(|member| member.node == old);
-        } else {
+        if leaver.votes() {
+            let role = leaver.role;
             leaver.next = Some(Next::MakeRoomFor(new.node));
+            return self.put_new(new, Next::Become(role));
+        }
+        // One that was to vote, and never came: whoever made room for it makes room for the new one.
+        let role = match leaver.next {
+            Some(Next::Become(role) | Next::Ask(role)) => role,
+            Some(Next::Leave | Next::MakeRoomFor(_)) | None => leaver.role,
+        };
+        self.members.retain(|member| member.node != old);
+        for member in &mut self.members {
+            if member.next == Some(Next::MakeRoomFor(old)) {
+                member.next = Some(Next::MakeRoomFor(new.node));
+            }
         }
         self.put_new(new, Next::Become(role))
     }

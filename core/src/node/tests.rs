@@ -142,6 +142,8 @@ struct World {
     tags: u64,
     /// A server whose disk syncs nothing any more.
     hung: Option<u64>,
+    /// Nothing that is decided comes to this one by itself: it learns accepts only.
+    learns_nothing: Option<u64>,
     /// What a disk takes for a promise, and the promises under way.
     promise_takes: Duration,
     promising: BTreeMap<u64, (Timestamp, Ballot)>,
@@ -181,6 +183,7 @@ impl World {
             configured: Vec::new(),
             tags: 0,
             hung: None,
+            learns_nothing: None,
             promise_takes: Duration::ZERO,
             promising: BTreeMap::new(),
             preferred,
@@ -291,6 +294,10 @@ impl World {
 
     fn deliver(&mut self) {
         while let Some((from, to, boot, message)) = self.net.pop_front() {
+            let is_news = matches!(message, Message::Decided { .. });
+            if is_news && self.learns_nothing == Some(to) {
+                continue;
+            }
             if !self.cut.contains(&(from, to)) {
                 self.step(
                     to,

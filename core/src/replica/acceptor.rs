@@ -9,7 +9,7 @@ use super::record::Record;
 use super::{Effect, Replica, Role, Until};
 use crate::config::Membership;
 use crate::entry::Entry;
-use crate::ids::{Ballot, NodeId, RecordNo, Slot};
+use crate::ids::{Ballot, Epoch, NodeId, RecordNo, Slot};
 use crate::limits::RANK_DELAY;
 use crate::time::Timestamp;
 use alloc::vec::Vec;
@@ -41,16 +41,18 @@ pub(super) struct Acceptor {
     frontier: Frontier,
     /// The last record that an `Accepted` may speak of.
     record: RecordNo,
-    /// The highest ballot heard of: a new one must be above it to be of use.
+    /// The highest ballot of this epoch heard of: a new one must be above it to be of use.
     seen: Ballot,
+    epoch: Epoch,
     nacked: Option<(Slot, Timestamp)>,
     /// The last `DecidedHint` of this boot.
     hinted: Slot,
 }
 
 impl Acceptor {
-    pub(super) const fn new(promised: Ballot) -> Self {
+    pub(super) const fn new(promised: Ballot, epoch: Epoch) -> Self {
         Self {
+            epoch,
             promised,
             durable: promised,
             frontier: Frontier {
@@ -73,8 +75,15 @@ impl Acceptor {
         self.seen.max(self.promised)
     }
 
+    /// A ballot of a later epoch is none to stand above in this one.
     pub(super) fn see(&mut self, ballot: Ballot) {
-        self.seen = self.seen.max(ballot);
+        if ballot.epoch <= self.epoch {
+            self.seen = self.seen.max(ballot);
+        }
+    }
+
+    pub(super) const fn go_to(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
     }
 
     pub(super) fn wrote(&mut self, record: RecordNo) {
@@ -135,7 +144,9 @@ impl Replica {
         if let Role::Preparing(preparing) = &self.role
             && preparing.ballot() == ballot
         {
-            self.prepare(out);
+            if !self.is_between_epochs() {
+                self.prepare(out);
+            }
         } else if ballot.node != self.config.me() {
             // Its leader may have sent accepts that came too early to be written.
             self.nack(ballot.node, ballot, self.log.decided().next(), out);
@@ -280,6 +291,9 @@ impl Replica {
     fn accept_all(&mut self, accept: Accept, entries: Vec<Entry>, out: &mut Vec<Effect>) -> bool {
         let mut slot = accept.first;
         for entry in entries {
+            if !is_sign_of(accept.ballot, slot, &entry) {
+                return false;
+            }
             if slot > self.acceptor.frontier.upto {
                 if !self.has_room_for(slot) {
                     break; // the leader sends it again when something below is decided
@@ -415,6 +429,13 @@ impl Replica {
             });
         }
     }
+}
+
+/// Whether a stop-sign, if it is one, ends this epoch here: another one would be a bug of its leader's
+/// that no restart gets over.
+fn is_sign_of(ballot: Ballot, slot: Slot, entry: &Entry) -> bool {
+    let next = entry.next_membership();
+    next.is_none_or(|next| next.base() == slot && next.epoch() == ballot.epoch.next())
 }
 
 #[cfg(test)]

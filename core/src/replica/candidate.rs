@@ -121,7 +121,7 @@ impl Replica {
             return;
         }
         polling.granted.insert(from);
-        if polling.granted.len() >= quorum && !self.acceptor.is_writing() {
+        if polling.granted.len() >= quorum && self.may_stand() {
             self.stand(out);
         }
     }
@@ -220,7 +220,8 @@ impl Replica {
             self.role = role;
             return;
         };
-        if preparing.ballot != ballot || !self.config.votes(from) {
+        let counts = self.config.votes(from) && !self.is_between_epochs();
+        if preparing.ballot != ballot || !counts {
             self.role = Role::Preparing(preparing);
             return;
         }

@@ -13,11 +13,13 @@
 //! everything up to the sign is durable on its own disk, and so is that it began (rule 29): its
 //! superblock then holds the voters and a promise that closes the ballots of before.
 
+use super::fitness::Space;
+use super::leader::Leading;
 use super::quorum::reached;
 use super::{Effect, Replica, Role};
 use crate::config::{Membership, Shared};
 use crate::entry::{Entry, EntryKind};
-use crate::ids::{Ballot, NodeId, RecordNo, Slot};
+use crate::ids::{Ballot, RecordNo, Slot};
 use crate::limits::OPEN_SLOTS_MAX;
 use crate::time::Timestamp;
 use alloc::vec::Vec;
@@ -26,8 +28,9 @@ use core::time::Duration;
 /// A leader that waits for the voters of the next epoch to have everything takes no proposals. It
 /// gives up after this long, so that one slow disk among them stops nobody.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Then it serves for so long before it tries again.
+/// Then it serves for so long before it tries again, and twice as long after each failure.
 const REST: Duration = Duration::from_secs(2);
+const REST_MAX: Duration = Duration::from_secs(60);
 
 /// An epoch that is over here, since its stop-sign is known to be decided.
 #[derive(Clone, Debug)]
@@ -57,6 +60,15 @@ impl Ending {
     }
 }
 
+impl Leading {
+    /// The next voters are not as far as they seemed.
+    fn rest_from_ending(&mut self, now: Timestamp) {
+        let rest = self.ending_rest.max(REST);
+        self.ending = Ending::NotBefore(now.plus(rest));
+        self.ending_rest = (rest * 2).min(REST_MAX);
+    }
+}
+
 impl Replica {
     /// Whether this server knows that its epoch is over, and has not begun the next: it neither votes
     /// nor leads, nor acknowledges anything.
@@ -73,19 +85,23 @@ impl Replica {
             return;
         };
         let is_free = leading.has_started() && leading.hand_over.is_none();
+        let is_free = is_free && self.space != Space::Full;
         if !is_free || shared.epoch() != self.config.epoch() {
             return;
         }
         let last = leading.last_proposed();
         let lag_max = u64::try_from(OPEN_SLOTS_MAX).unwrap_or(u64::MAX);
+        // What it acknowledges is above the base of this leader: below, it says itself how far it is.
+        let (peers, base) = (&self.peers, leading.base());
+        let has_base = |node| peers.get(&node).is_some_and(|peer| peer.decided >= base);
         // A newcomer that never said anything has nothing, however short the log is.
         let ready = |node| {
-            let has_come = leading.acked(node, me) > Slot::new(0);
+            let has_come = leading.acked(node, me) > Slot::new(0) && has_base(node);
             has_come && leading.lag(node).is_some_and(|lag| lag <= lag_max)
         };
         let Some(next) = shared.next_membership(last.next(), ready) else {
             if matches!(leading.ending, Ending::Waits(_)) {
-                leading.ending = Ending::NotBefore(now);
+                leading.rest_from_ending(now);
             }
             return;
         };
@@ -93,19 +109,30 @@ impl Replica {
             Ending::Signed => return,
             Ending::NotBefore(at) if now < at => return,
             Ending::NotBefore(_) => leading.ending = Ending::Waits(now.plus(PATIENCE)),
-            Ending::Waits(until) if now >= until => {
-                leading.ending = Ending::NotBefore(now.plus(REST));
-                return;
-            }
+            Ending::Waits(until) if now >= until => return leading.rest_from_ending(now),
             Ending::Waits(_) => {}
         }
-        let has = |node: NodeId| leading.acked(node, me);
+        let has = |node| {
+            if node == me || has_base(node) {
+                leading.acked(node, me)
+            } else {
+                Slot::new(0)
+            }
+        };
         let mut acked: Vec<Slot> = next.seats().iter().map(|seat| has(seat.node)).collect();
         let everybody_has_all = reached(&mut acked, next.quorum()) == last
             && leading.commit() == last
             && applied == last;
         if everybody_has_all {
             self.sign(&next, out);
+        }
+    }
+
+    /// Whether this leader takes no proposals because its epoch is about to end.
+    pub fn is_ending(&self) -> bool {
+        match &self.role {
+            Role::Leading(leading) => leading.ending.holds(),
+            Role::Following | Role::Polling(_) | Role::Preparing(_) => false,
         }
     }
 
@@ -181,6 +208,7 @@ impl Replica {
         };
         let leader = self.election.freshest().ballot.node;
         self.config.go_by(next);
+        self.acceptor.go_to(self.config.epoch());
         self.meet_peers();
         for peer in self.peers.values_mut() {
             peer.confirmed = 0;

@@ -22,6 +22,7 @@ use crate::time::{Stamp, Timestamp};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 use outranked::Outranked;
 use queue::Queue;
 use replication::Progress;
@@ -66,6 +67,8 @@ pub(super) struct Leading {
     pub(super) clocks: ClockWatch,
     /// How far it is with ending its epoch.
     pub(super) ending: Ending,
+    /// How long it serves after the next failure to end it.
+    pub(super) ending_rest: Duration,
     /// Whom it hands over to.
     pub(super) hand_over: Option<HandOver>,
     /// When it looks again whether another one would lead better.
@@ -103,6 +106,7 @@ impl Leading {
             clock,
             clocks: ClockWatch::new(since),
             ending: Ending::NotBefore(since),
+            ending_rest: Duration::ZERO,
             hand_over: None,
             hand_over_after: since.plus(SETTLE),
             outranked: None,
@@ -114,6 +118,10 @@ impl Leading {
 
     pub(super) const fn ballot(&self) -> Ballot {
         self.ballot
+    }
+
+    pub(super) const fn base(&self) -> Slot {
+        self.base
     }
 
     pub(super) const fn commit(&self) -> Slot {

@@ -16,7 +16,7 @@ cargo sim [SEED]... [--scenario NAME] [--trace | --transcript] [--json]
 cargo sim [--for 45s] [--seeds N] [--from SEED] [--scenario NAME] [--keep-going] [--all-marks] [--json]
 cargo sim SEED --shrink [--scenario NAME] [--for 120s]
 cargo sim --replay FILE [--trace | --transcript | --shrink] [--json]
-cargo sim search [--ballots 2] [--commands 0] [--crashes 1] [--lie reports|bases] [--for 20s] [--json]
+cargo sim search [--ballots 2] [--commands 0] [--signs 0] [--crashes 1] [--lie reports|bases|signs] [--for 20s] [--json]
 cargo sim mutants [--only NAME] [--rotation COMMIT] [--for SECONDS] [--again] [--table]
 
 Without a seed: fresh ones for 60 s. Scenarios: ";
@@ -94,6 +94,7 @@ fn searched(mut arguments: impl Iterator<Item = String>) -> Result<ExitCode, Str
         match argument.as_str() {
             "--ballots" => bounds.ballots = number(&value()?)?,
             "--commands" => bounds.commands = number(&value()?)?,
+            "--signs" => bounds.signs = number(&value()?)?,
             "--crashes" => bounds.crashes = number(&value()?)?,
             "--for" => bounds.time = seconds(&value()?)?,
             "--lie" => {

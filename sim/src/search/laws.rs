@@ -1,12 +1,14 @@
-//! What must hold in every state. (A stop-sign lemma stands here once memberships have epochs.)
+//! What must hold in every state.
 
 use super::model::{Server, World};
 use std::collections::BTreeMap;
+use tenure_core::entry::EntryKind;
 use tenure_core::ids::{Ballot, Slot};
 use tenure_core::replica::record::Record;
 
 pub(super) fn check(world: &World) -> Result<(), String> {
     let chosen = chosen(world)?;
+    nothing_is_chosen_above_a_stop_sign(world, &chosen)?;
     later_ballots_propose_what_is_chosen(world, &chosen)?;
     for server in &world.servers {
         knows_only_what_is_chosen(server, &chosen)?;
@@ -40,13 +42,13 @@ fn chosen(world: &World) -> Result<Chosen, String> {
                         "one value for one slot and ballot: {slot} under {ballot}"
                     ));
                 }
-                vote.1 += 1;
+                vote.1 += usize::from(voters_of(world, *ballot) > server.index);
             }
         }
     }
-    let quorum = world.servers.len() / 2 + 1;
     let mut chosen = BTreeMap::new();
     for ((slot, ballot), (hash, voters)) in votes {
+        let quorum = voters_of(world, ballot) / 2 + 1;
         if voters >= quorum && chosen.entry(slot).or_insert((ballot, hash)).1 != hash {
             return Err(format!(
                 "agreement: slot {slot} has a second value under {ballot}"
@@ -54,6 +56,32 @@ fn chosen(world: &World) -> Result<Chosen, String> {
         }
     }
     Ok(chosen)
+}
+
+/// Each epoch has one voter less than the one before: the last.
+fn voters_of(world: &World, ballot: Ballot) -> usize {
+    let gone = usize::try_from(ballot.epoch.get().saturating_sub(1));
+    world.servers.len().saturating_sub(gone.unwrap_or_default())
+}
+
+/// The stop-sign lemma: an epoch ends where its sign is chosen (rule 28), and one sign is.
+fn nothing_is_chosen_above_a_stop_sign(world: &World, chosen: &Chosen) -> Result<(), String> {
+    for record in world.servers.iter().flat_map(|server| server.records()) {
+        if let Record::Accepted { slot, entry, .. } = record
+            && entry.kind() == EntryKind::Stop
+            && let Some((under, hash)) = chosen.get(slot)
+            && *hash == entry.hash()
+        {
+            let mut above = chosen.range(slot.next()..);
+            if let Some((other, (ballot, _))) = above.find(|(_, (it, _))| it.epoch <= under.epoch) {
+                return Err(format!(
+                    "nothing is chosen above a stop-sign: {slot} stops {}, and {other} is chosen under {ballot}",
+                    under.epoch
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// P2c of Paxos Made Simple, §2.2.

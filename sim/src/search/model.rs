@@ -6,14 +6,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::rc::Rc;
-use tenure_core::config::Membership;
-use tenure_core::config::{Config, Member};
+use tenure_core::config::{Change, Config, Member, Membership, Shared};
+use tenure_core::entry::EntryKind;
 use tenure_core::hash::{hash64, hash64_after};
 use tenure_core::ids::{Ballot, Boot, ClusterId, NodeId, RecordNo, Seed, Slot};
 use tenure_core::replica::message::{Message, Proposal};
 use tenure_core::replica::record::{Record, Recovered, RecoveredEntry};
 use tenure_core::replica::{Effect, Replica, Until};
-use tenure_core::time::Timestamp;
+use tenure_core::time::{Stamp, Timestamp};
 
 /// Time does not pass: nothing that agreement leans on may need it to.
 const NOW: Timestamp = Timestamp::from_nanos(1_000_000_000);
@@ -38,6 +38,8 @@ pub(super) enum What {
     Stand(usize),
     /// A leader is given a command.
     Propose(usize),
+    /// A leader ends its epoch, if it can.
+    Sign(usize),
     /// Nothing.
     Nothing(usize),
 }
@@ -80,6 +82,7 @@ pub(super) struct World {
     words: Rc<Vec<Rc<Word>>>,
     stood: u64,
     proposed: u64,
+    signed: u64,
     crashed: u64,
     lie: Option<Lie>,
     print: u64,
@@ -105,6 +108,15 @@ fn config(index: usize, servers: usize) -> Config {
     let members = (0..servers).map(member).collect();
     let config = Config::new(ClusterId([1; 16]), NodeId::new(index as u64 + 1), members);
     config.unwrap_or_else(|error| panic!("they are a cluster: {error}"))
+}
+
+/// What all servers share once an operator wants the last of them to go.
+fn shrinking(servers: usize) -> Shared {
+    let shared = config(0, servers).shared().clone();
+    let node = NodeId::new(servers as u64);
+    let (at, change) = (Slot::new(1), Change::Remove { node });
+    let changed = shared.apply(at, Stamp::ZERO, "", shared.mark().change, &change);
+    changed.unwrap_or_else(|refused| panic!("all but one are a cluster: {refused}"))
 }
 
 /// A replica that knows of its peers' first starts: else which of them it heard of would tell
@@ -309,6 +321,7 @@ impl Lie {
             match self {
                 Self::Reports => reports.clear(),
                 Self::Bases => *decided = Slot::new(0),
+                Self::Signs => reports.retain(|report| report.entry.kind() != EntryKind::Stop),
             }
         }
     }
@@ -322,6 +335,7 @@ impl World {
             words: Rc::new(Vec::new()),
             stood: 0,
             proposed: 0,
+            signed: 0,
             crashed: 0,
             lie: bounds.lie,
             print: 0,
@@ -335,7 +349,7 @@ impl World {
     }
 
     fn seal(&mut self) {
-        let counts = [self.stood, self.proposed, self.crashed];
+        let counts = [self.stood, self.proposed, self.signed, self.crashed];
         let servers = self.servers.iter().map(|server| server.print);
         let words = self.words.iter().map(|word| word.print);
         let parts = counts.into_iter().chain(servers).chain(words);
@@ -372,6 +386,9 @@ impl World {
             if self.proposed < bounds.commands && server.replica.leads() {
                 add(What::Propose(server.index));
             }
+            if self.signed < bounds.signs && server.replica.leads() {
+                add(What::Sign(server.index));
+            }
             add(What::Nothing(server.index));
         }
         steps
@@ -386,7 +403,10 @@ impl World {
         match what {
             What::Begin => 0,
             What::Hear(print) => self.word(print).map_or(0, |word| word.to),
-            What::Stand(index) | What::Propose(index) | What::Nothing(index) => index,
+            What::Stand(index)
+            | What::Propose(index)
+            | What::Sign(index)
+            | What::Nothing(index) => index,
         }
     }
 
@@ -397,7 +417,7 @@ impl World {
         let mut server = Server::clone(&self.servers[index]);
         let mut effects = Vec::new();
         match step.what {
-            What::Begin | What::Nothing(_) => {}
+            What::Begin | What::Nothing(_) | What::Sign(_) => {}
             What::Hear(print) => {
                 if let Some(word) = self.word(print) {
                     let (from, boot) = (NodeId::new(word.from as u64 + 1), Boot::new(word.boots.0));
@@ -417,6 +437,11 @@ impl World {
                 let proposals = vec![Proposal { number, command }];
                 server.replica.propose(proposals, &mut effects);
             }
+        }
+        if let What::Sign(_) = step.what {
+            next.signed += 1;
+            let (shared, applied) = (shrinking(self.servers.len()), server.replica.decided());
+            server.replica.change_voters(&shared, applied, &mut effects);
         }
         let mut said = Vec::new();
         let crashed = server.store(effects, step.crash_after, &mut said)?;
@@ -467,6 +492,7 @@ impl World {
             }),
             What::Stand(index) => format!("{} stands", index + 1),
             What::Propose(index) => format!("{} is given a command", index + 1),
+            What::Sign(index) => format!("{} may end its epoch", index + 1),
             What::Nothing(index) => format!("{} does nothing", index + 1),
         };
         match step.crash_after {

@@ -32,6 +32,25 @@ fn a_lie_is_found_out_by_a_shortest_schedule() {
     }
 }
 
+/// An epoch ends where its stop-sign is chosen: a candidate that does not hear of the sign goes on above
+/// it, or in its place.
+#[test]
+fn a_hidden_stop_sign_is_found_out() {
+    let bounds = Bounds {
+        crashes: 0,
+        signs: 1,
+        lie: Some(Lie::Signs),
+        time: Duration::from_secs(120),
+        ..Bounds::default()
+    };
+    let (law, schedule) = search(&bounds).broken.expect("the lie is found out");
+    assert!(
+        law.starts_with("a later ballot proposes what is chosen"),
+        "{law}"
+    );
+    assert_eq!(schedule.len(), 11, "{schedule:#?}");
+}
+
 #[test]
 fn a_schedule_is_told_in_its_order() {
     let bounds = Bounds::default();

@@ -91,6 +91,22 @@ fn a_replaced_member_votes_until_the_new_one_does() {
 }
 
 #[test]
+fn a_newcomer_that_never_came_is_replaced_too() {
+    let first = Change::Replace {
+        old: node(3),
+        new: member(4, Role::Voter),
+    };
+    let shared = changed(&cluster(3), &first).unwrap();
+    let second = Change::Replace {
+        old: node(4),
+        new: member(5, Role::Voter),
+    };
+    let shared = changed(&shared, &second).unwrap();
+    assert_eq!(shared.member(node(4)), None);
+    assert_eq!(voters(&turned(&shared, &[5]).unwrap()), [1, 2, 5]);
+}
+
+#[test]
 fn a_voter_leaves_at_the_stop_sign_and_stays_reachable_until_the_epoch_works() {
     let shared = changed(&cluster(3), &Change::Remove { node: node(2) }).unwrap();
     assert_eq!(voters(&shared), [1, 2, 3]);

@@ -334,3 +334,29 @@ fn who_hears_its_leader_again_asks_again_at_once() {
     world.run(MS * 150);
     assert!(matches!(world.answer(tag), Answer::Granted(_)));
 }
+
+/// What a newcomer acknowledges is what its leader proposed; of what was decided before it says itself
+/// how far it is.
+#[test]
+fn a_newcomer_without_the_past_gets_no_vote() {
+    let mut world = World::new(1);
+    world.run(MS * 300);
+    hold(&mut world, 1, "a");
+    // A leader's base is what its log knows to be decided, and that is told every 256 slots.
+    for number in 0..600_u32 {
+        world.ask(1, Client::None, acquire(&alloc::format!("k{number}"), 0));
+        world.run(MS);
+    }
+    world.start(1);
+    world.run(A_WHILE);
+    world.learns_nothing = Some(2);
+    make(&mut world, 1, add(2));
+    arrive(&mut world, 2);
+    world.run(A_WHILE);
+    hold(&mut world, 1, "b");
+    assert_eq!(world.nodes[&1].config.epoch(), Epoch::new(1));
+    world.learns_nothing = None;
+    world.run(A_WHILE * 4);
+    assert_eq!(voters(&world), [1, 2]);
+    is_held(&mut world, 2, "a");
+}

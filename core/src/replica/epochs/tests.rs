@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{Config, Member, Role as MemberRole, Seat};
-use crate::ids::{Boot, ClusterId, Epoch, Round, Seed};
+use crate::ids::{Boot, ClusterId, Epoch, NodeId, Round, Seed};
 use crate::replica::message::Message;
 use crate::replica::record::{Recovered, RecoveredEntry};
 use crate::time::Stamp;
@@ -175,4 +175,30 @@ fn void_records_do_not_come_back() {
     assert_eq!(replica.accepted(), Slot::new(2));
     let out = promise(&mut replica, ballot(2, 1, 2));
     assert_eq!(reports(&out), Some(0));
+}
+
+/// Who was told of the next epoch, and not how this one ended, must still be able to elect in it.
+#[test]
+fn a_ballot_of_a_later_epoch_is_none_to_stand_above() {
+    let mut replica = boot(Recovered::default());
+    promise(&mut replica, ballot(1, 5, 2));
+    let told = Message::PreVoteReply {
+        ballot: ballot(1, 6, 1),
+        granted: false,
+        promised: Ballot::opening(Epoch::new(2)),
+    };
+    hear(&mut replica, 2, told);
+    let mut out = Vec::new();
+    replica.campaign(&mut out);
+    assert_eq!(replica.promised(), ballot(1, 6, 1));
+}
+
+#[test]
+fn a_stop_sign_that_ends_something_else_is_not_accepted() {
+    let mut replica = boot(Recovered::default());
+    let leader = ballot(1, 1, 2);
+    promise(&mut replica, leader);
+    let message = accept(leader, 1, vec![stop()], 0);
+    assert_eq!(hear(&mut replica, 2, message), vec![], "it names slot 2");
+    assert_eq!(replica.accepted(), Slot::new(0));
 }
