@@ -29,7 +29,9 @@ struct Seen {
 #[derive(Clone, Debug)]
 pub(super) struct ClockWatch {
     since: Timestamp,
-    seen: BTreeMap<NodeId, (Seen, Seen)>,
+    /// First and last; nothing of one that restarted: its clock began anew, and while it was away the
+    /// own one may have stood still.
+    seen: BTreeMap<NodeId, Option<(Seen, Seen)>>,
 }
 
 impl ClockWatch {
@@ -44,18 +46,21 @@ impl ClockWatch {
     pub(super) fn hear(&mut self, node: NodeId, clock_ns: u64, asked: Timestamp, now: Timestamp) {
         if now.since(asked) <= UNSURE {
             let seen = Seen { clock_ns, at: now };
-            let known = self.seen.entry(node).or_insert((seen, seen));
-            known.1 = seen;
+            let known = self.seen.entry(node).or_insert(Some((seen, seen)));
+            if let Some((_, last)) = known {
+                *last = seen;
+            }
         }
     }
 
-    /// A restarted server's clock begins anew.
+    /// A restarted server's clock is not compared before the next ten seconds.
     pub(super) fn forget(&mut self, node: NodeId) {
-        self.seen.remove(&node);
+        self.seen.insert(node, None);
     }
 
     /// Whose clock is wrong, and by how many milliseconds it went ahead, or behind if negative. With
-    /// fewer than three clocks nobody can tell which one it is.
+    /// fewer than three clocks nobody can tell which one it is, and nothing is said of others while
+    /// the own one is wrong.
     pub(super) fn judge(&mut self, me: NodeId, now: Timestamp) -> Vec<(NodeId, i64)> {
         if now.since(self.since) < WATCH {
             return Vec::new();
@@ -63,8 +68,9 @@ impl ClockWatch {
         let seen = core::mem::replace(self, Self::new(now)).seen;
         let mut gains: Vec<(i64, NodeId)> = seen
             .iter()
-            .filter(|(_, (first, last))| last.at.since(first.at) >= WATCHED)
-            .map(|(node, (first, last))| (gain_ms(*first, *last), *node))
+            .filter_map(|(node, seen)| seen.map(|(first, last)| (node, first, last)))
+            .filter(|(_, first, last)| last.at.since(first.at) >= WATCHED)
+            .map(|(node, first, last)| (gain_ms(first, last), *node))
             .collect();
         gains.push((0, me));
         gains.sort_unstable();
@@ -75,7 +81,13 @@ impl ClockWatch {
             return Vec::new();
         }
         let off = gains.iter().map(|(gain, node)| (*node, gain - median));
-        off.filter(|(_, gain)| gain.abs() > OFF_MS).collect()
+        let off: Vec<_> = off.filter(|(_, gain)| gain.abs() > OFF_MS).collect();
+        // All are measured by the own clock, and not in quite the same time: one that was heard
+        // before the own stood still gained what one that was heard after it did not.
+        match off.iter().find(|(node, _)| *node == me) {
+            Some(mine) => Vec::from([*mine]),
+            None => off,
+        }
     }
 }
 

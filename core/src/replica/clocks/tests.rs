@@ -61,6 +61,39 @@ fn a_clock_that_was_heard_only_lately_is_no_witness() {
 }
 
 #[test]
+fn nobody_else_is_named_while_the_own_clock_is_wrong() {
+    let mut watch = ClockWatch::new(Timestamp::ZERO);
+    let end = Timestamp::ZERO.plus(MS * 10_000);
+    let mut hear = |node, clock_ms: u64, at| {
+        watch.hear(NodeId::new(node), clock_ms * 1_000_000, at, at);
+    };
+    // The own one stands still for seven seconds; 3 is heard only when six of them are over.
+    hear(2, 0, Timestamp::ZERO);
+    hear(3, 6_000, Timestamp::ZERO);
+    hear(2, 17_000, end);
+    hear(3, 17_000, end);
+    let me = NodeId::new(1);
+    assert_eq!(watch.judge(me, end), [(me, -1_000)]);
+}
+
+#[test]
+fn a_server_that_restarted_is_no_witness() {
+    let mut watch = ClockWatch::new(Timestamp::ZERO);
+    let (start, end) = (Timestamp::ZERO, Timestamp::ZERO.plus(MS * 10_000));
+    // The own one stands still for seven seconds, in which 3 restarts.
+    for (node, clock_ms) in [(2, 0), (3, 0)] {
+        watch.hear(NodeId::new(node), clock_ms * 1_000_000, start, start);
+    }
+    watch.forget(NodeId::new(3));
+    for (at, clock_ms) in [(start, 7_000), (end, 17_000)] {
+        for node in [2, 3] {
+            watch.hear(NodeId::new(node), clock_ms * 1_000_000, at, at);
+        }
+    }
+    assert_eq!(watch.judge(NodeId::new(1), end), []);
+}
+
+#[test]
 fn an_answer_that_came_late_says_nothing() {
     let mut watch = ClockWatch::new(Timestamp::ZERO);
     let asked = Timestamp::ZERO.plus(MS * 10);
