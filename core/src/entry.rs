@@ -28,7 +28,7 @@ pub enum EntryKind {
     /// Commands.
     Batch,
     /// The last entry of an epoch: its one command names who votes in the next
-    /// ([`Membership`](crate::config::Membership)). Nothing above it in its epoch means anything.
+    /// ([`Membership`]). Nothing above it in its epoch means anything.
     Stop,
 }
 

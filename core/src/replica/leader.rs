@@ -425,6 +425,14 @@ impl Replica {
         }
         let (commit, ballot) = (leading.commit, leading.ballot);
         self.decide_upto(commit, ballot);
+        // What this server had learned as decided before it led, behind a hole, is decided with it.
+        let decided = self.log.decided();
+        if let Role::Leading(leading) = &mut self.role
+            && decided > leading.commit
+            && decided < leading.next
+        {
+            leading.committed(decided);
+        }
     }
 
     pub(super) fn tick_leader(&mut self, out: &mut Vec<Effect>) {
