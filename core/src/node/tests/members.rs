@@ -360,3 +360,24 @@ fn a_newcomer_without_the_past_gets_no_vote() {
     assert_eq!(voters(&world), [1, 2]);
     is_held(&mut world, 2, "a");
 }
+
+/// A leader that waits for a newcomer takes proposals again when the newcomer is not wanted any more.
+#[test]
+fn a_wish_that_is_taken_back_while_the_leader_waits_holds_up_nobody() {
+    let mut world = World::new(1);
+    world.run(MS * 300);
+    make(&mut world, 1, add(2));
+    // That it goes again is on its way to the disk while it comes.
+    world.hung = Some(1);
+    let back = change(&world, remove(2));
+    world.ask(1, Client::None, back);
+    arrive(&mut world, 2);
+    world.run(MS * 200);
+    assert!(world.nodes[&1].replica.is_ending(), "it waits for server 2");
+    world.hung = None;
+    let through = world.nodes[&1].replica.records().0;
+    world.step(1, Input::Durable { through });
+    world.run(MS * 100);
+    assert!(world.nodes[&1].machine.shared().is_settled());
+    hold(&mut world, 1, "a");
+}
