@@ -9,7 +9,7 @@
 //! order of their structs. `config/tests.rs` holds golden bytes.
 
 use super::shared::{check_location, check_members, check_texts, check_zone};
-use super::{Change, ConfigError, Invite, Member, Membership, Past, Policy, Shared, Zone};
+use super::{Change, ConfigError, Invite, Member, Past, Policy, Shared, Zone};
 use crate::ids::{ChangeId, ClusterId, Epoch, NodeId, Slot, ZoneId};
 use crate::limits::{
     CONFIG_BYTES_MAX, CONFIG_HISTORY_MAX, HOLDER_BYTES_MAX, INVITE_MS_MAX, INVITES_MAX,
@@ -171,9 +171,7 @@ impl Shared {
             return Err("too many members are leaving");
         }
         self.leaving.iter().try_for_each(check_texts)?;
-        let seats = self.membership();
-        Membership::new(seats.epoch(), seats.base(), seats.seats().to_vec())
-            .map_err(|_| "nobody can lead")?;
+        self.membership().check().map_err(|_| "nobody can lead")?;
         if self.history.len() > CONFIG_HISTORY_MAX {
             return Err("the history is too long");
         }

@@ -65,6 +65,11 @@ impl Membership {
         Ok(Self { epoch, base, seats })
     }
 
+    /// Whether it keeps the rules of [`Self::new`].
+    pub(super) fn check(&self) -> Result<(), Unfit> {
+        check_seats(&self.seats)
+    }
+
     /// The generation.
     pub const fn epoch(&self) -> Epoch {
         self.epoch
@@ -104,7 +109,9 @@ impl Membership {
         if !rest.is_empty() {
             return Err(FormError::Trailing { extra: rest.len() });
         }
-        check_seats(&found.seats).map_err(|_| FormError::Impossible("nobody can lead"))?;
+        found
+            .check()
+            .map_err(|_| FormError::Impossible("nobody can lead"))?;
         Ok(found)
     }
 }

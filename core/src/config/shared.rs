@@ -1,7 +1,7 @@
 //! What all servers have alike.
 
 use super::change::{Invite, Past};
-use super::{ConfigError, Mark, Member, Membership, codec};
+use super::{ConfigError, Mark, Member, codec};
 use crate::hash::{hash64, hash64_after};
 use crate::ids::{ChangeId, ClusterId, Epoch, NodeId, Slot, ZoneId};
 use crate::limits::{
@@ -100,9 +100,8 @@ impl Shared {
             zones: BTreeMap::from([(ZoneId::new(0), default)]),
             ..Self::default()
         };
-        let seats = shared.membership();
-        Membership::new(seats.epoch(), seats.base(), seats.seats().to_vec())
-            .map_err(|_| ConfigError::Voters)?;
+        let voters = shared.membership().check();
+        voters.map_err(|_| ConfigError::Voters)?;
         shared.genesis = shared.hash_after(Mark {
             change: ChangeId::new(0),
             hash: hash64(&cluster.0),

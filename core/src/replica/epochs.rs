@@ -71,7 +71,7 @@ impl Leading {
 
 impl Replica {
     /// Whether this server knows that its epoch is over, and has not begun the next: it neither votes
-    /// nor leads, nor acknowledges anything.
+    /// nor leads.
     pub(super) const fn is_between_epochs(&self) -> bool {
         self.turn.is_some() || self.begins.is_some()
     }

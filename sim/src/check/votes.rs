@@ -34,7 +34,7 @@ pub struct Chosen {
 /// The shadow ledger of proposals and votes.
 #[derive(Debug)]
 pub struct Votes {
-    /// Who votes in each epoch: as it began, and as stop-signs say that were proposed.
+    /// Who votes in each epoch: as it began, and as stop-signs say that are chosen.
     epochs: BTreeMap<Epoch, Membership>,
     /// Where each epoch was stopped, once that is chosen.
     stops: BTreeMap<Epoch, Slot>,
