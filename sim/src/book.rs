@@ -12,6 +12,8 @@ pub struct Page {
     /// Number and title.
     pub name: &'static str,
     servers: usize,
+    /// Servers that are let in later.
+    newcomers: usize,
     /// Bytes of the log between two snapshots.
     snapshot_bytes: u64,
     script: fn(&mut Stage),
@@ -20,7 +22,7 @@ pub struct Page {
 impl Page {
     /// What the script shows.
     pub fn play(&self) -> String {
-        let mut stage = Stage::new(self.servers, self.snapshot_bytes);
+        let mut stage = Stage::new(self.servers, self.newcomers, self.snapshot_bytes);
         (self.script)(&mut stage);
         stage.transcript()
     }
@@ -37,12 +39,15 @@ pub const PAGES: &[Page] = &[
     page("0007-late-write-fenced-off", 3, late_write),
     forgetful(page("0008-cold-follower", 3, cold_follower), 2_000),
     page("0009-time-of-a-deposed-leader", 3, time_of_a_deposed_leader),
+    growing(page("0010-stop-sign", 3, stop_sign), 1),
+    page("0011-removed-leader", 3, removed_leader),
 ];
 
 const fn page(name: &'static str, servers: usize, script: fn(&mut Stage)) -> Page {
     Page {
         name,
         servers,
+        newcomers: 0,
         snapshot_bytes: NEVER,
         script,
     }
@@ -54,6 +59,11 @@ const fn forgetful(page: Page, snapshot_bytes: u64) -> Page {
         snapshot_bytes,
         ..page
     }
+}
+
+/// A page on which more servers are let in.
+const fn growing(page: Page, newcomers: usize) -> Page {
+    Page { newcomers, ..page }
 }
 
 fn lost_promise(s: &mut Stage) {
@@ -204,6 +214,48 @@ fn time_of_a_deposed_leader(s: &mut Stage) {
     s.crash(2, Fate::Kept);
     s.elect();
     s.acquire("bob", 1, 2_000, 0);
+}
+
+fn stop_sign(s: &mut Stage) {
+    s.elect();
+    s.say("Stop-sign. Server 4 is let in. It gets the log as a follower does, and has no vote.");
+    s.lose(1, 3, "accept 1.1.1: 3 stop");
+    s.lose(1, 4, "accept 1.1.1: 3 stop");
+    s.lose(2, 1, "accepted 1.1.1 to 3");
+    s.let_in(4, 1);
+    s.pass(242);
+    s.say("It has all, so 1 ended its epoch with a sign that names the next voters, and only 2 has it. Ann must wait: above a sign nothing is proposed.");
+    s.acquire("ann", 1, 5_000, 0);
+    s.say("Then 1 dies. Who leads next hears of the sign, and proposes that again, and nothing above it in this epoch.");
+    s.crash(1, Fate::Kept);
+    s.mend();
+    s.elect();
+    s.say("Above it a new instance began, in which 4 votes: of four, three are a quorum.");
+    s.acquire("ann", 4, 5_000, 0);
+    s.say("Server 1 wakes up in the old epoch. It takes no accept of the new one before it has learned the sign, and all below it.");
+    s.power_on(1);
+    s.pass(100);
+}
+
+fn removed_leader(s: &mut Stage) {
+    s.elect();
+    s.say("Removed leader. Server 1 leads, and is to go. It ends its epoch itself, and hears no answer.");
+    s.lose(2, 1, "accepted 1.1.1 to 3");
+    s.lose(3, 1, "accepted 1.1.1 to 3");
+    s.remove(1, 1);
+    s.isolate(1);
+    s.say("The sign is chosen, and 1 cannot know. It leads on and proposes nothing above its sign. Bob has to wait.");
+    s.pass(100);
+    s.acquire("bob", 1, 5_000, 0);
+    s.pass(80);
+    s.say("Server 2 led and found the sign; 2 and 3 vote from now on. What 3 accepts first is lost, so the new epoch does not work yet.");
+    s.mend();
+    s.lose(3, 2, "accepted 2.1.2");
+    s.pass(60);
+    s.say("Now it works. Until then 2 fed 1 as well: it passed bob's wish on, gives him his answer, and stops.");
+    s.mend();
+    s.elect();
+    s.pass(1_000);
 }
 
 /// What a comparison came to.

@@ -2,6 +2,9 @@
 //! whom, whose disk is slow, who dies. Words travel at once and disks are as fast, unless the script
 //! says otherwise; so a page tells only what matters (`sim/src/book`).
 
+mod clients;
+mod effects;
+
 use crate::Nanos;
 use crate::clock::Clock;
 use crate::disk::Fate;
@@ -9,18 +12,11 @@ use crate::judges::Judges;
 use crate::marks::{Mark, Marks};
 use crate::rand::Rand;
 use crate::scenario::{HostKnobs, MS, Plan, Scenario};
-use crate::server::{DiskDone, Life, Server, index_of, node_id};
-use crate::transcript::{HEAD, line, said, words};
-use bytes::Bytes;
+use crate::server::{DiskDone, Life, Server};
+use crate::transcript::{HEAD, line};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
-use tenure_core::hash::hash64;
-use tenure_core::ids::{Boot, Fence, RequestId, Tag, ZoneId};
-use tenure_core::machine::answer::Answer;
-use tenure_core::machine::command::{Acquire, Client, Life as Term, Mode};
-use tenure_core::machine::key::Key;
-use tenure_core::node::input::{Ask, Input, Request};
-use tenure_core::node::output::{Output, Reply};
+use tenure_core::ids::{Boot, Fence};
 use tenure_core::replica::message::Message;
 
 /// Bytes of log that no page writes: no snapshot is ever due.
@@ -76,9 +72,13 @@ fn knobs(snapshot_bytes: u64) -> HostKnobs {
 }
 
 impl Stage {
-    /// So many servers that serve, none of which leads; a snapshot is due every `snapshot_bytes`.
-    pub fn new(servers: usize, snapshot_bytes: u64) -> Self {
-        let knobs = Rc::new(knobs(snapshot_bytes));
+    /// So many servers that serve, none of which leads, and some more whose power is off until they are
+    /// let in; a snapshot is due every `snapshot_bytes`.
+    pub fn new(founders: usize, newcomers: usize, snapshot_bytes: u64) -> Self {
+        let servers = founders + newcomers;
+        let mut knobs = knobs(snapshot_bytes);
+        knobs.founders = Some(founders);
+        let knobs = Rc::new(knobs);
         let server = |index| {
             let clock = Clock::new(0, 0, 0);
             Server::new(7, index, servers, clock, Rc::clone(&knobs))
@@ -100,7 +100,7 @@ impl Stage {
             marks: Marks::default(),
             text: String::new(),
         };
-        for number in 1..=servers {
+        for number in 1..=founders {
             stage.power_on(number);
         }
         stage
@@ -264,239 +264,5 @@ impl Stage {
             }
         }
         panic!("nobody leads");
-    }
-
-    /// Who `somebody` is for a server: the same each time.
-    fn client(&mut self, name: &str) -> u64 {
-        let known = self.clients.iter().position(|other| other == name);
-        let place = known.unwrap_or_else(|| {
-            self.clients.push(name.to_owned());
-            self.clients.len() - 1
-        });
-        place as u64
-    }
-
-    /// What a client calls its claim of the lock: the same each time.
-    fn request_id(&self, conn: u64) -> RequestId {
-        let lock = u128::from(hash64(self.lock.as_bytes()));
-        RequestId::new((lock << 64) | (u128::from(conn) + 1))
-    }
-
-    /// A client asks a server for the lock.
-    pub fn acquire(&mut self, client: &str, number: usize, ttl_ms: u64, wait_ms: u64) {
-        let conn = self.client(client);
-        let request = Request {
-            zone: ZoneId::new(0),
-            principal: Bytes::new(),
-            client: Client::Key(self.request_id(conn)),
-            ask: Ask::Acquire(Acquire {
-                key: Key::from_path(&self.lock).unwrap_or_else(|error| panic!("a key: {error}")),
-                mode: Mode::Exclusive,
-                life: Term::Lease { ttl_ms },
-                wait_ms,
-                holder: Bytes::copy_from_slice(client.as_bytes()),
-            }),
-        };
-        self.note(number - 1, &format!("{client} asks for the lock"));
-        let tag = Tag { conn, request: 1 };
-        self.hand(number - 1, Input::Request { tag, request });
-        self.settle();
-    }
-
-    /// A client that was granted the lock writes to what the lock protects, under its fence.
-    pub fn write(&mut self, client: &str) {
-        let Some(fence) = self.fences.get(client).copied() else {
-            panic!("{client} was granted nothing");
-        };
-        let word = if fence < self.store {
-            "refuses"
-        } else {
-            "takes"
-        };
-        self.store = self.store.max(fence);
-        let sentence =
-            format!("#           the store {word} a write of {client} under fence {fence}\n");
-        self.text.push_str(&sentence);
-    }
-
-    fn hand(&mut self, index: usize, input: Input) {
-        if let Some(process) = self.servers[index].process() {
-            process.inbox.push_back(input);
-        }
-    }
-
-    /// Everything that can happen at once happens: words arrive, disks store, servers act.
-    fn settle(&mut self) {
-        for _ in 0..WORDS_MAX {
-            let moved = self.deliver_one() || self.store_one() || self.run_one();
-            if !moved {
-                return;
-            }
-        }
-        panic!("words cause words for ever");
-    }
-
-    fn deliver_one(&mut self) -> bool {
-        let free = |word: &Word| !self.kept.contains(&(word.from, word.to));
-        let Some(word) = self.words.iter().position(free) else {
-            return false;
-        };
-        let Some(word) = self.words.remove(word) else {
-            return false;
-        };
-        let Word {
-            from,
-            to,
-            boots,
-            message,
-        } = word;
-        if self.servers[to].boot() == boots.1 {
-            let (from, boot) = (node_id(from), boots.0);
-            self.hand(
-                to,
-                Input::Peer {
-                    from,
-                    boot,
-                    message,
-                },
-            );
-        }
-        true
-    }
-
-    fn store_one(&mut self) -> bool {
-        let fast =
-            |index: &usize| !self.slow_disks.contains(index) && !self.disks[*index].is_empty();
-        let Some(index) = (0..self.servers.len()).find(fast) else {
-            return false;
-        };
-        if let Some(done) = self.disks[index].pop_front() {
-            let (judges, marks) = (&mut self.judges, &mut self.marks);
-            let next = self.servers[index].disk_done(self.now, done, judges, marks);
-            self.disks[index].extend(next.map(|(_, done)| done));
-            self.judges.advance(&mut self.marks);
-        }
-        true
-    }
-
-    fn run_one(&mut self) -> bool {
-        let has_input = |index: &usize| {
-            let process = self.servers[*index].process_ref();
-            process.is_some_and(|process| !process.inbox.is_empty())
-        };
-        let Some(index) = (0..self.servers.len()).find(has_input) else {
-            return false;
-        };
-        self.run(index);
-        true
-    }
-
-    fn run(&mut self, index: usize) {
-        self.judges.docket.now = self.now;
-        let outputs = self.servers[index].round(self.now);
-        let (server, marks) = (&self.servers[index], &mut self.marks);
-        self.judges.watch(server, &outputs, marks);
-        for output in outputs {
-            if let Some(mut words) = words(&output) {
-                if let Output::Send { to, message } = &output
-                    && self.is_lost(index, index_of(*to), message)
-                {
-                    words.push_str("  [lost]");
-                }
-                self.note(index, &words);
-            }
-            self.carry_out(index, output);
-        }
-        let begun = self.servers[index].begin_sync(self.now, &mut self.marks);
-        self.disks[index].extend(begun.map(|(_, done)| done));
-    }
-
-    fn carry_out(&mut self, index: usize, output: Output) {
-        match output {
-            Output::Send { to, message } => self.send(index, index_of(to), message),
-            Output::Reply { tag, reply } => {
-                if let Reply::Decided {
-                    answer: Answer::Granted(grant),
-                    ..
-                } = reply
-                    && let Some(name) = self.clients.get(tag.conn as usize)
-                {
-                    self.fences.insert(name.clone(), grant.fence);
-                }
-            }
-            Output::Append { number, record } => {
-                if let Some(process) = self.servers[index].process() {
-                    process.storage.append(number, record);
-                }
-            }
-            Output::Promise { ballot, membership } => {
-                let begun = self.servers[index].begin_promise(
-                    self.now,
-                    (ballot, membership),
-                    &mut self.marks,
-                );
-                self.disks[index].extend(begun.map(|(_, done)| done));
-            }
-            Output::Load { from: first, upto } => {
-                let entries = self.servers[index].load(first, upto);
-                self.hand(index, Input::Loaded { first, entries });
-            }
-            Output::SnapshotChunk {
-                slot,
-                index: chunk,
-                bytes,
-                received,
-            } => {
-                let (now, marks) = (self.now, &mut self.marks);
-                let begun =
-                    self.servers[index].add_chunk(now, (slot, chunk), &bytes, received, marks);
-                self.disks[index].extend(begun.map(|(_, done)| done));
-            }
-            Output::SnapshotDone { id, chunks } => {
-                let (now, marks) = (self.now, &mut self.marks);
-                let begun = self.servers[index].finish_snapshot(now, (id, chunks), marks);
-                self.disks[index].extend(begun.map(|(_, done)| done));
-            }
-            Output::Truncate { upto, snapshot } => {
-                let (now, marks) = (self.now, &mut self.marks);
-                let begun = self.servers[index].begin_truncate(now, upto, snapshot, marks);
-                self.disks[index].extend(begun.map(|(_, done)| done));
-            }
-            Output::LoadChunk { id, index: chunk } => {
-                let bytes = self.servers[index].load_chunk(id, chunk);
-                self.hand(
-                    index,
-                    Input::ChunkLoaded {
-                        id,
-                        index: chunk,
-                        bytes,
-                    },
-                );
-            }
-            Output::Retire(_)
-            | Output::Configured { .. }
-            | Output::Note(_)
-            | Output::Halt { .. } => {}
-        }
-    }
-
-    fn is_lost(&self, from: usize, to: usize, message: &Message) -> bool {
-        let said = said(message).unwrap_or_default();
-        let mut lost = self.lost.iter();
-        self.cut.contains(&(from, to))
-            || lost.any(|(a, b, kind)| (*a, *b) == (from, to) && said.starts_with(kind))
-    }
-
-    fn send(&mut self, from: usize, to: usize, message: Message) {
-        if self.is_lost(from, to, &message) {
-            return;
-        }
-        let boots = (self.servers[from].boot(), self.servers[to].boot());
-        self.words.push_back(Word {
-            from,
-            to,
-            boots,
-            message,
-        });
     }
 }
