@@ -4,5 +4,6 @@ mod bytes;
 mod common;
 mod disk;
 mod join;
+mod past;
 mod start;
 mod words;

@@ -190,10 +190,11 @@ impl Shared {
     /// This state, made from the one that `now` names by a change.
     fn noted(mut self, now: Mark, at: Slot, stamp: Stamp, by: &str, change: Change) -> Self {
         let id = ChangeId::new(at.get());
-        let hash = self.hash_after(Mark {
+        let before = Mark {
             change: id,
             hash: now.hash,
-        });
+        };
+        let hash = self.hash_after(before, stamp, by);
         self.history.push_back(Past {
             mark: Mark { change: id, hash },
             stamp,

@@ -7,6 +7,7 @@ use crate::ids::{ChangeId, ClusterId, Epoch, NodeId, Slot, ZoneId};
 use crate::limits::{
     ADDRESS_BYTES_MAX, CONFIG_HISTORY_MAX, LOCATION_BYTES_MAX, MEMBERS_MAX, ZONE_NAME_BYTES_MAX,
 };
+use crate::time::Stamp;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -102,10 +103,11 @@ impl Shared {
         };
         let voters = shared.membership().check();
         voters.map_err(|_| ConfigError::Voters)?;
-        shared.genesis = shared.hash_after(Mark {
+        let nothing = Mark {
             change: ChangeId::new(0),
             hash: hash64(&cluster.0),
-        });
+        };
+        shared.genesis = shared.hash_after(nothing, Stamp::ZERO, "");
         Ok(shared)
     }
 
@@ -213,9 +215,12 @@ impl Shared {
     }
 
     /// The hash of this state, reached by the change that `before` names the place of, from a state
-    /// with its hash.
-    pub(super) fn hash_after(&self, before: Mark) -> u64 {
+    /// with its hash. Two histories that make the same change do it at two moments: they must not
+    /// look alike because they meet in the same state.
+    pub(super) fn hash_after(&self, before: Mark, stamp: Stamp, by: &str) -> u64 {
         let seed = hash64_after(before.hash, &before.change.get().to_le_bytes());
+        let seed = hash64_after(seed, &stamp.as_nanos().to_le_bytes());
+        let seed = hash64_after(seed, by.as_bytes());
         hash64_after(seed, &codec::body(self))
     }
 }

@@ -7,7 +7,7 @@ use crate::time::Stamp;
 use alloc::vec;
 use proptest::prelude::*;
 
-const GOLDEN: &str = "0107070707070707070707070707070707d3a8eb9cb68e95fa580103010000000000000201700163016802617500000300000000000002000764656661756c74000000010470726f6401640000020861752e7065727468000300000305f68b989390c6d3da200503616e6e010470726f6401640000ac02bcc8e1e2efdbe98e69ac0203616e6e00020170016301680261750000ad02faadd7cdfec482e96ead0203616e6e02020861752e7065727468";
+const GOLDEN: &str = "01070707070707070707070707070707078be090f8c6dc8dcfd6010103010000000000000201700163016802617500000300000000000002000764656661756c74000000010470726f6401640000020861752e7065727468000300000305f5808ef1a0df9bc4c1010503616e6e010470726f6401640000ac02a8f0e8e4d0bff79030ac0203616e6e00020170016301680261750000ad02a2bfd7a4eaf2c99b1dad0203616e6e02020861752e7065727468";
 
 fn member(node: u64) -> Member {
     Member {
@@ -215,6 +215,19 @@ fn a_server_behind_is_no_fork() {
         hash: 1,
     };
     assert_eq!(new.judge(never), Standing::Forked);
+}
+
+#[test]
+fn the_same_change_in_another_history_is_another_state() {
+    let made = |stamp, by| {
+        let (at, expect) = (Slot::new(5), ChangeId::new(0));
+        let stamp = Stamp::from_nanos(stamp);
+        genesis().apply(at, stamp, by, expect, &zone("x")).unwrap()
+    };
+    assert_eq!(made(1, "ann").mark(), made(1, "ann").mark());
+    for other in [made(2, "ann"), made(1, "bob")] {
+        assert_eq!(made(1, "ann").judge(other.mark()), Standing::Forked);
+    }
 }
 
 #[test]
