@@ -12,7 +12,7 @@
 //! A session that holds a lock and asks for it again queues like anybody, whatever the mode, unless
 //! it is a retry of the same request: there is no re-entry and no conversion yet.
 
-use crate::config::Shared;
+use crate::config::{Membership, Role, Shared};
 use crate::entry::{Entry, EntryKind};
 use crate::ids::{Fence, NodeId, Seed, SessionId, Slot, TicketId, ZoneId};
 use crate::limits;
@@ -33,6 +33,7 @@ pub mod answer;
 mod audit;
 pub mod codec;
 pub mod command;
+mod configure;
 mod digest;
 mod expiry;
 mod hold;
@@ -95,9 +96,32 @@ impl Default for Limits {
     }
 }
 
+/// What a machine keeps of what the log says.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Form {
+    /// Everything.
+    #[default]
+    Full,
+    /// The configuration, agreed time, which commands were seen, and when snapshots are due: what a
+    /// server needs that votes and keeps the log for others. It has no locks, gives no answers but about
+    /// changes of the configuration, and makes no snapshots. (Pâris 1986, "Voting with witnesses".)
+    Witness,
+}
+
+impl Form {
+    /// Of `node`, where `membership` says who votes. Who has no vote keeps all.
+    pub fn of(membership: &Membership, node: NodeId) -> Self {
+        match membership.role(node) {
+            Some(Role::QuorumOnly) => Self::Witness,
+            Some(Role::Voter | Role::Observer) | None => Self::Full,
+        }
+    }
+}
+
 /// The locks, their lines, the sessions, and what was answered.
 #[derive(Debug, Default)]
 pub struct Machine {
+    form: Form,
     limits: Limits,
     hasher: Hasher,
     applied: Slot,
@@ -205,6 +229,21 @@ impl Machine {
         }
     }
 
+    /// The same, as a machine that keeps what `form` says, from its first entry on.
+    #[must_use]
+    pub fn in_form(self, form: Form) -> Self {
+        assert!(
+            self.applied == Slot::new(0),
+            "what was not kept from the beginning is not there later"
+        );
+        Self { form, ..self }
+    }
+
+    /// What it keeps.
+    pub const fn form(&self) -> Form {
+        self.form
+    }
+
     /// The configuration that all servers share, at [`Self::applied`].
     pub const fn shared(&self) -> &Shared {
         &self.shared
@@ -234,7 +273,8 @@ impl Machine {
         self.stamp
     }
 
-    /// A hash of everything that was applied and answered: equal on all servers at equal slots.
+    /// A hash of everything that was applied and answered: equal on all servers at equal slots. Zero of
+    /// a witness, which knows no answers.
     pub const fn digest(&self) -> u64 {
         self.digest
     }
@@ -329,6 +369,9 @@ impl Machine {
             };
             let via = header.via;
             if !self.vias.entry(via.node).or_default().take(via) {
+                continue;
+            }
+            if self.form == Form::Witness && !header.is_configure() {
                 continue;
             }
             if !header.is_renewal() {

@@ -141,6 +141,7 @@ marks! {
     Loaded = Case "entries_loaded_from_the_log",
     Configured = Case "config_changed",
     ConfigMoved = Case "config_change_came_late",
+    ConfiguredAgain = Case "config_change_told_again",
     CaughtUp = Case "follower_caught_up",
     RoomAgain = Case "full_disk_has_room_again",
     SnapshotMade = Case "snapshot_finished",

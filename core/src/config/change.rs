@@ -175,6 +175,21 @@ impl Shared {
         Ok(next.noted(now, at, stamp, by, change.clone()))
     }
 
+    /// The mark of this very change, if it is the one that was made directly after `expect`: whoever
+    /// asks for it is told so again, as long as the history knows it.
+    pub fn made(&self, by: &str, expect: ChangeId, change: &Change) -> Option<Mark> {
+        // Of the oldest that is known nobody knows any more what it followed, if others are forgotten.
+        let is_whole = self.history.len() < CONFIG_HISTORY_MAX;
+        let mut before = is_whole.then_some(ChangeId::new(0));
+        for past in &self.history {
+            if before == Some(expect) && past.by == by && past.change == *change {
+                return Some(past.mark);
+            }
+            before = Some(past.mark.change);
+        }
+        None
+    }
+
     /// The configuration after the stop-sign that is decided at `at`.
     pub fn turn(&self, at: Slot, stamp: Stamp, next: &Membership) -> Self {
         let mut shared = self.clone();

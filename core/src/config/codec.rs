@@ -203,11 +203,6 @@ fn check_by(by: &str) -> Result<(), &'static str> {
 }
 
 impl Change {
-    /// Adds the bytes of the change to `out`: equal changes have equal bytes.
-    pub fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&bytes_of(self));
-    }
-
     /// Whether it is within every limit, wherever it is applied; if not, what is wrong with it.
     pub fn check(&self) -> Result<(), &'static str> {
         match self {

@@ -304,6 +304,11 @@ impl Header {
         Ok(command)
     }
 
+    /// Whether it is a change of the configuration, which asks for no lock.
+    pub const fn is_configure(&self) -> bool {
+        self.number == CONFIGURE
+    }
+
     /// Whether it is a renewal or a keep-alive, which an entry applies before all else (rule 22).
     pub const fn is_renewal(&self) -> bool {
         matches!(self.number, RENEW | KEEP_ALIVE)

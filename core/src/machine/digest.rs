@@ -4,13 +4,13 @@
 //! Neither sees where in a table a record stands, so servers agree whatever way they came to their
 //! state: by the whole log, or by a snapshot and the rest of it.
 
-use super::Machine;
 use super::answer::{Answer, Blocker, Event, Grant as Granted, Refusal, Table as Limited};
 use super::command::{Life, Mode, Via};
 use super::state::{
     Asker, Ending, Grant, Line, Lock, Outcome, Request, Session, Term, Ticket, Work,
 };
 use super::table::Ref;
+use super::{Form, Machine};
 use crate::config::Mark;
 use crate::config::Unfit;
 use crate::entry::Entry;
@@ -26,6 +26,9 @@ struct Bytes<'a>(&'a mut Vec<u8>);
 impl Machine {
     /// Takes what the entry did into the rolling digest.
     pub(super) fn roll(&mut self, entry: &Entry, events: &[Event]) {
+        if self.form == Form::Witness {
+            return;
+        }
         let mut scratch = core::mem::take(&mut self.scratch);
         scratch.clear();
         let mut bytes = Bytes(&mut scratch);
@@ -420,8 +423,8 @@ impl Bytes<'_> {
     }
 }
 
-/// The number of a reason, here and in snapshots.
-pub(super) const fn unfit(why: Unfit) -> u8 {
+/// The number of a reason.
+const fn unfit(why: Unfit) -> u8 {
     match why {
         Unfit::Malformed => 1,
         Unfit::NoSuchMember => 2,

@@ -1,7 +1,7 @@
 //! What each command does, once it is known to be new.
 
 use super::answer::{Answer, Event, Refusal, Table as Limited};
-use super::command::{Acquire, Command, Configure, Operation};
+use super::command::{Acquire, Command, Operation};
 use super::hold::Claim;
 use super::key::Key;
 use super::list::Link;
@@ -9,7 +9,6 @@ use super::once::From;
 use super::state::{Asker, Lock, Outcome, Ticket};
 use super::table::Ref;
 use super::{Machine, Place};
-use crate::config::Refused;
 use crate::ids::{Fence, TicketId, ZoneId};
 use alloc::vec::Vec;
 
@@ -35,10 +34,10 @@ impl Machine {
                 self.open_session(place, zone, *ttl_ms, identifier, events)
             }
             Operation::CloseSession { session } => self.close_session(zone, *session, events),
-            Operation::Configure(configure) => self.configure(place, command, configure),
             Operation::Renew { .. } | Operation::KeepAlive { .. } => {
                 panic!("renewals go before the clock")
             }
+            Operation::Configure(_) => panic!("a change of the configuration asks for no lock"),
         };
         (answer, None)
     }
@@ -91,28 +90,6 @@ impl Machine {
             position: self.position(ticket),
         };
         (answer, Some(Outcome::Waits(at)))
-    }
-
-    fn configure(&mut self, place: Place, command: &Command, configure: &Configure) -> Answer {
-        let principal = core::str::from_utf8(&command.principal);
-        let by = principal.ok().filter(|name| !name.is_empty());
-        let applied = self.shared.apply(
-            place.slot,
-            self.stamp,
-            by.unwrap_or(&configure.by),
-            configure.expect,
-            &configure.change,
-        );
-        match applied {
-            Ok(next) => {
-                self.shared = next;
-                Answer::Configured {
-                    mark: self.shared.mark(),
-                }
-            }
-            Err(Refused::Moved { now }) => Answer::Refused(Refusal::ConfigMoved { now }),
-            Err(Refused::Unfit(why)) => Answer::Refused(Refusal::ConfigUnfit { why }),
-        }
     }
 
     /// Whether a newcomer may have it at once: it fits, and nobody came before.

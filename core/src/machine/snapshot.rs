@@ -20,8 +20,8 @@
 //! [`Machine::snapshot_slice`] writes a bounded part of it. A record that changes before the sweep
 //! comes by leaves its old image in its table until then.
 
-use super::Machine;
 use super::table::Table;
+use super::{Form, Machine};
 use crate::entry::Entry;
 use crate::hash::Stream64;
 use crate::ids::{Slot, SnapshotId};
@@ -134,6 +134,10 @@ impl Machine {
     /// Begins a snapshot of the state as it is now. At most one is written at a time.
     pub fn open_snapshot(&mut self) {
         assert!(self.sweeping.is_none(), "one snapshot at a time");
+        assert!(
+            self.form == Form::Full,
+            "who has not all can't write it down"
+        );
         let mut out = Vec::new();
         head::put_all(&mut Writer(&mut out), self);
         self.sweeping = Some(Sweeping {

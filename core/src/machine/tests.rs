@@ -18,6 +18,7 @@ mod once;
 mod sessions;
 mod snapshots;
 mod wait;
+mod witness;
 
 /// A machine with a clock and a server that numbers its commands.
 pub(super) struct World {
@@ -25,6 +26,7 @@ pub(super) struct World {
     pub(super) ms: u64,
     seq: u64,
     pub(super) zone: u32,
+    pub(super) principal: &'static str,
     audits: bool,
 }
 
@@ -39,6 +41,7 @@ impl World {
             ms: 1000,
             seq: 0,
             zone: 0,
+            principal: "ann",
             audits: true,
         };
         world.start(Fence::new(1 << 20));
@@ -76,7 +79,7 @@ impl World {
             self.seq += 1;
             encoded.push(codec::encode(&Command {
                 zone: ZoneId::new(self.zone),
-                principal: Bytes::from_static(b"ann"),
+                principal: Bytes::from_static(self.principal.as_bytes()),
                 client: *client,
                 via: Via {
                     node: NodeId::new(1),

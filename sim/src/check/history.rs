@@ -64,8 +64,9 @@ pub struct History {
     order: Order,
     first: Option<(Nanos, Stamp)>,
     stamp: Stamp,
-    /// The last change of the shared configuration.
+    /// The last change of the shared configuration, and all that were asked for.
     configured: ChangeId,
+    changes: Vec<refusals::Made>,
 }
 
 impl History {
@@ -92,6 +93,7 @@ impl History {
             first: None,
             stamp: Stamp::ZERO,
             configured: ChangeId::new(0),
+            changes: Vec::new(),
         }
     }
 }

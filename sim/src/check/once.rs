@@ -30,8 +30,6 @@ fn identity(command: &Command) -> Identity {
 pub struct Once {
     effects: BTreeMap<Identity, (Effect, Stamp)>,
     ends: BTreeMap<Identity, Answer>,
-    /// Changes that came late, with what they were told, and when.
-    late: BTreeMap<Identity, (Answer, Stamp)>,
     /// Those that were refused because something was full.
     refused: BTreeSet<Identity>,
 }
@@ -41,7 +39,6 @@ enum Effect {
     Granted(u64),
     Queued(u64),
     Opened(u128),
-    Configured(u64),
 }
 
 fn effect(answer: &Answer) -> Option<Effect> {
@@ -49,7 +46,6 @@ fn effect(answer: &Answer) -> Option<Effect> {
         Answer::Granted(grant) if !grant.replayed => Some(Effect::Granted(grant.fence.get())),
         Answer::Queued { ticket, .. } => Some(Effect::Queued(ticket.get())),
         Answer::SessionOpened { session, .. } => Some(Effect::Opened(session.get())),
-        Answer::Configured { mark } => Some(Effect::Configured(mark.change.get())),
         Answer::Granted(_)
         | Answer::Offered { .. }
         | Answer::Released { .. }
@@ -57,6 +53,7 @@ fn effect(answer: &Answer) -> Option<Effect> {
         | Answer::Cancelled { .. }
         | Answer::KeptAlive { .. }
         | Answer::SessionClosed { .. }
+        | Answer::Configured { .. }
         | Answer::Refused(_) => None,
     }
 }
@@ -65,16 +62,16 @@ impl Once {
     /// Whether this is the answer to a retry, told again from memory: it changes nothing.
     pub fn is_retold(&mut self, command: &Command, answer: &Answer, docket: &mut Docket) -> bool {
         let ends = match answer {
-            Answer::Released { .. }
-            | Answer::Cancelled { .. }
-            | Answer::SessionClosed { .. }
-            | Answer::Configured { .. } => true,
+            Answer::Released { .. } | Answer::Cancelled { .. } | Answer::SessionClosed { .. } => {
+                true
+            }
             Answer::Granted(_)
             | Answer::Queued { .. }
             | Answer::Offered { .. }
             | Answer::Renewed { .. }
             | Answer::SessionOpened { .. }
             | Answer::KeptAlive { .. }
+            | Answer::Configured { .. }
             | Answer::Refused(_) => false,
         };
         if !ends {
@@ -95,29 +92,6 @@ impl Once {
     /// gone.
     pub fn is_refused_first(&mut self, command: &Command) -> bool {
         self.refused.insert(identity(command))
-    }
-
-    /// Whether a change is told for the first time that it came late. Told again from memory, it hears
-    /// what it heard then.
-    pub fn is_late_first(
-        &mut self,
-        command: &Command,
-        answer: &Answer,
-        stamp: Stamp,
-        docket: &mut Docket,
-    ) -> bool {
-        let identity = identity(command);
-        let window = Duration::from_millis(DEDUPE_MS);
-        if let Some((before, when)) = self.late.get(&identity)
-            && (stamp < when.plus(window) || before == answer)
-        {
-            docket.check(before == answer, "a retry gets its answer", || {
-                format!("{identity:?}: {before:?}, then {answer:?}")
-            });
-            return false;
-        }
-        self.late.insert(identity, (answer.clone(), stamp));
-        true
     }
 
     /// A command was applied and answered.

@@ -2,11 +2,9 @@
 
 use super::form::{Read, Reader, Writer};
 use super::records::{put_mode, take_mode};
-use crate::config::{Mark, Unfit};
-use crate::ids::{ChangeId, Fence, RequestSeq, SessionId, TicketId};
+use crate::ids::{Fence, RequestSeq, SessionId, TicketId};
 use crate::limits::{BLOCKERS_SHOWN_MAX, HOLDER_BYTES_MAX, SESSION_WINDOW};
 use crate::machine::answer::{Answer, Blocker, Refusal, Table};
-use crate::machine::digest::unfit;
 use crate::machine::state::{Numbered, Outcome};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -77,6 +75,8 @@ pub(super) fn take_answers(from: &mut Reader<'_>) -> Read<Vec<Numbered>> {
     (0..count).map(answer).collect()
 }
 
+const BESIDE: &str = "what was said of a change of the configuration is in the configuration";
+
 /// The numbers are those that the digest has for the same answers.
 fn put_answer(to: &mut Writer<'_>, answer: &Answer) {
     match answer {
@@ -97,10 +97,7 @@ fn put_answer(to: &mut Writer<'_>, answer: &Answer) {
             to.u8(10);
             put_refusal(to, refusal);
         }
-        Answer::Configured { mark } => {
-            to.u8(11);
-            put_mark(to, *mark);
-        }
+        Answer::Configured { .. } => panic!("{BESIDE}"),
         Answer::Granted(_)
         | Answer::Queued { .. }
         | Answer::Offered { .. }
@@ -123,22 +120,7 @@ fn take_answer(from: &mut Reader<'_>) -> Read<Answer> {
             session: SessionId::new(from.u128()?),
         },
         10 => Answer::Refused(take_refusal(from)?),
-        11 => Answer::Configured {
-            mark: take_mark(from)?,
-        },
-        other => return from.bad(1, "an answer that is kept: 6, 7, 9 to 11", other.into()),
-    })
-}
-
-fn put_mark(to: &mut Writer<'_>, mark: Mark) {
-    to.u64(mark.change.get());
-    to.u64(mark.hash);
-}
-
-fn take_mark(from: &mut Reader<'_>) -> Read<Mark> {
-    Ok(Mark {
-        change: ChangeId::new(from.u64()?),
-        hash: from.u64()?,
+        other => return from.bad(1, "an answer that is kept: 6, 7, 9, 10", other.into()),
     })
 }
 
@@ -171,14 +153,7 @@ fn put_refusal(to: &mut Writer<'_>, refusal: &Refusal) {
                 Table::Zones => 5,
             });
         }
-        Refusal::ConfigMoved { now } => {
-            to.u8(14);
-            put_mark(to, *now);
-        }
-        Refusal::ConfigUnfit { why } => {
-            to.u8(15);
-            to.u8(unfit(*why));
-        }
+        Refusal::ConfigMoved { .. } | Refusal::ConfigUnfit { .. } => panic!("{BESIDE}"),
         Refusal::Invalid { .. } => panic!("a command that is not valid is never remembered"),
     }
 }
@@ -210,25 +185,7 @@ fn take_refusal(from: &mut Reader<'_>) -> Read<Refusal> {
                 other => return from.bad(1, "a table, 1 to 5", other.into()),
             },
         },
-        14 => Refusal::ConfigMoved {
-            now: take_mark(from)?,
-        },
-        15 => Refusal::ConfigUnfit {
-            why: match from.u8()? {
-                1 => Unfit::Malformed,
-                2 => Unfit::NoSuchMember,
-                3 => Unfit::MembersMin,
-                4 => Unfit::Zones,
-                5 => Unfit::Members,
-                6 => Unfit::Voters,
-                7 => Unfit::NodeUsed,
-                8 => Unfit::NotAsked,
-                9 => Unfit::NotInvited,
-                10 => Unfit::Invites,
-                other => return from.bad(1, "a reason, 1 to 4", other.into()),
-            },
-        },
-        other => return from.bad(1, "a refusal: 1 to 12, 14, 15", other.into()),
+        other => return from.bad(1, "a refusal, 1 to 12", other.into()),
     })
 }
 

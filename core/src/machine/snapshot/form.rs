@@ -124,6 +124,11 @@ impl<'a> Reader<'a> {
         self.at = at;
     }
 
+    /// Takes the rest unread.
+    pub(super) const fn skip(&mut self) {
+        self.at = self.bytes.len();
+    }
+
     /// What was read last, in `len` bytes, is wrong.
     pub(super) fn bad<T>(&self, len: usize, expected: &'static str, found: u64) -> Read<T> {
         let at = self.at.saturating_sub(len);

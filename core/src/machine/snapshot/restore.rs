@@ -2,6 +2,9 @@
 //!
 //! The bytes may be anybody's: nothing is believed before it was checked, and no memory is taken for
 //! what was not sent. A record takes at most the memory of its group of 64 slots.
+//!
+//! A witness reads the numbers, the configuration and the via windows, which come first. Of the rest it
+//! knows only that its hash is the one in the snapshot's name.
 
 use super::Section;
 use super::form::{Fault, Read, Reader};
@@ -13,7 +16,7 @@ use crate::ids::{Seed, Slot, SnapshotId, ZoneId};
 use crate::machine::audit::Violation;
 use crate::machine::state::{Asker, Grant, Line, Lock, Request, Session, Ticket};
 use crate::machine::table::{GROUP, Ref, Table};
-use crate::machine::{Limits, Machine};
+use crate::machine::{Form, Limits, Machine};
 use crate::time::Stamp;
 use alloc::vec::Vec;
 
@@ -101,6 +104,14 @@ impl Restore {
         }
     }
 
+    /// Into a machine that keeps what `form` says.
+    #[must_use]
+    pub fn in_form(mut self, form: Form) -> Self {
+        assert!(!self.has_begun(), "a machine keeps the same from the first");
+        self.machine.form = form;
+        self
+    }
+
     /// Whether it was handed anything.
     pub const fn has_begun(&self) -> bool {
         self.consumed > 0 || !self.carry.is_empty() || self.fault.is_some()
@@ -112,6 +123,10 @@ impl Restore {
             return Err(fault.clone());
         }
         hash_chunk(&mut self.hash, bytes);
+        if self.has_enough() {
+            self.consumed = self.consumed.saturating_add(u64_of(bytes.len()));
+            return Ok(());
+        }
         let mut carry = core::mem::take(&mut self.carry);
         carry.extend_from_slice(bytes);
         let mut reader = Reader::new(&carry);
@@ -123,6 +138,9 @@ impl Restore {
         }
         self.consumed = self.consumed.saturating_add(u64_of(whole));
         carry.drain(..whole);
+        if self.has_enough() {
+            carry = Vec::new();
+        }
         self.carry = carry;
         Ok(())
     }
@@ -132,7 +150,7 @@ impl Restore {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
-        if self.section != Section::End {
+        if self.section != Section::End && !self.has_enough() {
             let offset = self.consumed.saturating_add(u64_of(self.carry.len()));
             return Err(RestoreError::Ends { offset });
         }
@@ -145,9 +163,29 @@ impl Restore {
             return Err(RestoreError::Slot { found, expected });
         }
         let mut machine = self.machine;
+        if machine.form == Form::Witness {
+            machine.digest = 0;
+            machine.zones.clear();
+        }
         machine.rebuild()?;
         machine.audit()?;
         Ok(machine)
+    }
+
+    /// Whether the rest is not for this machine.
+    fn has_enough(&self) -> bool {
+        let is_read = match self.section {
+            Section::Numbers | Section::Zones | Section::Vias => false,
+            Section::Work
+            | Section::Locks
+            | Section::Lines
+            | Section::Sessions
+            | Section::Requests
+            | Section::Grants
+            | Section::Tickets
+            | Section::End => true,
+        };
+        is_read && self.machine.form == Form::Witness
     }
 
     /// Reads record by record, as far as they are whole.
@@ -155,6 +193,10 @@ impl Restore {
         loop {
             let start = from.at();
             match self.item(from) {
+                Ok(()) if self.has_enough() => {
+                    from.skip();
+                    return Ok(());
+                }
                 Ok(()) if self.section != Section::End => {}
                 Ok(()) if from.left() == 0 => return Ok(()),
                 Ok(()) => {

@@ -113,11 +113,61 @@ fn what_makes_no_sense_changes_nothing() {
 fn a_retry_is_told_what_the_first_try_made() {
     let mut world = world();
     let seen = world.machine.shared().mark();
+    let first = world.ask(Client::None, configure(seen, policy(2)));
+    let now = configured(&mut world, policy(1));
+    assert_eq!(world.ask(Client::None, configure(seen, policy(2))), first);
+    assert_eq!(world.machine.shared().policy().members_min, 1);
+    let moved = Answer::Refused(Refusal::ConfigMoved { now });
+    let other = world.ask(Client::None, configure(seen, policy(3)));
+    assert_eq!(other, moved, "another change is no retry");
+    // Whoever has seen what came between, and asks for the same, means it.
+    assert_ne!(world.ask(Client::None, configure(now, policy(2))), first);
+}
+
+#[test]
+fn another_ones_equal_change_is_not_this_ones() {
+    let mut world = world();
+    let seen = world.machine.shared().mark();
+    let now = configured(&mut world, policy(2));
+    world.principal = "eve";
+    let answer = world.ask(Client::None, configure(seen, policy(2)));
+    assert_eq!(answer, Answer::Refused(Refusal::ConfigMoved { now }));
+}
+
+#[test]
+fn what_followed_a_forgotten_change_is_not_known_any_more() {
+    let mut world = world();
+    let seen = world.machine.shared().mark();
+    for _ in 0..=limits::CONFIG_HISTORY_MAX {
+        configured(&mut world, policy(2));
+    }
+    let now = world.machine.shared().mark();
+    let answer = world.ask(Client::None, configure(seen, policy(2)));
+    assert_eq!(answer, Answer::Refused(Refusal::ConfigMoved { now }));
+}
+
+#[test]
+fn a_change_needs_no_room_among_the_locks() {
+    let mut world = World::with_limits(Limits {
+        zones: 0,
+        answers: 0,
+        ..Limits::default()
+    });
+    let limits = world.machine.limits;
+    world.machine = Machine::with_limits(limits).in_cluster(genesis());
+    let seen = world.machine.shared().mark();
     let key = Client::Key(RequestId::new(7));
-    let first = world.ask(key, configure(seen, policy(2)));
-    assert_eq!(world.ask(key, configure(seen, policy(2))), first);
-    let other = world.ask(key, configure(seen, policy(3)));
-    assert_eq!(other, Answer::Refused(Refusal::RequestIdReused));
+    let mark = match world.ask(key, configure(seen, policy(2))) {
+        Answer::Configured { mark } => mark,
+        other => panic!("{other:?}"),
+    };
+    let gone = Client::Session {
+        id: SessionId::new(77),
+        seq: RequestSeq::new(1),
+        done_through: RequestSeq::new(0),
+    };
+    let again = world.ask(gone, configure(seen, policy(2)));
+    assert_eq!(again, Answer::Configured { mark });
 }
 
 #[test]
@@ -180,12 +230,11 @@ fn two_configurations_have_two_digests() {
 #[test]
 fn a_snapshot_holds_the_configuration_and_what_was_answered() {
     let mut world = world();
-    let key = |id| Client::Key(RequestId::new(id));
+    let none = Client::None;
     let seen = world.machine.shared().mark();
-    let made = world.ask(key(1), configure(seen, policy(2)));
-    let late = world.ask(key(2), configure(seen, policy(3)));
+    let made = world.ask(none, configure(seen, policy(2)));
+    let late = world.ask(none, configure(seen, policy(3)));
     let now = world.machine.shared().mark();
-    let unfit = world.ask(key(3), configure(now, policy(4)));
     let written = snapshots::Written::of(&mut world.machine);
     let restored = written.restored(Limits::default(), 7);
     let full = world.machine.digest_full();
@@ -193,7 +242,6 @@ fn a_snapshot_holds_the_configuration_and_what_was_answered() {
     assert_eq!(world.machine.digest_full(), full);
     assert_eq!(world.machine.shared().mark(), now);
     assert_eq!(world.machine.shared().history().count(), 1);
-    assert_eq!(world.ask(key(1), configure(seen, policy(2))), made);
-    assert_eq!(world.ask(key(2), configure(seen, policy(3))), late);
-    assert_eq!(world.ask(key(3), configure(now, policy(4))), unfit);
+    assert_eq!(world.ask(none, configure(seen, policy(2))), made);
+    assert_eq!(world.ask(none, configure(seen, policy(3))), late);
 }

@@ -51,7 +51,8 @@ fn a_change_is_told_once_on_every_server() {
 #[test]
 fn of_two_operators_one_is_late() {
     let mut world = cluster();
-    let [first, second] = [1, 2].map(|node| world.ask(node, Client::None, policy(0, 2)));
+    let [first, second] =
+        [1, 2].map(|node: u64| world.ask(node, Client::None, policy(0, node as u8)));
     world.run(MS * 100);
     let answers = [first, second].map(|tag| world.answer(tag).clone());
     let made = answers

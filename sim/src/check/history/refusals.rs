@@ -4,6 +4,7 @@ use super::super::Docket;
 use super::{Case, History};
 use crate::marks::{Mark, Marks};
 use tenure_core::config::Change;
+use tenure_core::ids::ChangeId;
 use tenure_core::limits::DEDUPE_MAX;
 use tenure_core::machine::answer::{Answer, Refusal, Table};
 use tenure_core::machine::command::{Command, Configure};
@@ -65,32 +66,59 @@ impl History {
     ) {
         let (last, answer) = (self.configured, case.answer);
         let detail = || format!("{configure:?} after {last} was answered {answer:?}");
+        let by = String::from_utf8_lossy(&case.command.principal);
+        let by = if by.is_empty() {
+            configure.by.as_str().into()
+        } else {
+            by
+        };
+        let made = self.changes.iter().find(|made| {
+            let same = (made.expect, made.by.as_str()) == (configure.expect, &*by);
+            same && made.change == configure.change
+        });
         match answer {
-            Answer::Configured { mark } => {
+            Answer::Configured { mark } if mark.change > last => {
                 marks.hit(Mark::Configured);
-                let is_next = configure.expect == last && mark.change > last;
+                let is_next = configure.expect == last;
                 docket.check(is_next, "a change follows the state that was seen", detail);
                 self.configured = mark.change;
+                self.changes.push(Made {
+                    expect: configure.expect,
+                    by: by.into_owned(),
+                    change: configure.change.clone(),
+                    mark: *mark,
+                });
+            }
+            Answer::Configured { mark } => {
+                marks.hit(Mark::ConfiguredAgain);
+                let is_this = made.is_some_and(|made| made.mark == *mark);
+                docket.check(is_this, "a retry gets its answer", detail);
             }
             Answer::Refused(Refusal::ConfigMoved { now }) => {
                 marks.hit(Mark::ConfigMoved);
-                if self
-                    .once
-                    .is_late_first(case.command, answer, case.stamp, docket)
-                {
-                    let is_late = configure.expect != last && now.change == last;
-                    docket.check(is_late, "only a late change is refused as late", detail);
-                }
+                let is_late = configure.expect != last && now.change == last;
+                docket.check(is_late, "only a late change is refused as late", detail);
+                // The machine forgets what is old.
+                let history = self.machine.shared().history();
+                let mut marks = history.map(|past| past.mark.change);
+                let is_known = marks.any(|change| change == configure.expect);
+                let is_told = made.is_none() || !is_known;
+                docket.check(is_told, "a retry gets its answer", detail);
             }
             Answer::Refused(Refusal::ConfigUnfit { .. }) => {
                 let is_clients = matches!(configure.change, Change::Policy(_));
                 docket.check(!is_clients, "clients ask for what fits", detail);
             }
-            other => docket.check(
-                matches!(other, Answer::Refused(Refusal::RequestIdReused)),
-                "a change is made or refused",
-                detail,
-            ),
+            _ => docket.broken("a change is made or refused", detail()),
         }
     }
+}
+
+/// A change that was made, and what it followed.
+#[derive(Debug)]
+pub(super) struct Made {
+    expect: ChangeId,
+    by: String,
+    change: Change,
+    mark: tenure_core::config::Mark,
 }
