@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use tenure_core::hash::hash64;
 use workshop::Workshop;
 
-/// Seconds that one hunt takes at most.
+/// CPU seconds that one hunt takes at most: a machine that is busy with other work finds as much.
 const SECONDS: u64 = 120;
 /// Mutants that one commit hunts besides the canary.
 const ON_TURN: usize = 5;
@@ -54,7 +54,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
         match argument.as_str() {
             "--only" => options.only = Some(value()?),
-            "--for" => {
+            "--cpu" => {
                 let text = value()?;
                 let digits = text.strip_suffix('s').unwrap_or(&text);
                 options.seconds = Some(digits.parse().map_err(|_| format!("{text} is no time"))?);
@@ -204,6 +204,11 @@ impl Mutant {
         named
             .find(|(key, _)| *key == word)
             .map(|(_, value)| value.trim())
+    }
+
+    /// Whether seeds look for it, and not a test.
+    fn is_hunted(&self) -> bool {
+        self.head("test").is_none()
     }
 
     /// The number at the head of its name, which chooses it in a build of many.

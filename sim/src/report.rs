@@ -5,6 +5,7 @@ use crate::marks::{Kind, Mark, Marks};
 use crate::scenario::{Plan, Scenario};
 use crate::trace::{Print, Trace};
 use crate::world::{Outcome, World};
+use rustix::time::{ClockId, clock_gettime};
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
@@ -272,15 +273,8 @@ pub fn commit() -> String {
 
 /// The CPU time of this process so far.
 pub fn cpu_time() -> Duration {
-    // Fields 14 and 15 of /proc/self/stat, in hundredths of a second, counted after the name.
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let mut fields = after_name.split_whitespace().skip(11);
-    let mut next = || {
-        fields
-            .next()
-            .and_then(|field| field.parse::<u64>().ok())
-            .unwrap_or(0)
-    };
-    Duration::from_millis((next() + next()) * 10)
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(spent.tv_sec).unwrap_or(0);
+    let nanos = u32::try_from(spent.tv_nsec).unwrap_or(0);
+    Duration::new(seconds, nanos)
 }

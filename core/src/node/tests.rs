@@ -21,6 +21,7 @@ mod elections;
 mod handover;
 mod laws;
 mod members;
+mod reads;
 mod requests;
 mod room;
 mod snapshots;
@@ -144,6 +145,8 @@ struct World {
     hung: Option<u64>,
     /// Nothing that is decided comes to this one by itself: it learns accepts only.
     learns_nothing: Option<u64>,
+    /// What callers ask for does not reach the leader, and all else does.
+    loses_forwards: bool,
     /// What a disk takes for a promise, and the promises under way.
     promise_takes: Duration,
     promising: BTreeMap<u64, (Timestamp, Ballot)>,
@@ -184,6 +187,7 @@ impl World {
             tags: 0,
             hung: None,
             learns_nothing: None,
+            loses_forwards: false,
             promise_takes: Duration::ZERO,
             promising: BTreeMap::new(),
             preferred,
@@ -296,6 +300,9 @@ impl World {
         while let Some((from, to, boot, message)) = self.net.pop_front() {
             let is_news = matches!(message, Message::Decided { .. });
             if is_news && self.learns_nothing == Some(to) {
+                continue;
+            }
+            if self.loses_forwards && matches!(message, Message::Forward { .. }) {
                 continue;
             }
             if !self.cut.contains(&(from, to)) {

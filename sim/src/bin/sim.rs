@@ -13,11 +13,11 @@ use tenure_sim::trace::Print;
 
 const USAGE: &str = "\
 cargo sim [SEED]... [--scenario NAME] [--trace | --transcript] [--json]
-cargo sim [--for 45s] [--seeds N] [--from SEED] [--scenario NAME] [--keep-going] [--all-marks] [--json]
+cargo sim [--for 45s | --cpu 45s] [--seeds N] [--from SEED] [--scenario NAME] [--keep-going] [--all-marks] [--json]
 cargo sim SEED --shrink [--scenario NAME] [--for 120s]
 cargo sim --replay FILE [--trace | --transcript | --shrink] [--json]
 cargo sim search [--ballots 2] [--commands 0] [--signs 0] [--crashes 1] [--lie reports|bases|signs] [--for 20s] [--json]
-cargo sim mutants [--only NAME] [--rotation COMMIT] [--for SECONDS] [--again] [--table]
+cargo sim mutants [--only NAME] [--rotation COMMIT] [--cpu SECONDS] [--again] [--table]
 
 Without a seed: fresh ones for 60 s. Scenarios: ";
 
@@ -26,6 +26,7 @@ struct Options {
     seeds: Vec<u64>,
     count: Option<u64>,
     time: Option<Duration>,
+    cpu: Option<Duration>,
     from: Option<u64>,
     scenario: Option<Scenario>,
     print: Print,
@@ -70,6 +71,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
                 options.scenario = Some(found.ok_or(format!("no scenario is called {name}"))?);
             }
             "--for" => options.time = Some(seconds(&value()?)?),
+            "--cpu" => options.cpu = Some(seconds(&value()?)?),
             "--seeds" => options.count = Some(number(&value()?)?),
             "--from" => options.from = Some(number(&value()?)?),
             "--trace" => options.print = Print::All,
@@ -188,14 +190,18 @@ fn shrink_one(options: &Options) -> Result<ExitCode, String> {
 
 fn hunt(options: &Options, totals: &mut Totals, commit: &str, began: Instant) {
     let base = options.from.unwrap_or_else(fresh);
-    let time = match (options.time, options.count) {
+    let time = match (
+        options.time,
+        options.cpu.is_some() || options.count.is_some(),
+    ) {
         (Some(time), _) => time,
-        (None, Some(_)) => Duration::MAX,
-        (None, None) => Duration::from_secs(60),
+        (None, true) => Duration::MAX,
+        (None, false) => Duration::from_secs(60),
     };
+    let cpu = options.cpu.unwrap_or(Duration::MAX);
     let count = options.count.unwrap_or(u64::MAX);
     for index in 0..count {
-        if began.elapsed() >= time {
+        if began.elapsed() >= time || cpu_time() >= cpu {
             break;
         }
         let seed = hash64_after(base, &index.to_le_bytes());

@@ -194,16 +194,24 @@ impl Loom {
     }
 }
 
-/// What core gets, so that a choice can be made.
+/// What core gets, so that a choice can be made; its tests find it in their environment.
 pub(super) const CHOICE: &str = "
 static MUTANT: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
 /// Which mutant this process is.
+#[cfg(not(test))]
 pub fn mutant() -> u64 {
     MUTANT.load(core::sync::atomic::Ordering::Relaxed)
 }
 /// Makes it one.
 pub fn set_mutant(number: u64) {
     MUTANT.store(number, core::sync::atomic::Ordering::Relaxed);
+}
+/// Which mutant this process is.
+#[cfg(test)]
+pub fn mutant() -> u64 {
+    static CHOSEN: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    let chosen = || std::env::var(\"TENURE_MUTANT\").unwrap_or_default();
+    *CHOSEN.get_or_init(|| chosen().parse().unwrap_or(0))
 }
 ";
 

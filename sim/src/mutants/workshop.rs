@@ -4,8 +4,13 @@ use super::weave::{CHOICE, CHOOSE, Loom, MAIN};
 use super::{Mutant, Verdict, root};
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+/// What a process gets that has used up its CPU time.
+const SIGXCPU: i32 = 24;
+const SIGKILL: i32 = 9;
 
 /// A copy of the tree, and what is built of it.
 pub(super) struct Workshop {
@@ -93,10 +98,7 @@ impl Workshop {
     pub(super) fn weave(&self, mutants: &[Mutant]) -> Result<BTreeSet<String>, String> {
         let (mut loom, mut woven) = (Loom::default(), BTreeSet::new());
         self.copy_tree()?;
-        for mutant in mutants
-            .iter()
-            .filter(|mutant| mutant.head("test").is_none())
-        {
+        for mutant in mutants {
             let files = mutant.text.lines();
             let files: Vec<&str> = files
                 .filter_map(|line| line.strip_prefix("+++ b/"))
@@ -125,8 +127,11 @@ impl Workshop {
         self.change("core/src/lib.rs", |text| text + CHOICE)?;
         let choose = format!("{MAIN}{CHOOSE}");
         self.change("sim/src/bin/sim.rs", |text| text.replace(MAIN, &choose))?;
-        self.build()?;
-        fs::copy(self.built(), self.many()).map_err(say)?;
+        let is_hunted = |mutant: &Mutant| woven.contains(&mutant.name) && mutant.is_hunted();
+        if mutants.iter().any(is_hunted) {
+            self.build()?;
+            fs::copy(self.built(), self.many()).map_err(say)?;
+        }
         Ok(woven)
     }
 
@@ -171,29 +176,34 @@ impl Workshop {
         Err(format!("does not compile: {why}"))
     }
 
-    /// Looks for a mutant. One that is not `woven` is built first.
+    /// Looks for a mutant. One that is not `woven` is built first; those that are come before it, as
+    /// the tree holds them until then.
     pub(super) fn hunt(
         &self,
         mutant: &Mutant,
         woven: bool,
         seconds: u64,
     ) -> Result<Verdict, String> {
+        if !woven {
+            self.copy_tree()?;
+            self.apply(mutant)?;
+        }
         if let Some(test) = mutant.head("test") {
             return self.try_test(mutant, test);
         }
         let mut sim = self.many();
         if !woven {
-            self.copy_tree()?;
-            self.apply(mutant)?;
             self.build()
                 .map_err(|why| format!("{} {why}", mutant.name))?;
             sim = self.built();
         }
         let scenario = mutant.head("scenario").map(|name| ["--scenario", name]);
-        let hunted = run(Command::new("timeout")
-            .arg((seconds + 60).to_string())
+        // Who is not done by then is stopped.
+        let limited = r#"ulimit -t "$0" && exec "$@""#;
+        let hunted = run(Command::new("sh")
+            .args(["-c", limited, &(seconds + 60).to_string()])
             .arg(sim)
-            .args(["--json", "--for", &format!("{seconds}s")])
+            .args(["--json", "--cpu", &format!("{seconds}s")])
             .args(scenario.iter().flatten())
             .env("TENURE_MUTANT", mutant.number().to_string())
             .current_dir(&self.tree))?;
@@ -202,13 +212,16 @@ impl Workshop {
 
     /// A mutant that needs a schedule finer than chance makes is killed by a test of the core.
     fn try_test(&self, mutant: &Mutant, test: &str) -> Result<Verdict, String> {
-        self.copy_tree()?;
-        self.apply(mutant)?;
         let tested = run(Command::new("cargo")
             .args(["test", "-q", "-p", "tenure-core", "--lib", test])
             .env("CARGO_TARGET_DIR", self.home.join("build"))
+            .env("TENURE_MUTANT", mutant.number().to_string())
             .current_dir(&self.tree))?;
         let text = String::from_utf8_lossy(&tested.stdout);
+        if !text.contains("test result: ") {
+            let why = String::from_utf8_lossy(&tested.stderr);
+            return Err(format!("{} does not compile: {why}", mutant.name));
+        }
         let failed = text.contains("test result: FAILED");
         Ok(Verdict {
             killed_by: failed.then(|| format!("test {test}")),
@@ -226,7 +239,7 @@ fn verdict(mutant: &Mutant, hunted: &Output) -> Verdict {
         Some(after.trim_start_matches('"')[..end].to_owned())
     };
     // A mutant that makes a run endless is found as well: nothing else does.
-    let endless = hunted.status.code() == Some(124);
+    let endless = matches!(hunted.status.signal(), Some(SIGKILL | SIGXCPU));
     let killed_by =
         field("law").or_else(|| endless.then(|| "the world comes to an end".to_owned()));
     Verdict {

@@ -101,5 +101,7 @@ impl Plan {
         self.host.sync_mean = 5 * MS;
         self.load.clients = 10;
         self.load.think = 10 * MS;
+        // Entries leave work to the next ones, and so to the slot of a snapshot.
+        self.host.limits.expiry_batch = rand.chance(500_000).then_some(1);
     }
 }

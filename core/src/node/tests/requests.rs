@@ -6,7 +6,6 @@ use crate::limits::REQUEST_PATIENCE;
 use crate::machine::answer::{Grant, Refusal};
 use crate::node::input::{Proof, Token};
 use crate::query::LockView;
-use crate::replica::message::Beat;
 
 /// Three servers, of which the first leads.
 fn cluster() -> World {
@@ -57,10 +56,10 @@ fn key(number: u128) -> Client {
 fn a_command_that_was_refused_is_soon_proposed_again() {
     let mut world = World::new(3);
     world.run(MS * 500);
-    world.cut.push((2, 1));
+    world.loses_forwards = true;
     let tag = world.ask(2, Client::None, acquire("a", 0));
     world.run(MS * 5000);
-    world.cut.clear();
+    world.loses_forwards = false;
     assert_eq!(world.reply(tag), None, "the next try is seconds away");
     let refuse = Input::Peer {
         from: NodeId::new(1),
@@ -490,55 +489,4 @@ fn what_was_decided_too_late_for_a_caller_without_a_name_is_undone() {
     world.run(MS * 3000);
     assert!(view(&mut world, 3, "a").holders.is_empty());
     assert_eq!(world.nodes[&2].view().queued[0], 0, "nothing is left to do");
-}
-
-/// It may have helped to elect another leader, which this one has not heard of yet.
-#[test]
-fn a_voter_that_promised_more_confirms_no_read() {
-    let mut world = cluster();
-    let own = world.nodes[&1].view().ballot;
-    world.net.clear();
-    let tag = Tag {
-        conn: 9,
-        request: 9,
-    };
-    let request = Request {
-        zone: ZoneId::default(),
-        principal: Bytes::new(),
-        client: Client::None,
-        ask: Ask::Inspect {
-            key: Key::from_path("a").unwrap(),
-        },
-    };
-    world.step(1, Input::Request { tag, request });
-    let rounds = world
-        .net
-        .iter()
-        .filter_map(|(_, _, _, message)| match message {
-            Message::Ping { round, .. } => Some(*round),
-            _ => None,
-        });
-    let round = rounds.max().expect("the read began a round");
-    let mut answer = |promised| {
-        let message = Message::Pong {
-            round,
-            promised,
-            beat: Beat::default(),
-            decided: Slot::new(0),
-            clock_ns: 0,
-            fitness: crate::replica::fitness::Fitness::default(),
-        };
-        let (from, boot) = (NodeId::new(2), Boot::new(1));
-        world.step(
-            1,
-            Input::Peer {
-                from,
-                boot,
-                message,
-            },
-        );
-        world.reply(tag).cloned()
-    };
-    assert_eq!(answer(own.above(NodeId::new(2))), None);
-    assert!(matches!(answer(own), Some(Reply::Lock { .. })));
 }

@@ -1,0 +1,88 @@
+//! A read is answered when a quorum still followed this leader after it was asked (Ongaro 2014, §6.4).
+
+use super::*;
+use crate::replica::fitness::Fitness;
+use crate::replica::message::Beat;
+
+const TAG: Tag = Tag {
+    conn: 9,
+    request: 9,
+};
+
+/// Three servers, of which the first leads; what it says to the others from now on stays in the net.
+fn leader() -> World {
+    let mut world = World::new(3);
+    world.run(MS * 100);
+    assert_eq!(world.leader(), 1);
+    world.net.clear();
+    world
+}
+
+impl World {
+    /// The last round that the leader began.
+    fn last_round(&self) -> u64 {
+        let pings = self.net.iter().filter_map(|(_, _, _, said)| match said {
+            Message::Ping { round, .. } => Some(*round),
+            _ => None,
+        });
+        pings.max().expect("a round began")
+    }
+
+    fn begin_read(&mut self) {
+        let request = Request {
+            zone: ZoneId::default(),
+            principal: Bytes::new(),
+            client: Client::None,
+            ask: Ask::Inspect {
+                key: Key::from_path("a").unwrap(),
+            },
+        };
+        self.step(1, Input::Request { tag: TAG, request });
+    }
+
+    /// The second server answers a round. Gives what the reader was told by then.
+    fn pong(&mut self, round: u64, promised: Ballot) -> Option<Reply> {
+        let message = Message::Pong {
+            round,
+            promised,
+            beat: Beat::default(),
+            decided: Slot::new(0),
+            clock_ns: 0,
+            fitness: Fitness::default(),
+        };
+        let (from, boot) = (NodeId::new(2), Boot::new(1));
+        let heard = Input::Peer {
+            from,
+            boot,
+            message,
+        };
+        self.step(1, heard);
+        self.reply(TAG).cloned()
+    }
+}
+
+/// It may have helped to elect another leader, which this one has not heard of yet.
+#[test]
+fn a_voter_that_promised_more_confirms_no_read() {
+    let mut world = leader();
+    let own = world.nodes[&1].view().ballot;
+    world.begin_read();
+    let round = world.last_round();
+    assert_eq!(world.pong(round, own.above(NodeId::new(2))), None);
+    assert!(matches!(world.pong(round, own), Some(Reply::Lock { .. })));
+}
+
+/// An answer to a ping of before may be older than another leader, and than what that has decided.
+#[test]
+fn a_round_that_began_before_a_read_confirms_it_not() {
+    let mut world = leader();
+    let own = world.nodes[&1].view().ballot;
+    world.now = world.nodes[&1].wake_at().expect("it pings");
+    world.step(1, Input::Tick);
+    let before = world.last_round();
+    world.begin_read();
+    let after = world.last_round();
+    assert!(after > before, "the read began a round of its own");
+    assert_eq!(world.pong(before, own), None);
+    assert!(matches!(world.pong(after, own), Some(Reply::Lock { .. })));
+}
