@@ -9,6 +9,7 @@
 //! | [`ids`] [`time`] [`limits`] [`rng`] [`hash`] | words everybody uses | everything            |
 //! | [`entry`]   | the bytes of one log entry: kind, stamp, commands    | what a command means  |
 //! | [`config`]  | the cluster as data                                  | consensus             |
+//! | [`founding`] | how a list of members becomes a cluster, once       | consensus             |
 //! | [`replica`] | Multi-Paxos over opaque entries                      | locks, sessions       |
 //! | [`machine`] | the lock table, tickets, sessions, expiry, fences    | consensus, host time  |
 //! | [`wal`]     | the log's bytes: records, seals, segments, recovery  | files                 |
@@ -43,6 +44,7 @@ extern crate std;
 pub mod client;
 pub mod config;
 pub mod entry;
+pub mod founding;
 pub mod hash;
 pub mod ids;
 pub mod limits;

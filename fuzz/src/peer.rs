@@ -2,8 +2,10 @@
 
 use crate::memory;
 use bytes::{Bytes, BytesMut};
+use std::collections::BTreeMap;
 use tenure_core::config::{Config, Member};
 use tenure_core::entry::Entry;
+use tenure_core::founding::{Founding, Step, Word};
 use tenure_core::ids::{Boot, ClusterId, Incarnation, NodeId};
 use tenure_core::limits::FRAME_BYTES_MAX;
 use tenure_core::replica::message::{Message, Report};
@@ -68,18 +70,32 @@ fn check(frame: &Frame, bytes: &[u8]) {
         Body::Hello(hello) => greet(hello),
         Body::Refused(refusal) => assert!(!refusal.to_string().is_empty()),
         Body::Message(message) => entries(message).for_each(walk),
+        Body::Founding(word) => found(word),
     }
 }
 
-/// Whoever is let in is a member, and once more when he comes again.
-fn greet(hello: &Hello) {
+/// Nobody is made a founder by a stranger's word, and a cluster that stands says so to nobody new.
+fn found(word: &Word) {
+    let founding = Founding::begin(config(), None, Incarnation::new(1)).expect("it begins");
+    let step = founding.judge(&BTreeMap::from([(word.node, word.clone())]));
+    assert!(matches!(step, Step::Wait(_)), "one of two others is silent");
+    let doorman = Doorman::new(config(), Incarnation::new(1), Boot::new(1));
+    let answer = doorman.answer_founder(word);
+    assert!(answer.is_err(), "the cluster knows none of them");
+}
+
+fn config() -> Config {
     let member = |node| Member {
         node: NodeId::new(node),
         ..Member::default()
     };
     let members = (1..=3).map(member).collect();
-    let config = Config::new(ClusterId([7; 16]), NodeId::new(1), members).expect("it is right");
-    let mut doorman = Doorman::new(config, Incarnation::new(1), Boot::new(1));
+    Config::new(ClusterId([7; 16]), NodeId::new(1), members).expect("it is right")
+}
+
+/// Whoever is let in is a member, and once more when he comes again.
+fn greet(hello: &Hello) {
+    let mut doorman = Doorman::new(config(), Incarnation::new(1), Boot::new(1));
     if doorman.admit(hello).is_ok() {
         assert!([2, 3].contains(&hello.node.get()), "only members come in");
         assert_eq!(doorman.admit(hello), Ok(()), "and may come again");

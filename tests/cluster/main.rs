@@ -4,6 +4,7 @@
 mod dev;
 mod durable;
 mod faults;
+mod found;
 mod grow;
 mod kill;
 mod load;

@@ -117,19 +117,19 @@ fn settled(members: &Members, leader: usize) -> State {
 #[test]
 fn a_server_of_another_cluster_is_refused_by_the_others() {
     let mut members = Members::new(3);
-    let text = members.config("other", 3);
-    fs::write(members.config_file(3), text).expect("the file can be written");
-    members.start(1);
-    members.start(2);
+    members.start_all();
+    members.kill(3);
     let leader = members.leader(PATIENCE);
     let before = settled(&members, leader);
+    let text = members.config("other", 3);
+    fs::write(members.config_file(3), text).expect("the file can be written");
+    fs::remove_dir_all(members.data(3)).expect("it is there");
     members.start(3);
-    let status = members.process(3).end(PATIENCE);
-    let output = members.process(3).output();
-    assert_eq!(status.code(), Some(70), "{output}");
+    let (code, output) = members.ended(3);
+    assert_eq!(code, Some(78), "{output}");
     let last = output.lines().last().unwrap_or_default();
     assert!(
-        last.contains("members refuse server 3") && last.contains("the peer is of cluster"),
+        last.contains("refuses server 3") && last.contains("the peer is of cluster"),
         "{output}"
     );
     let after = members.state(leader, PATIENCE).expect("it answers");

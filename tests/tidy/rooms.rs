@@ -4,8 +4,8 @@ use crate::source;
 
 /// The rooms of `core`, lower ones first. A room names only rooms before it.
 const ROOMS: &[&str] = &[
-    "ids", "time", "limits", "rng", "hash", "config", "entry", "replica", "machine", "query",
-    "node", "wal", "wire", "client",
+    "ids", "time", "limits", "rng", "hash", "config", "founding", "entry", "replica", "machine",
+    "query", "node", "wal", "wire", "client",
 ];
 
 /// Pairs that keep apart although the order would allow them: the first knows nothing of the second.

@@ -5,13 +5,15 @@ use crate::exit::{Code, Exit};
 use crate::several;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use tenure_core::node::output::Halt;
+use tenure_core::wire::peer::HelloRefusal;
 use tenure_rt::signal::StopSignals;
-use tenure_rt::sync::watch;
+use tenure_rt::sync::{Notify, watch};
 use tenure_rt::{block_on, select, spawn};
 use tenure_server::{
-    Counting, HostError, Join, JoinError, Origin, Proof, Server, Settings, StartError, Status,
-    TokenKey, key,
+    Counting, FoundingError, HostError, Join, JoinError, Origin, Proof, Server, Settings,
+    StartError, Status, TokenKey, key,
 };
 
 pub(crate) fn run(serve: &Serve) -> Result<(), Exit> {
@@ -74,32 +76,20 @@ pub(crate) fn dev_data(serve: &Serve) -> PathBuf {
 
 async fn one(settings: Settings, banner: Option<String>, attached: bool) -> Result<(), Exit> {
     let mut stop = StopSignals::listen().map_err(|error| Exit::new(Code::System, error))?;
-    let server = Server::start(&settings).await.map_err(not_started)?;
+    let parent = attached.then(Parent::attend);
+    let mut orphaned = std::pin::pin!(Parent::is_gone(parent.as_ref()));
+    let server = select! { biased;
+        started = Server::start(&settings) => started.map_err(not_started)?,
+        () = stop.asked() => return Ok(()),
+        () = &mut orphaned => return Ok(()),
+    };
     if let Some(banner) = banner {
         print(&banner);
     }
     let door = server.door();
-    if attached {
+    if let Some(parent) = &parent {
         drop(spawn(report(server.status())));
-        let door = door.clone();
-        let (tell, ended) = tenure_rt::sync::oneshot::channel();
-        let counting = server.counting();
-        std::thread::spawn(move || {
-            // Ends with the process that started this one, however that ends.
-            for line in std::io::stdin().lines().map_while(Result::ok) {
-                if line == "counters" {
-                    print(&counters(&counting));
-                }
-            }
-            if tell.send(()).is_err() {
-                tracing::debug!("the server stopped before its standard input ended");
-            }
-        });
-        drop(spawn(async move {
-            if ended.await.is_ok() {
-                door.stop().await;
-            }
-        }));
+        parent.count(server.counting());
     }
     let mut run = std::pin::pin!(server.run());
     let ended = select! { biased;
@@ -108,8 +98,60 @@ async fn one(settings: Settings, banner: Option<String>, attached: bool) -> Resu
             door.stop().await;
             run.await
         }
+        () = &mut orphaned => {
+            door.stop().await;
+            run.await
+        }
     };
     ended.map_err(stopped)
+}
+
+/// The process that started this one, at the other end of its standard input.
+struct Parent {
+    /// What the disk does, once it does anything.
+    counting: Arc<OnceLock<Counting>>,
+    gone: Arc<Notify>,
+}
+
+impl Parent {
+    /// Listens to it from now on.
+    fn attend() -> Self {
+        let (counting, gone) = (
+            Arc::<OnceLock<Counting>>::default(),
+            Arc::new(Notify::new()),
+        );
+        let parent = Self {
+            counting: Arc::clone(&counting),
+            gone: Arc::clone(&gone),
+        };
+        std::thread::spawn(move || {
+            // Ends with the process that started this one, however that ends.
+            for line in std::io::stdin().lines().map_while(Result::ok) {
+                if line == "counters"
+                    && let Some(counting) = counting.get()
+                {
+                    print(&counters(counting));
+                }
+            }
+            gone.notify_one();
+        });
+        parent
+    }
+
+    fn count(&self, counting: Counting) {
+        assert!(
+            self.counting.set(counting).is_ok(),
+            "a process runs one server"
+        );
+    }
+
+    /// Waits until it is; for ever if nobody is attended to.
+    async fn is_gone(parent: Option<&Self>) {
+        match parent {
+            Some(parent) => parent.gone.notified().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 fn stopped(error: HostError) -> Exit {
@@ -131,12 +173,30 @@ fn not_started(error: StartError) -> Exit {
         | StartError::NotEmpty { .. }
         | StartError::Empty { .. }
         | StartError::Founder(_)
+        | StartError::OtherList(_)
         | StartError::Join(JoinError::Token { .. }) => Code::Config,
         StartError::Join(JoinError::Refused { .. }) => Code::NotAMember,
         StartError::Join(JoinError::NoAnswer { .. }) => Code::NoService,
+        StartError::Founding(FoundingError::Refused { refusal, .. }) => refused(*refusal),
+        StartError::Founding(FoundingError::Memory(_)) => Code::System,
         StartError::Disk(_) => Code::Stopped,
     };
     Exit::new(code, error)
+}
+
+/// How a server ends that a cluster refuses which it was to found.
+const fn refused(refusal: HelloRefusal) -> Code {
+    match refusal {
+        HelloRefusal::Removed { .. } | HelloRefusal::NotApproved { .. } => Code::NotAMember,
+        HelloRefusal::Incarnation { .. }
+        | HelloRefusal::OldBoot { .. }
+        | HelloRefusal::Stands { .. } => Code::Stopped,
+        HelloRefusal::Version { .. }
+        | HelloRefusal::Cluster { .. }
+        | HelloRefusal::UnknownMember { .. }
+        | HelloRefusal::NotMe { .. }
+        | HelloRefusal::Forked { .. } => Code::Config,
+    }
 }
 
 /// The settings of one of several servers for trying out. The first of them makes their token key.

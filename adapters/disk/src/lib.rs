@@ -39,6 +39,7 @@ pub use counters::Counters;
 pub use disk::{Counting, Disk, Sealed, Space};
 pub use error::DiskError;
 pub use keeper::{Keeper, Kept};
+pub use lock::Lock;
 pub use opening::{Opening, Options, Owner};
 pub use trace::Trace;
 pub use truncation::Truncation;

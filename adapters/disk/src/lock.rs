@@ -6,12 +6,17 @@ use std::path::Path;
 
 /// A data directory that nobody else can open.
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub struct Lock {
     file: File,
 }
 
 impl Lock {
-    pub(crate) fn take(dir: &Path) -> Result<Self, DiskError> {
+    /// Takes the directory, until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Somebody has it, or the system says no.
+    pub fn take(dir: &Path) -> Result<Self, DiskError> {
         let path = dir.join("LOCK");
         let opened = OpenOptions::new()
             .create(true)

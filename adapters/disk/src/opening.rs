@@ -12,7 +12,6 @@ use crate::trace::Trace;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -30,6 +29,17 @@ pub struct Owner {
     pub cluster: ClusterId,
     /// The server.
     pub node: NodeId,
+}
+
+impl Owner {
+    /// One data directory of it: `incarnation` is no other one's.
+    pub const fn identity(self, incarnation: Incarnation) -> Identity {
+        Identity {
+            cluster: self.cluster,
+            node: self.node,
+            incarnation,
+        }
+    }
 }
 
 /// What may differ.
@@ -65,7 +75,7 @@ impl Disk {
         Ok(Some(Owner { cluster, node }))
     }
 
-    /// Makes a data directory with an empty log. `config` is kept in the superblock. What a crash
+    /// Makes a data directory with an empty log, whose `incarnation` was drawn for it. `config` is kept in the superblock. What a crash
     /// leaves half made is made anew.
     ///
     /// # Errors
@@ -73,7 +83,7 @@ impl Disk {
     /// There is one already, somebody makes one, or the system says no.
     pub fn format(
         dir: &Path,
-        owner: Owner,
+        identity: Identity,
         config: Bytes,
         options: &Options,
     ) -> Result<(), DiskError> {
@@ -93,11 +103,6 @@ impl Disk {
             }
             segments.remove(number)?;
         }
-        let identity = Identity {
-            cluster: owner.cluster,
-            node: owner.node,
-            incarnation: draw_incarnation(dir)?,
-        };
         let first = superblock::format(identity, config);
         let (mut file, _) = SuperblockFile::make(&unfinished, first)?;
         sync_folder(dir)?;
@@ -281,15 +286,6 @@ fn check_formatted(dir: &Path, segments: &Segments) -> Result<(), DiskError> {
         return Err(DiskError::NotFormatted { dir: dir_owned });
     }
     Err(DiskError::SuperblockMissing { dir: dir_owned })
-}
-
-fn draw_incarnation(dir: &Path) -> Result<Incarnation, DiskError> {
-    match getrandom::u64() {
-        Ok(drawn) => Ok(Incarnation::new(drawn)),
-        Err(error) => Err(DiskError::io("given an incarnation", dir)(
-            io::Error::other(error),
-        )),
-    }
 }
 
 /// Begins a boot, unless the directory is somebody else's.

@@ -23,7 +23,7 @@ mod problem;
 mod router;
 mod serve;
 
-pub use serve::{CONNECTIONS_MAX, ServeError, check_address, serve};
+pub use serve::{CONNECTIONS_MAX, ServeError, check_address, serve, wait};
 
 #[cfg(test)]
 mod tests;

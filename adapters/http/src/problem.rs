@@ -181,6 +181,11 @@ impl Problem {
         Self::new(codes::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
+    /// The server does not serve yet.
+    pub(crate) fn not_ready(why: String) -> Self {
+        Self::new(codes::NOT_READY, why)
+    }
+
     /// A server that only votes takes no clients.
     pub(crate) fn only_votes() -> Self {
         let detail = "this server only votes, and takes no clients: ask another one";

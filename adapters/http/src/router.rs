@@ -30,6 +30,7 @@ use tenure_core::node::input::{Admin, Ask, Proof, Question, Request as Wanted, T
 use tenure_core::node::output::{Failure, Reply};
 use tenure_host::Published;
 use tenure_rt::clock;
+use tenure_rt::sync::watch;
 
 const LOCKS: &str = "/v1/locks/";
 /// Locks in one page, unless said.
@@ -105,6 +106,15 @@ pub(crate) fn router(face: Face) -> Router {
         .route("/readyz", question(get(readyz)))
         .fallback(nowhere)
         .with_state(face)
+}
+
+/// The routes of a server that waits for something before it serves.
+pub(crate) fn waiting(why: watch::Receiver<String>) -> Router {
+    let not_ready = || async move { Problem::not_ready(why.borrow().clone()) };
+    let healthz = get(|| async { cluster::healthy() });
+    Router::new()
+        .route("/healthz", healthz.fallback(|| wrong_method("GET")))
+        .fallback(not_ready)
 }
 
 /// A server that only votes has nothing to say of locks.

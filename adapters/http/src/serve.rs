@@ -1,7 +1,7 @@
 //! The listener, and what one connection may take.
 
 use crate::gateway::Gateway;
-use crate::router::{Face, From, WAIT_MARGIN, router};
+use crate::router::{Face, From, WAIT_MARGIN, router, waiting};
 use axum::Router;
 use bytes::Bytes;
 use hyper::Request;
@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,11 +18,13 @@ use std::time::Duration;
 use tenure_host::{Door, Published, Stopped};
 use tenure_rt::http::Timer;
 use tenure_rt::net::{Listener, Stream, is_local};
-use tenure_rt::sync::Semaphore;
+use tenure_rt::sync::{Semaphore, watch};
 use tenure_rt::{clock, select, spawn};
 
 /// Connections at once. Each has at most one request that waits.
 pub const CONNECTIONS_MAX: usize = 16 << 10;
+/// Connections at once to a server that does not serve yet.
+const WAITING_CONNECTIONS_MAX: usize = 64;
 /// How long a connection may be silent between two requests, or take for the head of one.
 const HEAD_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that a connection buffers. A head beyond it is answered by hyper, without a document.
@@ -110,6 +113,45 @@ pub async fn serve(
     }
     clock::sleep(LAST_WORD_PAUSE).await;
     Ok(())
+}
+
+/// Says to whoever calls, for ever, what this server `waits` for before it serves; nothing while that is
+/// empty. `/healthz` is well all the same. Each connection ends with its answer, since a server that
+/// serves answers otherwise.
+pub async fn wait(listener: &Listener, mut waits: watch::Receiver<String>) -> Infallible {
+    let begun = async { waits.wait_for(|why| !why.is_empty()).await.is_ok() };
+    if !begun.await {
+        std::future::pending::<()>().await;
+    }
+    let routes = waiting(waits);
+    let places = Arc::new(Semaphore::new(WAITING_CONNECTIONS_MAX));
+    loop {
+        let (stream, from) = match listener.accept().await {
+            Ok(taken) => taken,
+            Err(error) => {
+                tracing::warn!(%error, "an HTTP connection can't be taken");
+                clock::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            continue;
+        };
+        let routes = TowerToHyperService::new(routes.clone());
+        drop(spawn(async move {
+            let served = http1::Builder::new()
+                .timer(Timer)
+                .header_read_timeout(HEAD_PATIENCE)
+                .max_buf_size(BUFFER_BYTES_MAX)
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), routes)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%from, %error, "an HTTP connection ended");
+            }
+            drop(place);
+        }));
+    }
 }
 
 async fn connection(stream: Stream, from: SocketAddr, routes: Router) {

@@ -2,6 +2,7 @@
 
 mod boot;
 mod first;
+mod founding_file;
 mod join;
 pub mod key;
 mod log;
@@ -16,3 +17,4 @@ pub use settings::{Join, Origin, Proof, Settings, SettingsError, TokenKey};
 pub use tenure_disk::{Counters, Counting};
 pub use tenure_host::{HostError, Status};
 pub use tenure_http::ask;
+pub use tenure_tcp::FoundingError;

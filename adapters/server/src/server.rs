@@ -1,7 +1,7 @@
 //! A running server: everything put together.
 
 use crate::boot::{self, Opened};
-use crate::first;
+use crate::first::{self, Lobby};
 use crate::join::JoinError;
 use crate::key::{self, KeyError};
 use crate::log::FileLog;
@@ -11,7 +11,8 @@ use crate::web::{Served, Serving, Web};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use tenure_core::config::{Config, ConfigError, FormError, Shared};
+use tenure_core::config::{Config, ConfigError, FormError, Member, Shared};
+use tenure_core::founding::OtherList;
 use tenure_core::ids::{Boot, Fence, NodeId, Seed};
 use tenure_core::node;
 use tenure_core::node::{Node, Secrets};
@@ -22,7 +23,7 @@ use tenure_host::{Door, Host, HostError, Options, Status, SyncMode};
 use tenure_rt::net::{Listener, resolve};
 use tenure_rt::sync::watch;
 use tenure_rt::{clock, spawn};
-use tenure_tcp::{Contacts, Mesh, native};
+use tenure_tcp::{Contacts, FoundingError, Mesh, native};
 
 /// Why a server did not start. Nothing was changed but what a start changes in its own data.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,12 @@ pub enum StartError {
     /// A cluster does not let it in.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// The cluster that was to be founded stands, or can't be founded with this data directory.
+    #[error(transparent)]
+    Founding(#[from] FoundingError),
+    /// Its data directory has agreed to another list of members.
+    #[error(transparent)]
+    OtherList(#[from] OtherList),
     /// It can't be a member like this.
     #[error("{0}")]
     Founder(ConfigError),
@@ -116,20 +123,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the data directory, or makes it at the first start, and listens.
+    /// Opens the data directory, or makes it at the first start, and listens. With a list of members that
+    /// lasts until all of them are there.
     ///
     /// # Errors
     ///
     /// See [`StartError`].
     pub async fn start(settings: &Settings) -> Result<Self, StartError> {
         // Listen first: a second server on the same machine goes no further, and touches no data.
-        let member = settings.member();
-        let for_peers = listen("peers", &member.peer).await?;
-        let for_clients = listen("native clients", &member.client).await?;
-        let for_web = listen_with("HTTP", &member.http, Web::listen).await?;
+        let listening = Listening::begin(settings.member()).await?;
         let seed = getrandom::u64().map_err(|error| StartError::System(error.into()))?;
         let seed = Seed::new(seed);
-        let owner = first::owner(settings).await?;
+        let owner = first::owner(settings, listening.lobby()).await?;
         let opened = boot::open(&settings.data, owner, seed)?;
         let Opened {
             disk,
@@ -150,18 +155,18 @@ impl Server {
             published.clone(),
             doorman,
             members_file::PeersFile(settings.data.clone()),
-            for_peers,
+            listening.peers,
             door.clone(),
         );
         drop(spawn(native::serve(
-            for_clients,
+            listening.clients,
             published.clone(),
             door.clone(),
         )));
         let members = members_file::keep(settings.data.clone(), published.clone());
         drop(spawn(members));
 
-        let web = for_web.serve(Served {
+        let web = listening.web.serve(Served {
             config: published,
             genesis: genesis.encode(),
             door: door.clone(),
@@ -222,6 +227,31 @@ impl Server {
         let ended = self.host.run().await;
         self.web.end().await;
         ended
+    }
+}
+
+/// Where others come, before anybody is let in.
+struct Listening {
+    peers: Listener,
+    clients: Listener,
+    web: Web,
+}
+
+impl Listening {
+    async fn begin(member: &Member) -> Result<Self, StartError> {
+        Ok(Self {
+            peers: listen("peers", &member.peer).await?,
+            clients: listen("native clients", &member.client).await?,
+            web: listen_with("HTTP", &member.http, Web::listen).await?,
+        })
+    }
+
+    const fn lobby(&self) -> Lobby<'_> {
+        Lobby {
+            for_peers: &self.peers,
+            for_clients: &self.clients,
+            waits: self.web.waits(),
+        }
     }
 }
 

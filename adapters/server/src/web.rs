@@ -7,8 +7,8 @@ use std::time::Duration;
 use tenure_host::{Door, Published};
 use tenure_http::ServeError;
 use tenure_rt::net::Listener;
-use tenure_rt::sync::oneshot;
-use tenure_rt::{block_on, clock};
+use tenure_rt::sync::{oneshot, watch};
+use tenure_rt::{block_on, clock, select};
 
 /// How long callers may take to hear that the server stops.
 const LAST_WORD_PATIENCE: Duration = Duration::from_secs(1);
@@ -24,6 +24,7 @@ pub(crate) struct Served {
 /// A listener that waits for something to serve.
 pub(crate) struct Web {
     serve: oneshot::Sender<Served>,
+    waits: watch::Sender<String>,
     ended: oneshot::Receiver<()>,
 }
 
@@ -38,11 +39,12 @@ impl Web {
     pub(crate) async fn listen(address: SocketAddr) -> io::Result<Self> {
         let (tell, listens) = oneshot::channel();
         let (serve, what) = oneshot::channel();
+        let (waits, why) = watch::channel(String::new());
         let (end, ended) = oneshot::channel();
         std::thread::Builder::new()
             .name("http".to_owned())
             .spawn(move || {
-                let served = block_on(run(address, tell, what));
+                let served = block_on(run(address, tell, what, why));
                 if let Ok(Err(error)) | Err(error) = served {
                     tracing::error!(%error, "HTTP is not served any more");
                 }
@@ -50,7 +52,16 @@ impl Web {
             })?;
         let gone = || io::Error::other("the thread of HTTP is gone");
         listens.await.unwrap_or_else(|_| Err(gone()))?;
-        Ok(Self { serve, ended })
+        Ok(Self {
+            serve,
+            waits,
+            ended,
+        })
+    }
+
+    /// What this server waits for before it serves, in words: callers are told, once there are any.
+    pub(crate) const fn waits(&self) -> &watch::Sender<String> {
+        &self.waits
     }
 
     /// Begins to serve.
@@ -76,13 +87,21 @@ async fn run(
     address: SocketAddr,
     tell: oneshot::Sender<io::Result<()>>,
     what: oneshot::Receiver<Served>,
+    why: watch::Receiver<String>,
 ) -> io::Result<()> {
     let (told, listener) = match Listener::bind(address).await {
         Ok(listener) => (tell.send(Ok(())), Some(listener)),
         Err(error) => (tell.send(Err(error)), None),
     };
     // Without a listener, or if whoever started this went away meanwhile, there is nothing to do.
-    let (Some(listener), Ok(()), Ok(served)) = (listener, told, what.await) else {
+    let (Some(listener), Ok(())) = (listener, told) else {
+        return Ok(());
+    };
+    let served = select! { biased;
+        served = what => served,
+        never = tenure_http::wait(&listener, why) => match never {},
+    };
+    let Ok(served) = served else {
         return Ok(());
     };
     let Served {

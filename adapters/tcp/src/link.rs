@@ -3,13 +3,16 @@
 use bytes::{Bytes, BytesMut};
 use std::io;
 use std::time::Duration;
+use tenure_core::founding::Word;
 use tenure_core::wire::peer::{self, Body, Encoded, Frame, FrameError, Header, HelloRefusal};
 use tenure_rt::clock;
 use tenure_rt::line::Hearer;
-use tenure_rt::net::Stream;
+use tenure_rt::net::{Stream, resolve};
 
 /// A peer that is silent this long is gone, whatever the network says: it pings many times a second.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// How long a connection may take to be made.
+const DIAL_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a connection may take to say hello.
 const HELLO_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -84,11 +87,26 @@ pub(crate) async fn say(
     Ok(said.await.ok_or(LinkError::Silent)??)
 }
 
+/// Connects to a peer.
+pub(crate) async fn dial(address: &str) -> Result<Stream, LinkError> {
+    let address = resolve(address).await?;
+    let dialed = clock::timeout(DIAL_PATIENCE, Stream::connect(address));
+    Ok(dialed.await.ok_or(LinkError::Silent)??)
+}
+
+/// What a connection begins with.
+pub(crate) enum First {
+    /// The caller has a cluster.
+    Hello(peer::Hello),
+    /// It would found one; or this is the answer to such a question.
+    Founding(Word),
+}
+
 /// Hears the first word; what came after it stays in `input`.
-pub(crate) async fn hear_hello(
+pub(crate) async fn hear_first(
     stream: &mut Stream,
     input: &mut BytesMut,
-) -> Result<peer::Hello, LinkError> {
+) -> Result<First, LinkError> {
     let frame = async {
         loop {
             if let Some(frame) = take_frame(input)? {
@@ -101,7 +119,8 @@ pub(crate) async fn hear_hello(
     };
     let frame = clock::timeout(HELLO_PATIENCE, frame);
     match frame.await.ok_or(LinkError::Silent)??.body {
-        Body::Hello(hello) => Ok(hello),
+        Body::Hello(hello) => Ok(First::Hello(hello)),
+        Body::Founding(word) => Ok(First::Founding(word)),
         Body::Refused(refusal) => Err(LinkError::Unwelcome(refusal)),
         Body::Message(_) => Err(LinkError::Order),
     }
@@ -133,7 +152,7 @@ impl Frames {
                 return match frame.body {
                     Body::Message(message) => Ok(message),
                     Body::Refused(refusal) => Err(LinkError::Unwelcome(refusal)),
-                    Body::Hello(_) => Err(LinkError::Order),
+                    Body::Hello(_) | Body::Founding(_) => Err(LinkError::Order),
                 };
             }
             let read = clock::timeout(SILENCE_MAX, self.hearer.read(&mut self.input));

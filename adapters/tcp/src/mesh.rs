@@ -3,19 +3,20 @@
 //! be no member any more, and should hear that. Who the others are, the shared configuration says: links
 //! come and go with it.
 
-use crate::link::{self, Frames, LinkError};
+use crate::link::{self, First, Frames, LinkError};
 use bytes::BytesMut;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tenure_core::config::Config;
+use tenure_core::founding::Word;
 use tenure_core::ids::{Boot, Incarnation, NodeId};
 use tenure_core::replica::message::Message;
-use tenure_core::wire::peer::{Body, Doorman, Header, Hello, HelloRefusal};
+use tenure_core::wire::peer::{self, Body, Doorman, Header, Hello, HelloRefusal};
 use tenure_host::{Door, Peers, Published};
 use tenure_rt::line::{self, Limits, Speaker};
-use tenure_rt::net::{Listener, Stream, resolve};
+use tenure_rt::net::{Listener, Stream};
 use tenure_rt::sync::Semaphore;
 use tenure_rt::{clock, spawn};
 
@@ -32,8 +33,6 @@ const LIMITS: Limits = Limits {
 };
 /// Connections that have not said hello.
 const STRANGERS_MAX: usize = 32;
-/// How long a connection may take to be made.
-const DIAL_PATIENCE: Duration = Duration::from_secs(1);
 /// The wait before the first try to dial again, doubled up to the last.
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -258,8 +257,14 @@ impl Shared {
     /// Hears who calls, and lets him in or says why not.
     async fn greet_caller(&self, mut stream: Stream) -> Result<Met, (Option<NodeId>, LinkError)> {
         let mut input = BytesMut::new();
-        let heard = link::hear_hello(&mut stream, &mut input).await;
-        let hello = heard.map_err(|error| (None, error))?;
+        let heard = link::hear_first(&mut stream, &mut input).await;
+        let hello = match heard.map_err(|error| (None, error))? {
+            First::Hello(hello) => hello,
+            First::Founding(word) => {
+                let ended = self.answer_founder(&mut stream, &word).await;
+                return Err((Some(word.node), ended));
+            }
+        };
         let known = |error| (Some(hello.node), error);
         let (admitted, ours) = {
             let mut admission = self.admission();
@@ -281,6 +286,27 @@ impl Shared {
             hello,
             header,
         })
+    }
+
+    /// Answers one that would found the cluster, and tells how the connection ended.
+    async fn answer_founder(&self, stream: &mut Stream, word: &Word) -> LinkError {
+        let (answer, ours) = {
+            let admission = self.admission();
+            let answer = admission.doorman.answer_founder(word);
+            (answer, admission.doorman.header())
+        };
+        let said = match &answer {
+            Ok(ours) => {
+                let header = peer::founding_header(ours);
+                link::say(stream, &header, &Body::Founding(ours.clone())).await
+            }
+            Err(refusal) => link::say(stream, &ours, &Body::Refused(*refusal)).await,
+        };
+        match (said, answer) {
+            (Err(error), _) => error,
+            (Ok(()), Err(refusal)) => LinkError::Refused(refusal),
+            (Ok(()), Ok(_)) => LinkError::Closed,
+        }
     }
 
     /// Keeps a connection to a peer, as long as it is one.
@@ -321,14 +347,14 @@ impl Shared {
     }
 
     async fn greet_called(&self, peer: NodeId, address: &str) -> Result<Met, LinkError> {
-        let address = resolve(address).await?;
-        let dialed = clock::timeout(DIAL_PATIENCE, Stream::connect(address));
-        let mut stream = dialed.await.ok_or(LinkError::Silent)??;
+        let mut stream = link::dial(address).await?;
         let ours = self.admission().doorman.hello(peer);
         let header = ours.header();
         link::say(&mut stream, &header, &Body::Hello(ours)).await?;
         let mut input = BytesMut::new();
-        let hello = link::hear_hello(&mut stream, &mut input).await?;
+        let First::Hello(hello) = link::hear_first(&mut stream, &mut input).await? else {
+            return Err(LinkError::Order);
+        };
         let mut admitted = self.admission().admit(&hello)?;
         if admitted.is_ok() && hello.node != peer {
             let (expected, found) = (hello.node, peer);

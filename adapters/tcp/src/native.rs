@@ -2,6 +2,7 @@
 //! the sockets.
 
 use bytes::BytesMut;
+use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tenure_core::wire::client::{Asked, Edge, StreamError};
 use tenure_host::{Door, Published, Replies};
 use tenure_rt::line::{self, Hearer, Limits, Speaker};
 use tenure_rt::net::{Listener, Stream};
-use tenure_rt::sync::Semaphore;
+use tenure_rt::sync::{Semaphore, watch};
 use tenure_rt::{clock, spawn};
 
 /// Connections at once.
@@ -56,6 +57,24 @@ pub async fn serve(listener: Listener, config: Published, door: Door) {
             }
             drop(place);
         }));
+    }
+}
+
+/// Hangs up on whoever calls, for ever, once there is something that this server `waits` for: another one
+/// may serve.
+pub async fn turn_away(listener: &Listener, mut waits: watch::Receiver<String>) -> Infallible {
+    let waits = async { waits.wait_for(|why| !why.is_empty()).await.is_ok() };
+    if !waits.await {
+        std::future::pending::<()>().await;
+    }
+    loop {
+        match listener.accept().await {
+            Ok((_, from)) => tracing::debug!(%from, "this server takes no clients yet"),
+            Err(error) => {
+                tracing::warn!(%error, "a client's connection can't be taken");
+                clock::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 }
 

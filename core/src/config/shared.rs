@@ -176,10 +176,15 @@ impl Shared {
     /// Names this state.
     pub fn mark(&self) -> Mark {
         let last = self.history.back().map(|past| past.mark);
-        last.unwrap_or(Mark {
+        last.unwrap_or(self.beginning())
+    }
+
+    /// Names the state that the cluster began with.
+    pub const fn beginning(&self) -> Mark {
+        Mark {
             change: ChangeId::new(0),
             hash: self.genesis,
-        })
+        }
     }
 
     /// How a server that says `other` stands to this one.

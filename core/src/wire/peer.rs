@@ -11,6 +11,7 @@
 //! are slices of the frame. The first 56 bytes are frozen.
 
 use crate::entry::EntryError;
+use crate::founding;
 use crate::ids::{Boot, ClusterId, Epoch, GroupId, Incarnation, NodeId};
 use crate::limits::FRAME_BYTES_MAX;
 use crate::replica::message::Message;
@@ -20,7 +21,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 mod form;
 mod hello;
 
-pub use hello::{Doorman, Hello, HelloRefusal};
+pub use hello::{Doorman, Hello, HelloRefusal, founding_header};
 
 /// The version of the frames that this server writes and reads.
 pub const VERSION: u8 = 1;
@@ -32,6 +33,7 @@ const PREFIX_BYTES: usize = 8;
 const KIND_HELLO: u8 = 0;
 const KIND_REFUSED: u8 = 1;
 const KIND_MESSAGE: u8 = 2;
+const KIND_FOUNDING: u8 = 3;
 
 /// Who sends, and about which log: in every frame, so that none is ever taken for another's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,6 +66,9 @@ pub enum Body {
     Refused(HelloRefusal),
     /// Everything after the hellos.
     Message(Message),
+    /// Instead of a hello, between servers that are to found a cluster: a question, and its answer. The
+    /// connection is closed after them.
+    Founding(founding::Word),
 }
 
 /// A frame that was read.
@@ -186,6 +191,7 @@ pub fn encode(header: &Header, body: &Body) -> Encoded {
         Body::Hello(hello) => seal(header, KIND_HELLO, &hello.form(), Vec::new()),
         Body::Refused(refusal) => seal(header, KIND_REFUSED, refusal, Vec::new()),
         Body::Message(message) => encode_message(header, message),
+        Body::Founding(word) => seal(header, KIND_FOUNDING, &hello::word_form(word), Vec::new()),
     }
 }
 
@@ -233,6 +239,7 @@ pub fn parse(frame: &Bytes) -> Result<Frame, FrameError> {
     let body = match kind {
         KIND_HELLO => Body::Hello(Hello::from_form(whole_head(head)?)),
         KIND_REFUSED => Body::Refused(whole_head(head)?),
+        KIND_FOUNDING => Body::Founding(hello::word_from_form(whole_head(head)?)),
         KIND_MESSAGE => {
             let (head, rest) = take_head::<form::Head>(head)?;
             let mut parts = form::Parts::new(frame, frame.len() - rest.len());

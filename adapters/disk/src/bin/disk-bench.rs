@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tenure_core::entry::{Entry, EntryKind};
-use tenure_core::ids::{Ballot, ClusterId, Epoch, NodeId, RecordNo, Round, Slot};
+use tenure_core::ids::{Ballot, ClusterId, Epoch, Incarnation, NodeId, RecordNo, Round, Slot};
 use tenure_core::replica::record::Record;
 use tenure_core::time::Stamp;
 use tenure_disk::{Disk, DiskError, Options, Owner};
@@ -46,7 +46,12 @@ fn main() -> ExitCode {
 /// The disk, and the first slot that it has nothing for.
 fn open(dir: &Path) -> Result<(Disk, Slot), DiskError> {
     if !Disk::is_formatted(dir) {
-        Disk::format(dir, OWNER, bytes::Bytes::new(), &Options::default())?;
+        Disk::format(
+            dir,
+            OWNER.identity(Incarnation::new(1)),
+            bytes::Bytes::new(),
+            &Options::default(),
+        )?;
     }
     let began = Instant::now();
     let (mut disk, recovered) = Disk::open(dir, OWNER, Options::default())?;

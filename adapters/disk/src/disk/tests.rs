@@ -5,7 +5,7 @@ use crate::opening::{Options, Owner};
 use bytes::Bytes;
 use std::path::Path;
 use tempfile::TempDir;
-use tenure_core::ids::{ClusterId, Epoch, NodeId, Round};
+use tenure_core::ids::{ClusterId, Epoch, Incarnation, NodeId, Round};
 use tenure_core::wal::Sizes;
 
 fn ballot(round: u64) -> Ballot {
@@ -26,7 +26,13 @@ fn disk(dir: &Path) -> Disk {
         trace: None,
     };
     if !Disk::is_formatted(dir) {
-        Disk::format(dir, owner, Bytes::new(), &options).unwrap();
+        Disk::format(
+            dir,
+            owner.identity(Incarnation::new(1)),
+            Bytes::new(),
+            &options,
+        )
+        .unwrap();
     }
     Disk::open(dir, owner, options).unwrap().0
 }

@@ -9,12 +9,13 @@
 use bytes::Bytes;
 use std::path::Path;
 use tenure_core::entry::{Entry, EntryKind};
-use tenure_core::ids::{Ballot, ClusterId, Epoch, NodeId, RecordNo, Round, Slot};
+use tenure_core::ids::{Ballot, ClusterId, Epoch, Incarnation, NodeId, RecordNo, Round, Slot};
 use tenure_core::replica::record::{Record, Recovered};
 use tenure_core::time::Stamp;
 use tenure_core::wal::Sizes;
 use tenure_disk::{Disk, DiskError, Opening, Options, Owner};
 
+pub(crate) const INCARNATION: Incarnation = Incarnation::new(1);
 pub(crate) const OWNER: Owner = Owner {
     cluster: ClusterId([7; 16]),
     node: NodeId::new(2),
@@ -52,7 +53,7 @@ pub(crate) fn accepted(slot: u64, len: usize) -> Record {
 }
 
 pub(crate) fn format(dir: &Path) {
-    Disk::format(dir, OWNER, Bytes::new(), &tiny()).unwrap();
+    Disk::format(dir, OWNER.identity(INCARNATION), Bytes::new(), &tiny()).unwrap();
 }
 
 pub(crate) fn open(dir: &Path) -> Result<(Disk, Recovered), DiskError> {

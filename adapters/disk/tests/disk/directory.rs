@@ -1,6 +1,8 @@
 //! A data directory: made, opened, refused by name.
 
-use crate::common::{OWNER, accepted, ballot, entry, format, fresh, open, put, slots, tiny};
+use crate::common::{
+    INCARNATION, OWNER, accepted, ballot, entry, format, fresh, open, put, slots, tiny,
+};
 use bytes::Bytes;
 use std::fs;
 use std::io;
@@ -105,7 +107,12 @@ fn a_directory_is_made_once() {
     );
     format(dir.path());
     assert!(Disk::is_formatted(dir.path()));
-    let again = Disk::format(dir.path(), OWNER, Bytes::new(), &tiny());
+    let again = Disk::format(
+        dir.path(),
+        OWNER.identity(INCARNATION),
+        Bytes::new(),
+        &tiny(),
+    );
     assert!(matches!(again, Err(DiskError::AlreadyFormatted { .. })));
 }
 
@@ -127,7 +134,12 @@ fn a_format_that_was_cut_off_is_made_anew_and_a_lost_superblock_is_not() {
         matches!(refused, DiskError::SuperblockMissing { .. }),
         "{refused}"
     );
-    let again = Disk::format(dir.path(), OWNER, Bytes::new(), &tiny());
+    let again = Disk::format(
+        dir.path(),
+        OWNER.identity(INCARNATION),
+        Bytes::new(),
+        &tiny(),
+    );
     assert!(matches!(again, Err(DiskError::SuperblockMissing { .. })));
 }
 

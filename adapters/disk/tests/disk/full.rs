@@ -1,6 +1,6 @@
 //! A full disk is an answer, never a signal.
 
-use crate::common::{OWNER, accepted, ballot, put, slots, tiny};
+use crate::common::{INCARNATION, OWNER, accepted, ballot, put, slots, tiny};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -119,7 +119,13 @@ fn until(disk: &mut Disk, what: &str, mut wanted: impl FnMut(&mut Disk) -> bool)
 
 fn fresh(small: &SmallDisk) -> (Disk, Keeper) {
     let dir = small.data();
-    Disk::format(&dir, OWNER, bytes::Bytes::new(), &options()).unwrap();
+    Disk::format(
+        &dir,
+        OWNER.identity(INCARNATION),
+        bytes::Bytes::new(),
+        &options(),
+    )
+    .unwrap();
     let opening = Opening::begin(&dir, OWNER, options()).unwrap();
     let (mut disk, keeper, _) = opening.finish().unwrap();
     disk.promise(ballot(1), None).unwrap();

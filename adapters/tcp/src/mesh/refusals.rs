@@ -52,7 +52,8 @@ impl Refusals {
             | HelloRefusal::Incarnation { .. }
             | HelloRefusal::OldBoot { .. }
             | HelloRefusal::Forked { .. }
-            | HelloRefusal::Removed { .. } => true,
+            | HelloRefusal::Removed { .. }
+            | HelloRefusal::Stands { .. } => true,
         };
         let counts = |(node, why): &(&NodeId, &HelloRefusal)| config.votes(**node) && is_final(why);
         let refusing: Vec<_> = self.unwelcome_at.iter().filter(counts).collect();
@@ -74,7 +75,8 @@ impl Refusals {
             | HelloRefusal::Incarnation { .. }
             | HelloRefusal::OldBoot { .. }
             | HelloRefusal::Forked { .. }
-            | HelloRefusal::NotApproved { .. } => HostError::Failed(reason),
+            | HelloRefusal::NotApproved { .. }
+            | HelloRefusal::Stands { .. } => HostError::Failed(reason),
         })
     }
 }

@@ -8,6 +8,8 @@ use super::{FrameError, Header, VERSION, cluster_hash};
 use crate::config::Config;
 use crate::config::Mark;
 use crate::config::Standing;
+use crate::founding;
+use crate::founding::{Stage, Word};
 use crate::ids::{Boot, ClusterId, Epoch, GroupId, Incarnation, NodeId};
 use crate::limits::MEMBERS_MAX;
 use alloc::collections::BTreeMap;
@@ -46,6 +48,46 @@ pub(super) struct HelloForm(
     Epoch,
     Mark,
 );
+
+/// A word of a founding, as it stands on the wire.
+pub(super) type WordForm<S> = (u8, ClusterId, u64, NodeId, NodeId, Incarnation, S);
+
+pub(super) const fn word_form(word: &Word) -> WordForm<&Stage> {
+    (
+        word.version,
+        word.cluster,
+        word.list,
+        word.node,
+        word.to,
+        word.incarnation,
+        &word.stage,
+    )
+}
+
+pub(super) fn word_from_form(form: WordForm<Stage>) -> Word {
+    let (version, cluster, list, node, to, incarnation, stage) = form;
+    Word {
+        version,
+        cluster,
+        list,
+        node,
+        to,
+        incarnation,
+        stage,
+    }
+}
+
+/// The header of a frame with a word of a founding: there is no epoch and no start yet.
+pub fn founding_header(word: &Word) -> Header {
+    Header {
+        group: GroupId::new(0),
+        cluster: cluster_hash(word.cluster),
+        epoch: Epoch::new(0),
+        from: word.node,
+        incarnation: word.incarnation,
+        boot: Boot::new(0),
+    }
+}
 
 impl Hello {
     pub(super) const fn form(&self) -> HelloForm {
@@ -178,6 +220,15 @@ pub enum HelloRefusal {
         /// The peer's number.
         node: NodeId,
     },
+    /// It would found a cluster, which stands, and began without a data directory of its.
+    #[error(
+        "this cluster stands, and server {node} comes with an empty data directory: one that lost its data \
+         is replaced (`tenure member replace {node}`), a new one joins with `[join]`"
+    )]
+    Stands {
+        /// The peer's number.
+        node: NodeId,
+    },
 }
 
 /// Says hello, and decides who comes in.
@@ -244,6 +295,40 @@ impl Doorman {
     /// The header of everything that this server sends.
     pub fn header(&self) -> Header {
         self.hello(self.config.me()).header()
+    }
+
+    /// Answers one that would found the cluster, which stands since long: it may go on only with the data
+    /// directory that the cluster began with (rule 36).
+    pub fn answer_founder(&self, word: &Word) -> Result<Word, HelloRefusal> {
+        let hello = Hello {
+            version: VERSION,
+            cluster: word.cluster,
+            node: word.node,
+            to: word.to,
+            incarnation: word.incarnation,
+            boot: Boot::new(0),
+            epoch: Epoch::new(0),
+            mark: self.config.shared().beginning(),
+        };
+        self.check_place(&hello)?;
+        let (node, found) = (word.node, word.incarnation);
+        match self.known.get(&node) {
+            None => Err(HelloRefusal::Stands { node }),
+            Some((expected, _)) if *expected != found => Err(HelloRefusal::Incarnation {
+                node,
+                expected: *expected,
+                found,
+            }),
+            Some(_) => Ok(Word {
+                version: founding::VERSION,
+                cluster: self.config.cluster(),
+                list: self.config.shared().beginning().hash,
+                node: self.config.me(),
+                to: node,
+                incarnation: self.incarnation,
+                stage: Stage::Founded(found),
+            }),
+        }
     }
 
     /// Lets a peer in, and remembers its data directory and start; or says why not.

@@ -2,6 +2,7 @@
 
 use super::super::*;
 use crate::config::{Change, Config, Mark, Member, Role};
+use crate::founding::{Founders, Founding, Stage, Word};
 use crate::ids::{ChangeId, Slot};
 use crate::time::Stamp;
 use alloc::vec;
@@ -82,11 +83,82 @@ pub(super) fn samples() -> Vec<(&'static str, Body)> {
         ),
         ("refused_removed", HelloRefusal::Removed { node }),
         ("refused_not_approved", HelloRefusal::NotApproved { node }),
+        ("refused_stands", HelloRefusal::Stands { node }),
     ];
     let refusals = refusals.map(|(name, refusal)| (name, Body::Refused(refusal)));
     let mut samples = vec![("hello", Body::Hello(hello()))];
     samples.extend(refusals);
+    let pairs = [(1, 0x1122), (2, 0x3344), (3, 0x5566)];
+    let pair = |(node, incarnation)| (NodeId::new(node), Incarnation::new(incarnation));
+    let founders = Founders::try_from(pairs.map(pair).to_vec()).unwrap();
+    let stages = [
+        ("founding_alone", Stage::Alone),
+        ("founding_agreed", Stage::Agreed(founders)),
+        ("founding_founded", Stage::Founded(Incarnation::new(0x3344))),
+    ];
+    let said = |(name, stage)| (name, Body::Founding(Word { stage, ..founder() }));
+    samples.extend(stages.map(said));
     samples
+}
+
+/// What server 2 says when it would found the cluster with 1 and 3.
+fn founder() -> Word {
+    let founding = Founding::begin(config(7, 2, &[1, 2, 3]), None, Incarnation::new(102));
+    founding.unwrap().word(NodeId::new(1))
+}
+
+#[test]
+fn a_cluster_that_stands_lets_only_those_found_it_that_it_began_with() {
+    let node = NodeId::new(2);
+    let mut door = doorman(1);
+    let nobody = HelloRefusal::Stands { node };
+    assert_eq!(door.answer_founder(&founder()), Err(nobody));
+    let (expected, found) = (Incarnation::new(102), Incarnation::new(103));
+    door.remember(node, expected, Boot::new(0));
+    let answer = door.answer_founder(&founder()).unwrap();
+    assert_eq!(answer.stage, Stage::Founded(expected));
+    assert_eq!(
+        (answer.node, answer.incarnation),
+        (NodeId::new(1), Incarnation::new(101))
+    );
+    let wiped = Word {
+        incarnation: found,
+        ..founder()
+    };
+    let refusal = HelloRefusal::Incarnation {
+        node,
+        expected,
+        found,
+    };
+    assert_eq!(door.answer_founder(&wiped), Err(refusal));
+    door.update(changes(&[Change::Remove { node }]));
+    assert_eq!(
+        door.answer_founder(&founder()),
+        Ok(answer),
+        "it leaves, and is told so by the log"
+    );
+    let strange = Word {
+        cluster: ClusterId([8; 16]),
+        ..founder()
+    };
+    let refused = door.answer_founder(&strange);
+    assert!(matches!(refused, Err(HelloRefusal::Cluster { .. })));
+}
+
+#[test]
+fn founders_out_of_order_are_no_frame() {
+    let (_, body) = samples()
+        .into_iter()
+        .find(|(name, _)| *name == "founding_agreed")
+        .unwrap();
+    let mut frame = super::bytes_of(&body).to_vec();
+    let at = frame
+        .windows(3)
+        .position(|three| three == [1, 0xa2, 0x22])
+        .unwrap();
+    frame[at] = 2;
+    super::mend(&mut frame);
+    assert_eq!(parse(&frame.into()), Err(FrameError::Head));
 }
 
 #[test]
