@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use tenure_core::ids::{NodeId, Slot};
 use tenure_tests::loopback::own_address;
 use tenure_tests::members::{Members, PATIENCE, State};
-use tenure_tests::process::Process;
 
 #[test]
 fn a_port_in_use_is_named() {
@@ -58,14 +57,11 @@ fn a_second_server_with_the_same_id_is_refused_by_the_others() {
         fs::write(&file, text.join("\n")).expect("the file can be written");
         let mut command = std::process::Command::new(tenure_tests::binary::tenure());
         command.args(["serve", "--config"]).arg(&file);
-        let impostor = Process::start(&mut command);
-        let line = impostor.line(PATIENCE, "a refusal", |line| {
-            (line.contains("ERROR") || line.contains("WARN")).then(|| line.to_owned())
-        });
-        assert!(
-            line.contains("data director"),
-            "the refusal says what is wrong: {line}"
-        );
+        let words = [
+            &format!("server {victim} is known with data directory"),
+            "lost its data",
+        ];
+        says(&mut command, 70, &words);
         assert_eq!(members.leader(PATIENCE), service.leader, "the leader leads");
     });
 }
