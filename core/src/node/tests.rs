@@ -145,8 +145,8 @@ struct World {
     hung: Option<u64>,
     /// Nothing that is decided comes to this one by itself: it learns accepts only.
     learns_nothing: Option<u64>,
-    /// What callers ask for does not reach the leader, and all else does.
-    loses_forwards: bool,
+    /// What of a server's words never arrives.
+    is_lost: fn(u64, &Message) -> bool,
     /// What a disk takes for a promise, and the promises under way.
     promise_takes: Duration,
     promising: BTreeMap<u64, (Timestamp, Ballot)>,
@@ -187,7 +187,7 @@ impl World {
             tags: 0,
             hung: None,
             learns_nothing: None,
-            loses_forwards: false,
+            is_lost: |_, _| false,
             promise_takes: Duration::ZERO,
             promising: BTreeMap::new(),
             preferred,
@@ -302,7 +302,7 @@ impl World {
             if is_news && self.learns_nothing == Some(to) {
                 continue;
             }
-            if self.loses_forwards && matches!(message, Message::Forward { .. }) {
+            if (self.is_lost)(from, &message) {
                 continue;
             }
             if !self.cut.contains(&(from, to)) {

@@ -133,6 +133,27 @@ fn a_leader_whose_disk_hangs_hands_over() {
     assert!(matches!(world.answer(tag), Answer::Granted(_)));
 }
 
+/// Schedule F10b: small frames pass, so its pings are answered, and it would win again.
+#[test]
+fn a_leader_whose_accepts_vanish_leaves_it_to_others() {
+    let mut world = World::new(3);
+    world.run(MS * 500);
+    assert_eq!(world.leader(), 1);
+    // The others are slow to stand.
+    world.is_lost = |from, message| match message {
+        Message::Accept { .. } => from == 1,
+        Message::PreVote { .. } => from != 1,
+        _ => false,
+    };
+    let tag = world.ask(1, Client::None, acquire("a", 0));
+    world.run(MS * 2600);
+    assert_eq!(world.nodes[&1].view().role, "follower");
+    world.is_lost = |from, message| from == 1 && matches!(message, Message::Accept { .. });
+    world.run(MS * 1000);
+    assert_ne!(world.leader(), 1);
+    assert!(matches!(world.answer(tag), Answer::Granted(_)));
+}
+
 /// A candidate that was promised by `voter` alone, and is no more.
 fn promised_in_vain(world: &mut World, candidate: u64, voter: u64) -> Ballot {
     let ballot = world.nodes[&voter]

@@ -56,10 +56,10 @@ fn key(number: u128) -> Client {
 fn a_command_that_was_refused_is_soon_proposed_again() {
     let mut world = World::new(3);
     world.run(MS * 500);
-    world.loses_forwards = true;
+    world.is_lost = |_, message| matches!(message, Message::Forward { .. });
     let tag = world.ask(2, Client::None, acquire("a", 0));
     world.run(MS * 5000);
-    world.loses_forwards = false;
+    world.is_lost = |_, _| false;
     assert_eq!(world.reply(tag), None, "the next try is seconds away");
     let refuse = Input::Peer {
         from: NodeId::new(1),
