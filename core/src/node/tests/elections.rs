@@ -133,6 +133,43 @@ fn a_leader_whose_disk_hangs_hands_over() {
     assert!(matches!(world.answer(tag), Answer::Granted(_)));
 }
 
+/// It would lead without knowing what is locked, for as long as it learns that.
+#[test]
+fn who_lags_far_behind_gets_no_pre_vote() {
+    let mut world = World::new(3);
+    world.run(MS * 500);
+    for number in 0..=limits::OPEN_SLOTS_MAX {
+        world.ask(1, Client::None, acquire("a", 0));
+        if number % 100 == 0 {
+            world.run(MS);
+        }
+    }
+    world.run(MS * 100);
+    world.isolate(1);
+    world.isolate(3);
+    world.run(MS * 500);
+    let view = world.nodes[&2].view();
+    let (ballot, decided) = (view.promised.above(NodeId::new(3)), view.decided);
+    let mut is_granted = |decided| {
+        world.net.clear();
+        let (from, boot) = (NodeId::new(3), world.nodes[&3].identity().1);
+        let message = Message::PreVote { ballot, decided };
+        let asks = Input::Peer {
+            from,
+            boot,
+            message,
+        };
+        world.step(2, asks);
+        let replies = world.net.iter().filter_map(|(_, _, _, said)| match said {
+            Message::PreVoteReply { granted, .. } => Some(*granted),
+            _ => None,
+        });
+        replies.last().expect("it is answered")
+    };
+    assert!(!is_granted(Slot::new(1)));
+    assert!(is_granted(decided));
+}
+
 /// Schedule F10b: small frames pass, so its pings are answered, and it would win again.
 #[test]
 fn a_leader_whose_accepts_vanish_leaves_it_to_others() {
