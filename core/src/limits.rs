@@ -68,6 +68,8 @@ pub const SNAPSHOT_SLICE_RECORDS: usize = 2048;
 pub const SNAPSHOT_WINDOW: u32 = 4;
 /// A source of a snapshot that says nothing for this long is left for another.
 pub const TRANSFER_PATIENCE: Duration = Duration::from_millis(500);
+/// How often a server that can make no snapshot asks for one that is due, one peer at a time.
+pub const SNAPSHOT_WISH_EVERY: Duration = Duration::from_secs(1);
 /// Bytes a second that a server gives to peers that catch up, of its log and its snapshots.
 pub const CATCHUP_BYTES_PER_SECOND: u64 = 32 << 20;
 /// Bytes that it gives at once after a pause.

@@ -30,6 +30,7 @@ use crate::config::Shared;
 use crate::ids::{Ballot, Boot, Fence, NodeId, Seed, Slot};
 use crate::limits;
 use crate::machine;
+use crate::machine::Form;
 use crate::machine::Machine;
 use crate::machine::codec;
 use crate::replica::message::Message;
@@ -185,8 +186,10 @@ impl Node {
         let hold = Hold::new(recovered.promised);
         let start_note = codec::encode_start(origin.fence_floor);
         let mut snapshots = Snapshots::new(None);
-        let mut machine = Machine::seeded(seed).in_cluster(origin.genesis);
         let mut replica = Replica::boot(config.clone(), recovered, seed, start_note, now);
+        let form = Form::of(replica.config().membership(), config.me());
+        let mut machine = Machine::seeded(seed).in_cluster(origin.genesis);
+        machine = machine.in_form(form);
         if let Some(Restored {
             id,
             chunks,
@@ -197,6 +200,10 @@ impl Node {
             assert!(
                 found.applied() == id.slot && id.slot <= replica.decided(),
                 "what a snapshot holds is decided"
+            );
+            assert!(
+                found.form() == form,
+                "a server restores what its role in the epoch of its superblock keeps"
             );
             for (id, chunks) in older.into_iter().chain([(id, chunks)]) {
                 replica.on_snapshot_durable(id, chunks);
@@ -236,8 +243,9 @@ impl Node {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         if self.replica.snapshot().is_none() {
-            let genesis = self.machine.shared().clone();
-            self.machine = Machine::configured(limits.machine, self.seed).in_cluster(genesis);
+            let (genesis, form) = (self.machine.shared().clone(), self.machine.form());
+            let machine = Machine::configured(limits.machine, self.seed);
+            self.machine = machine.in_cluster(genesis).in_form(form);
         }
         self.replica.bound(limits.window, limits.bounds);
         self.loads = Loads::new(limits.budget, self.replica.decided(), self.now);

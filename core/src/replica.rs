@@ -281,6 +281,7 @@ impl Replica {
             Message::Decided { first, entries, decided } =>
                 self.on_decided(from, first, entries, decided, out),
             Message::SnapshotOffer { id, chunks } => self.on_snapshot_offer(from, id, chunks, out),
+            Message::SnapshotWish { from: first } => self.offer_snapshot(from, first, out),
             Message::SnapshotGet { id, index } => self.on_snapshot_get(from, id, index, out),
             Message::SnapshotChunk { id, index, bytes } =>
                 self.on_snapshot_chunk(from, id, index, bytes, out),

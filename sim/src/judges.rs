@@ -50,9 +50,7 @@ impl Judges {
 
     /// A server goes on from a snapshot.
     pub fn on_installed(&mut self, server: usize, id: SnapshotId, machine: &Machine) {
-        let (slot, digest) = (machine.applied(), machine.digest());
-        self.history
-            .on_digest(server, slot, digest, &mut self.docket);
+        self.history.on_machine(server, machine, &mut self.docket);
         let snapshots = &mut self.history.snapshots;
         snapshots.on_installed(server, id, machine, &mut self.docket);
     }

@@ -296,6 +296,7 @@ fn entry_bytes(message: &Message) -> usize {
         | Message::CatchUp { .. }
         | Message::SnapshotOffer { .. }
         | Message::SnapshotGet { .. }
+        | Message::SnapshotWish { .. }
         | Message::ReadIndex { .. }
         | Message::ReadAt { .. }
         | Message::HandOver { .. }

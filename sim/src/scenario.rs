@@ -66,6 +66,8 @@ pub enum Scenario {
     Arbiter,
     /// Servers come and go under load, while there are crashes and partitions (F11).
     Members,
+    /// Voters become quorum-only and voters again, while snapshots are due all the time (F6).
+    Roles,
     /// Leaders sleep for as long as an election takes, and what would tell them of it is lost, while
     /// clients read.
     Sleepers,
@@ -94,6 +96,7 @@ impl Scenario {
         ("sleepers", Self::Sleepers),
         ("members", Self::Members),
         ("arbiter", Self::Arbiter),
+        ("roles", Self::Roles),
     ];
 
     /// By its name.
@@ -307,6 +310,7 @@ impl Plan {
             Scenario::Sleepers => plan.sleepers(),
             Scenario::Arbiter => plan.arbiter(&mut rand),
             Scenario::Members => plan.members(&mut rand),
+            Scenario::Roles => plan.roles(&mut rand),
             Scenario::Outage => {
                 plan.safety = 40 * SECOND;
                 plan.trouble(6 * SECOND, &[(Trouble::CutAll, 2), (Trouble::Mend, 1)]);

@@ -147,6 +147,8 @@ pub struct Server {
     pub joined: Option<Shared>,
     /// It was removed from the cluster, and stays off.
     pub is_gone: bool,
+    /// It kept no locks once, and does since.
+    pub was_promoted: bool,
     /// It crashes soon after each of its next so many starts.
     pub loops: u64,
     /// Its rounds take much longer until then, and its syncs.
@@ -183,6 +185,7 @@ impl Server {
             crash_in: None,
             joined: None,
             is_gone: false,
+            was_promoted: false,
             loops: 0,
             slow_cpu_until: 0,
             slow_disk_until: 0,

@@ -9,5 +9,6 @@ mod grow;
 mod kill;
 mod load;
 mod oracle;
+mod roles;
 mod seats;
 mod stop;

@@ -5,12 +5,13 @@ use crate::exit::{Code, Exit};
 use crate::several;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tenure_core::node::output::Halt;
 use tenure_core::wire::peer::HelloRefusal;
 use tenure_rt::signal::StopSignals;
 use tenure_rt::sync::{Notify, watch};
-use tenure_rt::{block_on, select, spawn};
+use tenure_rt::{block_on, clock, select, spawn};
 use tenure_server::{
     Counting, FoundingError, HostError, Join, JoinError, Origin, Proof, Server, Settings,
     StartError, Status, TokenKey, key,
@@ -21,9 +22,31 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Exit> {
     if serve.dev && serve.member.is_none() && serve.servers > 1 {
         return several::run(serve);
     }
-    let (settings, banner) = settings(serve)?;
-    let served = block_on(one(settings, banner, serve.attached));
-    served.map_err(|error| Exit::new(Code::System, error))?
+    let (mut settings, mut banner) = settings(serve)?;
+    let parent = serve.attached.then(Parent::attend);
+    let mut patience = Duration::ZERO;
+    loop {
+        // Each on a runtime of its own: what the one before had open is closed with its runtime.
+        let served = block_on(one(&settings, banner.take(), parent.as_ref(), patience));
+        match served.map_err(|error| Exit::new(Code::System, error))?? {
+            Ended::Asked => return Ok(()),
+            Ended::Role => {}
+        }
+        settings = settings.again();
+        patience = AGAIN_PATIENCE;
+    }
+}
+
+/// How long a server that is opened again waits for its own addresses.
+const AGAIN_PATIENCE: Duration = Duration::from_secs(5);
+const AGAIN_PAUSE: Duration = Duration::from_millis(20);
+
+/// Why a server ended that did nothing wrong.
+enum Ended {
+    /// It was asked to.
+    Asked,
+    /// It has another role now, and is opened again: an operator need not do it.
+    Role,
 }
 
 /// What the words say, and what to print once it runs.
@@ -74,42 +97,67 @@ pub(crate) fn dev_data(serve: &Serve) -> PathBuf {
     serve.data.clone().unwrap_or_else(default)
 }
 
-async fn one(settings: Settings, banner: Option<String>, attached: bool) -> Result<(), Exit> {
+/// Runs one server until it ends. `patience`: its addresses may be in use that long.
+async fn one(
+    settings: &Settings,
+    banner: Option<String>,
+    parent: Option<&Parent>,
+    patience: Duration,
+) -> Result<Ended, Exit> {
     let mut stop = StopSignals::listen().map_err(|error| Exit::new(Code::System, error))?;
-    let parent = attached.then(Parent::attend);
-    let mut orphaned = std::pin::pin!(Parent::is_gone(parent.as_ref()));
+    let mut asked = std::pin::pin!(async {
+        select! { biased;
+            () = stop.asked() => {}
+            () = Parent::is_gone(parent) => {}
+        }
+    });
     let server = select! { biased;
-        started = Server::start(&settings) => started.map_err(not_started)?,
-        () = stop.asked() => return Ok(()),
-        () = &mut orphaned => return Ok(()),
+        started = start(settings, patience) => started.map_err(not_started)?,
+        () = &mut asked => return Ok(Ended::Asked),
     };
     if let Some(banner) = banner {
         print(&banner);
     }
     let door = server.door();
-    if let Some(parent) = &parent {
+    if let Some(parent) = parent {
         drop(spawn(report(server.status())));
         parent.count(server.counting());
     }
     let mut run = std::pin::pin!(server.run());
-    let ended = select! { biased;
-        ended = &mut run => ended,
-        () = stop.asked() => {
+    let (ended, was_asked) = select! { biased;
+        ended = &mut run => (ended, false),
+        () = &mut asked => {
             door.stop().await;
-            run.await
-        }
-        () = &mut orphaned => {
-            door.stop().await;
-            run.await
+            (run.await, true)
         }
     };
-    ended.map_err(stopped)
+    match ended {
+        Ok(()) => Ok(Ended::Asked),
+        Err(HostError::Halt(Halt::Role { .. })) if was_asked => Ok(Ended::Asked),
+        Err(HostError::Halt(Halt::Role { epoch })) => {
+            tracing::info!(%epoch, "this server has another role, and opens itself again");
+            Ok(Ended::Role)
+        }
+        Err(error) => Err(stopped(error)),
+    }
+}
+
+async fn start(settings: &Settings, patience: Duration) -> Result<Server, StartError> {
+    let until = clock::now().plus(patience);
+    loop {
+        match Server::start(settings).await {
+            Err(StartError::Listen { .. }) if clock::now() < until => {
+                clock::sleep(AGAIN_PAUSE).await;
+            }
+            started => return started,
+        }
+    }
 }
 
 /// The process that started this one, at the other end of its standard input.
 struct Parent {
     /// What the disk does, once it does anything.
-    counting: Arc<OnceLock<Counting>>,
+    counting: Arc<Mutex<Option<Counting>>>,
     gone: Arc<Notify>,
 }
 
@@ -117,7 +165,7 @@ impl Parent {
     /// Listens to it from now on.
     fn attend() -> Self {
         let (counting, gone) = (
-            Arc::<OnceLock<Counting>>::default(),
+            Arc::<Mutex<Option<Counting>>>::default(),
             Arc::new(Notify::new()),
         );
         let parent = Self {
@@ -127,10 +175,9 @@ impl Parent {
         std::thread::spawn(move || {
             // Ends with the process that started this one, however that ends.
             for line in std::io::stdin().lines().map_while(Result::ok) {
-                if line == "counters"
-                    && let Some(counting) = counting.get()
-                {
-                    print(&counters(counting));
+                let counting = counting.lock().ok().and_then(|counting| counting.clone());
+                if let Some(counting) = counting.filter(|_| line == "counters") {
+                    print(&counters(&counting));
                 }
             }
             gone.notify_one();
@@ -138,11 +185,11 @@ impl Parent {
         parent
     }
 
+    /// From now on it is told of this server's disk.
     fn count(&self, counting: Counting) {
-        assert!(
-            self.counting.set(counting).is_ok(),
-            "a process runs one server"
-        );
+        if let Ok(mut known) = self.counting.lock() {
+            *known = Some(counting);
+        }
     }
 
     /// Waits until it is; for ever if nobody is attended to.

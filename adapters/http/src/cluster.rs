@@ -15,7 +15,8 @@ struct ClusterBody<'a> {
     server: u64,
     leader: Option<u64>,
     applied: u64,
-    digest: String,
+    /// None where no locks are kept.
+    digest: Option<String>,
     servers: Vec<ServerBody<'a>>,
 }
 
@@ -54,7 +55,7 @@ pub(crate) fn servers(config: &Config, reply: &Reply) -> Option<Response> {
         server: config.me().get(),
         leader: leader.map(|leader| leader.get()),
         applied: applied.get(),
-        digest: format!("{digest:016x}"),
+        digest: config.takes_clients().then(|| format!("{digest:016x}")),
         servers: servers.collect(),
     };
     Some(answers::document(

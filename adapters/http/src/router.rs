@@ -279,9 +279,13 @@ async fn healthz(State(face): State<Face>, request: Request) -> Result<Response,
 async fn readyz(State(face): State<Face>, request: Request) -> Result<Response, Problem> {
     drop(parts(request)?);
     let key = Key::from_path("readyz").expect("a short path is a key");
-    let read = face.read(Ask::Inspect { key });
-    match clock::timeout(READY_PATIENCE, read).await {
-        Some(Ok(Reply::Lock { slot, .. })) => Ok(cluster::ready(slot)),
+    let ask = if face.config.now().takes_clients() {
+        Ask::Inspect { key }
+    } else {
+        Ask::Admin(Admin::ReadConfig)
+    };
+    match clock::timeout(READY_PATIENCE, face.read(ask)).await {
+        Some(Ok(Reply::Lock { slot, .. } | Reply::Config { slot, .. })) => Ok(cluster::ready(slot)),
         Some(Ok(reply)) => Err(unexpected(reply)),
         Some(Err(problem)) => Err(problem),
         None => Err(Problem::failed(Failure::NoQuorum)),

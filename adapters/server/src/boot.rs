@@ -2,11 +2,13 @@
 
 use crate::server::StartError;
 use std::path::Path;
+use tenure_core::config::Shared;
 use tenure_core::ids::Seed;
-use tenure_core::machine::Limits;
 use tenure_core::machine::snapshot::Restore;
+use tenure_core::machine::{Form, Limits};
 use tenure_core::node::snapshots::Restored;
 use tenure_core::replica::record::Recovered;
+use tenure_core::wal::superblock::Superblock;
 use tenure_disk::{Disk, DiskError, Keeper, Opening, Options, Owner};
 
 /// A data directory that was opened.
@@ -35,7 +37,8 @@ fn restore(opening: &mut Opening, seed: Seed) -> Result<Option<Restored>, DiskEr
     let Some(id) = opening.newest() else {
         return Ok(None);
     };
-    let mut restore = Restore::new(id, Limits::default(), seed);
+    let restore = Restore::new(id, Limits::default(), seed);
+    let mut restore = restore.in_form(form_of(opening.superblock()));
     let chunks = opening.read_snapshot(|chunk| {
         let read = restore.chunk(chunk);
         read.map_err(|error| error.to_string())
@@ -49,4 +52,13 @@ fn restore(opening: &mut Opening, seed: Seed) -> Result<Option<Restored>, DiskEr
         machine,
         older: opening.older(),
     }))
+}
+
+/// What this server keeps in the epoch that its superblock says.
+fn form_of(superblock: &Superblock) -> Form {
+    let membership = superblock.membership.clone();
+    // What can't be read is said when the cluster's beginning is needed for more than this.
+    let genesis = || Shared::parse(&superblock.config).map(|genesis| genesis.membership());
+    let membership = membership.map_or_else(genesis, Ok).unwrap_or_default();
+    Form::of(&membership, superblock.identity.node)
 }

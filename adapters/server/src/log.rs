@@ -105,8 +105,7 @@ impl Keeper for FileKeeper {
     }
 
     fn receive(&mut self, received: Received) {
-        let Received { id, limits, seed } = received;
-        self.restoring = Some(Restore::new(id, limits, seed));
+        self.restoring = Some(received.restore());
     }
 
     fn done(&mut self, id: SnapshotId, chunks: u32) -> io::Result<Kept> {

@@ -158,11 +158,12 @@ impl Server {
             listening.peers,
             door.clone(),
         );
-        drop(spawn(native::serve(
-            listening.clients,
-            published.clone(),
-            door.clone(),
-        )));
+        if config.takes_clients() {
+            let serving = native::serve(listening.clients, published.clone(), door.clone());
+            drop(spawn(serving));
+        } else {
+            drop(listening.clients); // nobody comes there for nothing
+        }
         let members = members_file::keep(settings.data.clone(), published.clone());
         drop(spawn(members));
 
@@ -218,7 +219,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The server must not go on.
+    /// The server must not go on. After `Halt::Role` it is to be started again at once, on a runtime of
+    /// its own (what this one spawned ends with its runtime), from [`Settings::again`].
     ///
     /// # Panics
     ///

@@ -305,6 +305,16 @@ impl Settings {
     pub const fn member(&self) -> &Member {
         &self.member
     }
+
+    /// Of the next start of the same server, which has its data by now.
+    #[must_use]
+    pub fn again(self) -> Self {
+        let origin = match self.origin {
+            Origin::Listed(config) => Origin::Listed(config),
+            Origin::Bootstrap | Origin::Join(_) | Origin::Remembered => Origin::Remembered,
+        };
+        Self { origin, ..self }
+    }
 }
 
 /// This server's line in the list of members.

@@ -5,6 +5,7 @@ use super::output::{Halt, Note, Output, Reply};
 use super::pending::Caller;
 use crate::entry::Entry;
 use crate::ids::{Slot, Tag, TicketId, ZoneId};
+use crate::machine::Form;
 use crate::machine::answer::{Answer, Event};
 use crate::machine::command::{Client, Operation};
 use crate::replica::Effect;
@@ -49,6 +50,18 @@ impl Node {
             config: Box::new(self.config.clone()),
         });
         self.halt_if_removed(out);
+        self.halt_if_role_changed(out);
+    }
+
+    /// From here on this server keeps more than it has, or less: it starts again from its disk, and
+    /// votes and leads as what it is then. Nothing is lost, and no word of it depends on what it did.
+    fn halt_if_role_changed(&mut self, out: &mut Vec<Output>) {
+        let membership = self.config.membership();
+        let is_right = Form::of(membership, self.config.me()) == self.machine.form();
+        if !is_right && !self.halted {
+            let epoch = membership.epoch();
+            self.halt(Halt::Role { epoch }, out);
+        }
     }
 
     /// A member that left, and is needed no more to tell others what it has (rule 30).

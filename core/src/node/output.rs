@@ -5,10 +5,12 @@ use crate::config::Config;
 use crate::config::Mark;
 use crate::config::Membership;
 use crate::config::Shared;
-use crate::ids::{Ballot, ChangeId, NodeId, RecordNo, Seed, Slot, SnapshotId, Tag};
+use crate::ids::{Ballot, ChangeId, Epoch, NodeId, RecordNo, Seed, Slot, SnapshotId, Tag};
 use crate::machine;
+use crate::machine::Form;
 use crate::machine::Machine;
 use crate::machine::answer::Answer;
+use crate::machine::snapshot::Restore;
 use crate::query::{LockView, Page};
 pub use crate::replica::handover::Why;
 use crate::replica::message::Message;
@@ -114,8 +116,7 @@ pub enum Output {
     },
 }
 
-/// What reads a peer's snapshot back while it is written: a [`Restore`](crate::machine::snapshot::Restore)
-/// of these, which takes each chunk. A million locks take a second of a processor: it is done where that
+/// What reads a peer's snapshot back while it is written: a [`Restore`] of these, which takes each chunk. A million locks take a second of a processor: it is done where that
 /// holds up nobody.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Received {
@@ -125,6 +126,15 @@ pub struct Received {
     pub limits: machine::Limits,
     /// Of the machine's indexes.
     pub seed: Seed,
+    /// What the machine keeps.
+    pub form: Form,
+}
+
+impl Received {
+    /// What reads it.
+    pub fn restore(&self) -> Restore {
+        Restore::new(self.id, self.limits, self.seed).in_form(self.form)
+    }
 }
 
 /// A machine that another one stands for.
@@ -161,6 +171,13 @@ pub enum Halt {
     Removed {
         /// The last change that it learned.
         change: ChangeId,
+    },
+    /// In an epoch that has begun this server keeps the locks, and did not before; or the other way
+    /// round. It is to be opened again, from its disk, at once.
+    #[error("this server has another role from epoch {epoch} on, and must be opened again")]
+    Role {
+        /// Which.
+        epoch: Epoch,
     },
     /// An entry of the log that this version can't apply.
     #[error("slot {slot} was decided, and cannot be read from the log")]
@@ -293,7 +310,7 @@ pub enum Reply {
         leader: Option<NodeId>,
         /// Every slot up to here was applied at the server that answers.
         applied: Slot,
-        /// The rolling digest of its state at that slot.
+        /// The rolling digest of its state at that slot; zero of a server that keeps no locks.
         digest: u64,
     },
     /// No answer of the log.
@@ -326,6 +343,9 @@ pub enum NotReady {
     /// It is about to stop.
     #[error("it is about to stop")]
     Draining,
+    /// It votes, and keeps no locks.
+    #[error("it only votes, and keeps no locks")]
+    OnlyVotes,
 }
 
 /// Why the log gave no answer.

@@ -5,6 +5,9 @@
 //!  other:          offer ─> chunks ... done ──> durable ──> swap the machine, the log jumps
 //!                                  └ each is checked by a Restore beside the disk; at the end the hash is
 //! ```
+//! A witness makes none. When one is due it asks its peers for theirs, and keeps it like an own one: to
+//! serve it, and to let its log go.
+//!
 //! One file is under construction at a time: what comes while another is, waits or is skipped. An own
 //! one for which there was no room is tried again, of the state as it is then.
 
@@ -13,6 +16,7 @@ use super::input::Space;
 use super::output::{Note, Output, Received, Retired};
 use crate::ids::{NodeId, Slot, SnapshotId};
 use crate::limits::{SNAPSHOT_CHUNKS_OPEN, SNAPSHOT_SLICE_RECORDS};
+use crate::machine::Form;
 use crate::machine::Machine;
 use crate::machine::snapshot::Slice;
 use crate::replica::Effect;
@@ -152,10 +156,15 @@ impl Sweep {
 
 impl Node {
     /// An entry was applied. If it made a snapshot due, the state is frozen as it is now; unless one
-    /// is under way, which then stands for it.
+    /// is under way, which then stands for it. A witness gets one of its peers.
     pub(super) fn open_snapshot_if_due(&mut self) {
-        if self.machine.snapshot_due().is_some() && self.snapshots.is_idle() {
-            self.open_snapshot();
+        let Some(due) = self.machine.snapshot_due() else {
+            return;
+        };
+        match self.machine.form() {
+            Form::Full if self.snapshots.is_idle() => self.open_snapshot(),
+            Form::Full => {}
+            Form::Witness => self.replica.want_snapshot(due),
         }
     }
 
@@ -233,6 +242,7 @@ impl Node {
             id,
             limits: self.limits.machine,
             seed: self.seed,
+            form: self.machine.form(),
         };
         out.push(Output::SnapshotChunk {
             slot: id.slot,
@@ -307,7 +317,8 @@ impl Node {
     /// Room is worth more than what laggards would find in the log: they get the snapshot.
     pub(super) fn truncate_to_newest(&self, out: &mut Vec<Output>) {
         if let Some(snapshot) = self.snapshots.newest {
-            let upto = snapshot.slot;
+            // A peer's may be of a slot that is decided here and not applied yet.
+            let upto = snapshot.slot.min(self.machine.applied());
             out.push(Output::Truncate { upto, snapshot });
         }
     }
@@ -318,8 +329,13 @@ impl Node {
         self.replica.on_snapshot_lost(id);
         if self.snapshots.newest == Some(id) {
             self.snapshots.newest = None;
-            self.snapshots.miss(self.now);
-            self.snapshots.retry_now(self.now);
+            match self.machine.form() {
+                Form::Full => {
+                    self.snapshots.miss(self.now);
+                    self.snapshots.retry_now(self.now);
+                }
+                Form::Witness => self.replica.want_snapshot(id.slot),
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use super::output::NotReady;
 use crate::config::{Mark, Shared, Standing};
 use crate::ids::NodeId;
 use crate::limits::{CHECK_QUORUM, CONFIG_PATIENCE};
+use crate::machine::Form;
 use crate::time::Timestamp;
 use alloc::collections::BTreeMap;
 
@@ -79,7 +80,9 @@ impl NotReady {
     pub(super) const fn refuses(&self, ask: &Ask) -> bool {
         match self {
             Self::Alone { .. } => ask.is_new_work(),
-            Self::Behind { .. } | Self::Forked { .. } | Self::Draining => ask.is_clients(),
+            Self::Behind { .. } | Self::Forked { .. } | Self::Draining | Self::OnlyVotes => {
+                ask.is_clients()
+            }
         }
     }
 }
@@ -88,6 +91,9 @@ impl Node {
     /// Why this server takes no clients, if it does not. Linearizable requests would be safe all the
     /// same: this says it early, and to all.
     pub fn not_ready(&self) -> Option<NotReady> {
+        if self.machine.form() == Form::Witness {
+            return Some(NotReady::OnlyVotes);
+        }
         let (shared, quorum) = (self.machine.shared(), self.config.quorum());
         self.standing.refusal(self.now, shared, quorum)
     }

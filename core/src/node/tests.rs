@@ -26,6 +26,7 @@ mod requests;
 mod room;
 mod snapshots;
 mod time;
+mod witness;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -139,6 +140,8 @@ struct World {
     replies: Vec<(u64, Tag, Reply)>,
     notes: Vec<(u64, Note)>,
     halts: Vec<(u64, Halt)>,
+    /// Those that were opened again, since they had another role.
+    reopened: Vec<u64>,
     configured: Vec<(u64, Config)>,
     tags: u64,
     /// A server whose disk syncs nothing any more.
@@ -183,6 +186,7 @@ impl World {
             replies: Vec::new(),
             notes: Vec::new(),
             halts: Vec::new(),
+            reopened: Vec::new(),
             configured: Vec::new(),
             tags: 0,
             hung: None,
@@ -210,7 +214,7 @@ impl World {
             &config,
             Origin::of(&config, floor),
             recovered,
-            self.disks[&node].restored(self.limits.machine),
+            self.disks[&node].restored(self.limits.machine, &config),
             &secrets,
             Seed::new(node),
             self.now,
@@ -239,6 +243,7 @@ impl World {
 
     fn step(&mut self, node: u64, input: Input) {
         let mut inputs = VecDeque::from([input, Input::Flush]);
+        let reopened = self.reopened.len();
         while let Some(input) = inputs.pop_front() {
             let Some(live) = self.nodes.get_mut(&node) else {
                 return;
@@ -281,8 +286,14 @@ impl World {
                     Output::Retire(_) => {}
                     Output::Configured { config } => self.configured.push((node, *config)),
                     Output::Note(note) => self.notes.push((node, note)),
+                    Output::Halt {
+                        reason: Halt::Role { .. },
+                    } => self.reopened.push(node),
                     Output::Halt { reason } => self.halts.push((node, reason)),
                 }
+            }
+            if self.reopened.len() > reopened {
+                return self.start(node);
             }
             if through > RecordNo::new(0) && self.hung != Some(node) {
                 inputs.push_back(Input::Durable { through });

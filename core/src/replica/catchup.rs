@@ -178,6 +178,7 @@ impl Replica {
             | Message::Nack { .. }
             | Message::CatchUp { .. }
             | Message::SnapshotGet { .. }
+            | Message::SnapshotWish { .. }
             | Message::ReadIndex { .. }
             | Message::ReadAt { .. }
             | Message::Forward { .. }

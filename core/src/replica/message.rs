@@ -202,6 +202,12 @@ pub enum Message {
         /// What it says; at most [`SNAPSHOT_CHUNK_BYTES`](crate::limits::SNAPSHOT_CHUNK_BYTES).
         bytes: Bytes,
     },
+    /// Have you a snapshot of this slot, or of a later one? The sender needs none of it to go on: it
+    /// keeps one for others, since it can make none.
+    SnapshotWish {
+        /// The slot.
+        from: Slot,
+    },
     /// How far must I apply to answer a read that began now?
     ReadIndex {
         /// Unique for each try, never used again for a retry.

@@ -13,6 +13,9 @@
 //!     │ SnapshotGet 90-a4 2 3 4 5  │                               │
 //!     ├──────────────────────────────────────────────────────────>│  equal ids are equal bytes
 //! ```
+//! A server that makes no snapshots of its own asks for one when one is due: `SnapshotWish` takes the
+//! place of `CatchUp` then, and what comes is kept for others. Its own log goes on.
+//!
 //! This room moves bytes: what they say is the node's to check, and nothing of the replica's state
 //! changes before they are durable on this server's own disk (`install`).
 
@@ -20,7 +23,9 @@ use super::message::Message;
 use super::{Effect, Replica, Until};
 use crate::config::Membership;
 use crate::ids::{NodeId, Slot, SnapshotId};
-use crate::limits::{SNAPSHOT_CHUNKS_OPEN, SNAPSHOT_WINDOW, TRANSFER_PATIENCE};
+use crate::limits::{
+    SNAPSHOT_CHUNKS_OPEN, SNAPSHOT_WINDOW, SNAPSHOT_WISH_EVERY, TRANSFER_PATIENCE,
+};
 use crate::time::Timestamp;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -82,6 +87,18 @@ impl Incoming {
     }
 }
 
+/// A snapshot that others are asked for, though the log is here.
+#[derive(Clone, Copy, Debug)]
+struct Wish {
+    /// Of this slot, or of a later one.
+    from: Slot,
+    /// The next one was due here while that was not there yet.
+    due: Slot,
+    /// Who is asked next, one at a time.
+    ask_at: Timestamp,
+    asked: Option<NodeId>,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transfer {
     newest: Option<Kept>,
@@ -90,6 +107,7 @@ pub(super) struct Transfer {
     /// The one before that. The disk has it a little longer if somebody is in the middle of it.
     leaving: Option<Kept>,
     incoming: Option<Incoming>,
+    wish: Option<Wish>,
     /// What came last could not be used: not again at once.
     rests_until: Option<Timestamp>,
 }
@@ -100,9 +118,15 @@ impl Transfer {
     }
 
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
-        let incoming = self.incoming.as_ref();
-        let waiting = incoming.filter(|incoming| incoming.asked > incoming.next);
-        waiting.map(|incoming| incoming.moved_at.plus(TRANSFER_PATIENCE))
+        let Some(incoming) = &self.incoming else {
+            return self.wish.map(|wish| wish.ask_at);
+        };
+        let waits = incoming.asked > incoming.next;
+        waits.then(|| incoming.moved_at.plus(TRANSFER_PATIENCE))
+    }
+
+    fn wishes_for(&self, id: SnapshotId) -> bool {
+        self.wish.is_some_and(|wish| id.slot >= wish.from)
     }
 
     fn has(&self, id: SnapshotId) -> bool {
@@ -121,6 +145,28 @@ impl Replica {
         {
             let older = transfer.newest.replace(Kept { id, chunks });
             transfer.leaving = core::mem::replace(&mut transfer.older, older);
+        }
+        if let Some(wish) = transfer.wish.take_if(|wish| id.slot >= wish.from)
+            && wish.due > id.slot
+        {
+            self.want_snapshot(wish.due);
+        }
+    }
+
+    /// One of `due` or of a later slot is to be fetched, though the log is here. Others need a while to
+    /// make theirs; until then, and while nobody has one, one of them is asked now and then.
+    pub fn want_snapshot(&mut self, due: Slot) {
+        if let Some(wish) = &mut self.transfer.wish {
+            wish.due = wish.due.max(due);
+            return;
+        }
+        if self.snapshot().is_none_or(|newest| newest.slot < due) {
+            self.transfer.wish = Some(Wish {
+                from: due,
+                due,
+                ask_at: self.now.plus(SNAPSHOT_WISH_EVERY),
+                asked: None,
+            });
         }
     }
 
@@ -193,7 +239,8 @@ impl Replica {
     ) {
         self.catchup.learn(from, id.slot);
         let rests = self.transfer.rests_until.is_some_and(|at| self.now < at);
-        if id.slot <= self.log.decided() || chunks == 0 || rests {
+        let is_of_use = id.slot > self.log.decided() || self.transfer.wishes_for(id);
+        if !is_of_use || chunks == 0 || rests {
             return;
         }
         if let Some(incoming) = &mut self.transfer.incoming {
@@ -275,13 +322,31 @@ impl Replica {
 
     pub(super) fn tick_transfer(&mut self, out: &mut Vec<Effect>) {
         let Some(incoming) = &self.transfer.incoming else {
-            return;
+            return self.tick_wish(out);
         };
-        if incoming.id.slot <= self.log.decided() {
+        let id = incoming.id;
+        if id.slot <= self.log.decided() && !self.transfer.wishes_for(id) {
             return self.abandon(out); // the log came faster
         }
         if self.transfer.wake_at().is_some_and(|at| at <= self.now) {
             self.try_another_source(out);
+        }
+    }
+
+    fn tick_wish(&mut self, out: &mut Vec<Effect>) {
+        let now = self.now;
+        let Some(wish) = &mut self.transfer.wish else {
+            return;
+        };
+        if now < wish.ask_at {
+            return;
+        }
+        let later = self.config.peers().find(|peer| Some(*peer) > wish.asked);
+        wish.asked = later.or_else(|| self.config.peers().next());
+        wish.ask_at = now.plus(SNAPSHOT_WISH_EVERY);
+        let Wish { from, asked, .. } = *wish;
+        if let Some(peer) = asked {
+            self.say(peer, Message::SnapshotWish { from }, out);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::Nanos;
 use crate::marks::{Mark, Marks};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use tenure_core::config::Shared;
+use tenure_core::config::{self, Shared};
 use tenure_core::entry::{Entry, EntryKind};
 use tenure_core::ids::{ChangeId, Fence, Slot, TicketId, ZoneId};
 use tenure_core::machine::answer::{Answer, Event, Grant, Refusal};
@@ -31,6 +31,8 @@ use tenure_core::time::Stamp;
 #[derive(Debug)]
 pub struct Applied {
     digest: u64,
+    stamp: Stamp,
+    mark: config::Mark,
     events: Vec<Event>,
 }
 
@@ -175,8 +177,12 @@ impl History {
         self.locks.on_applied(self.stamp, room, docket);
         self.lateness.on_applied(docket);
         self.note_touched(slot, &commands, &events);
-        let digest = self.machine.digest();
-        self.slots.push(Applied { digest, events });
+        self.slots.push(Applied {
+            digest: self.machine.digest(),
+            stamp: self.stamp,
+            mark: self.machine.shared().mark(),
+            events,
+        });
     }
 
     fn note_touched(&mut self, slot: Slot, commands: &BTreeMap<Via, Command>, events: &[Event]) {

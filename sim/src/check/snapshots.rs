@@ -3,8 +3,8 @@
 use super::Docket;
 use std::collections::BTreeMap;
 use tenure_core::ids::{Slot, SnapshotId};
-use tenure_core::machine::Machine;
 use tenure_core::machine::snapshot::Slice;
+use tenure_core::machine::{Form, Machine};
 
 /// What a snapshot of each slot must be.
 #[derive(Debug, Default)]
@@ -52,6 +52,7 @@ impl Snapshots {
         self.on_whole(server, id, false, docket);
         let known = self.due.get(&id.slot).and_then(|(_, digest)| *digest);
         let is_same = machine.applied() != id.slot
+            || machine.form() == Form::Witness
             || known.is_none_or(|known| known == machine.digest_full());
         docket.check(
             is_same,

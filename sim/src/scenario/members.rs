@@ -41,5 +41,39 @@ impl Plan {
         self.servers = 5;
         // Sites have every third server: the last one has this alone.
         self.host.arbiter = Some(2);
+        if rand.chance(500_000) {
+            self.forgetful();
+        }
+    }
+
+    pub(super) fn roles(&mut self, rand: &mut Rand) {
+        self.servers = rand.range(3, 6) as usize;
+        // All are whole at the end: those that count may be any of them.
+        self.host.founders = Some(self.servers);
+        self.host.arbiter = rand.chance(500_000).then_some(0);
+        self.safety = 16 * SECOND;
+        let troubles = [
+            (Trouble::ChangeRole, 8),
+            (Trouble::Crash, 3),
+            (Trouble::CrashLeader, 3),
+            (Trouble::PowerCut, 1),
+            (Trouble::Isolate, 2),
+            (Trouble::IsolateLeader, 2),
+            (Trouble::CutOneWay, 1),
+            (Trouble::Mend, 6),
+            (Trouble::HandOver, 2),
+            (Trouble::LowSpace, rand.below(2)),
+        ];
+        self.trouble(rand.log_uniform(100 * MS, SECOND), &troubles);
+        self.nemesis.down_mean = rand.log_uniform(20 * MS, 2 * SECOND);
+        self.forgetful();
+        self.host.snapshots.bytes = rand.log_uniform(2 << 10, 64 << 10);
+        self.host.shuffle = true;
+        self.host.sync_mean = rand.log_uniform(50_000, 8 * MS);
+        self.host.chunk_drop_ppm = rand.log_uniform(100, 20_000);
+        self.net.corrupt_ppm = if rand.chance(500_000) { 20_000 } else { 0 };
+        self.net.drop_ppm = rand.log_uniform(100, 60_000);
+        self.net.replay_ppm = rand.log_uniform(100, 300_000);
+        self.net.heavy_tail_ppm = rand.log_uniform(100, 20_000);
     }
 }

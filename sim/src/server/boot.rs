@@ -10,6 +10,7 @@ use crate::disk::{SUPERBLOCK, Sync};
 use crate::judges::Judges;
 use crate::marks::{Mark, Marks};
 use tenure_core::ids::{Boot, Incarnation, SegmentNo, Slot};
+use tenure_core::machine::Form;
 use tenure_core::wal::recovery::{Floor, Recovery, Tail, Verdict};
 use tenure_core::wal::superblock::{self, Durable, FILE_BYTES, Pending, Superblock};
 use tenure_core::wal::{Identity, Sizes};
@@ -161,7 +162,7 @@ impl Server {
         judges: &mut Judges,
         marks: &mut Marks,
     ) -> Option<Nanos> {
-        let kept = match self.read_snapshots() {
+        let kept = match self.read_snapshots(self.form(durable.superblock())) {
             Ok(kept) => kept,
             Err(damage) => {
                 judges
@@ -196,6 +197,13 @@ impl Server {
             },
         }));
         Some(at)
+    }
+
+    /// What its role in the epoch of its superblock keeps.
+    fn form(&self, superblock: &Superblock) -> Form {
+        let membership = superblock.membership.clone();
+        let membership = membership.unwrap_or_else(|| self.genesis().membership());
+        Form::of(&membership, node_id(self.index))
     }
 
     fn read_log(&self, superblock: &Superblock, whole: Slot) -> Result<Tail, String> {

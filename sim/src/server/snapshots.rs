@@ -10,8 +10,8 @@ use crate::marks::{Mark, Marks};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use tenure_core::ids::{Seed, Slot, SnapshotId};
-use tenure_core::machine::Machine;
 use tenure_core::machine::snapshot::Restore;
+use tenure_core::machine::{Form, Machine};
 use tenure_core::node::input::Input;
 use tenure_core::node::output::Received;
 use tenure_core::node::snapshots::Restored;
@@ -97,7 +97,7 @@ fn read_whole(id: SnapshotId, bytes: &[u8]) -> Result<(Contents, Vec<Bytes>), St
 impl Server {
     /// The newest snapshot of the disk, read back into a machine. A name without its whole content
     /// is what the order of the syncs must never leave.
-    pub(super) fn read_snapshots(&self) -> Result<Kept, String> {
+    pub(super) fn read_snapshots(&self, form: Form) -> Result<Kept, String> {
         let mut snapshots = Snapshots::default();
         let (mut newest, mut older) = (None, None);
         for (id, file) in self.disk.snapshots.names() {
@@ -111,7 +111,8 @@ impl Server {
             return Ok((snapshots, None));
         };
         let limits = self.knobs.limits();
-        let mut restore = Restore::new(id, limits.machine, Seed::new(self.seed));
+        let restore = Restore::new(id, limits.machine, Seed::new(self.seed));
+        let mut restore = restore.in_form(form);
         let fed = chunks.iter().try_for_each(|chunk| restore.chunk(chunk));
         let machine = fed.and_then(|()| restore.finish());
         let machine = machine.map_err(|error| format!("server {}: {error}", self.index + 1))?;
@@ -148,7 +149,7 @@ impl Server {
             let (encoder, header) = Encoder::begin(CLUSTER, slot);
             let file = disk.create_unnamed();
             disk.append(file, &header);
-            let restore = received.map(|of| Restore::new(of.id, of.limits, of.seed));
+            let restore = received.map(|of| of.restore());
             snapshots.building = Some(Building {
                 file,
                 encoder,
@@ -256,6 +257,8 @@ impl Server {
         process.snapshots.kept.insert(id, (file, contents));
         marks.sometimes(process.snapshots.is_late, Mark::SnapshotLate);
         process.snapshots.is_late = false;
+        let is_witness = process.node.view().machine.form() == Form::Witness;
+        marks.sometimes(is_witness, Mark::OpaqueTaken);
         process.snapshots.drop_old(disk, KEPT);
         process.inbox.push_back(match machine {
             Some(machine) => Input::SnapshotRestored { id, machine },

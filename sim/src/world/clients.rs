@@ -73,17 +73,19 @@ impl World {
 
     /// In the liveness phase clients find servers that work.
     fn reachable(&self, server: usize) -> usize {
-        let is_right = self.core.contains(&server) && self.is_member(server);
+        let is_right = self.core.contains(&server) && self.takes_clients(server);
         if self.phase == Phase::Safety || is_right {
             return server;
         }
         if self.plan.host.founders.is_some() {
             let members: Vec<usize> = (0..self.servers.len())
-                .filter(|index| self.is_member(*index))
+                .filter(|index| self.takes_clients(*index))
                 .collect();
             return members[server % members.len()];
         }
-        self.core[server % self.core.len()]
+        let core = self.core.iter().copied();
+        let core: Vec<usize> = core.filter(|index| self.takes_clients(*index)).collect();
+        core[server % core.len()]
     }
 
     /// The store behind a lock takes a write, unless a later holder wrote before.

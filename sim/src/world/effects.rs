@@ -195,6 +195,9 @@ impl World {
             Output::Halt {
                 reason: Halt::Removed { .. },
             } => self.removed(index),
+            Output::Halt {
+                reason: Halt::Role { .. },
+            } => self.role_changed(index),
             Output::Halt { reason } => {
                 let detail = format!("server {}: {reason}", index + 1);
                 self.judges.docket.broken("no server halts", detail);
@@ -206,6 +209,8 @@ impl World {
         match note {
             Note::Leading { .. } => {
                 self.marks.hit(Mark::Election);
+                let promoted = self.servers[index].was_promoted;
+                self.marks.sometimes(promoted, Mark::PromotedLeads);
                 self.has_leader(index, true);
             }
             Note::Epoch { .. } => self.marks.hit(Mark::Epoch),

@@ -5,6 +5,7 @@ use crate::check::wgl::{self, Verdict};
 use crate::marks::Mark;
 use crate::scenario::SECOND;
 use crate::server::node_id;
+use tenure_core::machine::Form;
 
 /// A request that began this long before the end must have its last word.
 const PATIENCE: crate::Nanos = 8 * SECOND;
@@ -58,7 +59,7 @@ impl World {
             leaders += usize::from(view.role == "leader");
             let votes = membership.role(node_id(index)).is_some();
             current += usize::from(votes && view.applied >= self.settled);
-            if view.applied == chosen {
+            if view.applied == chosen && view.machine.form() == Form::Full {
                 let (mine, theirs) = (
                     self.judges.history.digest_full(),
                     view.machine.digest_full(),

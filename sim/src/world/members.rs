@@ -5,10 +5,11 @@ use super::event::Event;
 use crate::Nanos;
 use crate::marks::Mark;
 use crate::scenario::{MS, Trouble};
-use crate::server::{index_of, member};
+use crate::server::{index_of, member, node_id};
 use bytes::Bytes;
 use tenure_core::config::{Change, Member, Role, Shared};
 use tenure_core::ids::{NodeId, Tag, ZoneId};
+use tenure_core::machine::Form;
 use tenure_core::machine::command::{Client, Configure};
 use tenure_core::node::input::{Admin, Ask, Input, Request};
 
@@ -45,9 +46,10 @@ impl World {
     fn wanted_change(&mut self, shared: &Shared, trouble: Trouble) -> Option<Change> {
         let members = shared.members();
         let any: NodeId = members[self.nemesis.index(members.len())].node;
+        let voters = if trouble == Trouble::ChangeRole { 5 } else { 7 };
         let role = match self.nemesis.below(10) {
-            0..7 => Role::Voter,
-            7 => Role::QuorumOnly,
+            drawn if drawn < voters => Role::Voter,
+            0..8 => Role::QuorumOnly,
             _ => Role::Observer,
         };
         let fresh = index_of(shared.node_last()) + 1;
@@ -92,6 +94,30 @@ impl World {
         self.servers[index].is_gone = true;
         self.core.retain(|other| *other != index);
         self.crash(index, Mark::Crash);
+    }
+
+    /// Whether a server is a member now, and does more than vote.
+    pub(super) fn takes_clients(&self, index: usize) -> bool {
+        let member = self.judges.history.shared().member(node_id(index));
+        member.is_some_and(|member| member.role != Role::QuorumOnly)
+    }
+
+    /// A server says that it has another role from now on, and is to be opened again: at once.
+    pub(super) fn role_changed(&mut self, index: usize) {
+        self.judges.advance(&mut self.marks);
+        let Some(process) = self.servers[index].process_ref() else {
+            return;
+        };
+        let was = process.node.view().machine.form();
+        self.marks.hit(match was {
+            Form::Full => Mark::BecameWitness,
+            Form::Witness => Mark::BecameVoter,
+        });
+        let server = &mut self.servers[index];
+        server.was_promoted = was == Form::Witness;
+        self.crash(index, Mark::RoleChanged);
+        self.queue
+            .push(self.now + MS, Event::PowerOn { server: index });
     }
 
     /// Whether a server is a member now, with a voice or without.

@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::marks::Mark;
+use tenure_core::machine::Form;
 use tenure_core::node::input::Input;
 use tenure_core::node::output::Output;
 use tenure_core::replica::message::Message;
@@ -23,6 +24,9 @@ impl World {
             }
             Output::LoadChunk { id, index: chunk } => {
                 let bytes = server.load_chunk(id, chunk);
+                let view = server.process_ref().map(|process| process.node.view());
+                let is_witness = view.is_some_and(|view| view.machine.form() == Form::Witness);
+                marks.sometimes(is_witness && bytes.is_some(), Mark::OpaqueServed);
                 let loaded = Input::ChunkLoaded {
                     id,
                     index: chunk,

@@ -49,8 +49,7 @@ impl Judges {
         let (index, view, docket) = (server.index, process.node.view(), &mut self.docket);
         self.votes.on_decided(index, view.decided, docket);
         self.promises[index].on_decided(index, view.decided, docket);
-        let (applied, digest) = (view.applied, view.machine.digest());
-        self.history.on_digest(index, applied, digest, docket);
+        self.history.on_machine(index, view.machine, docket);
         for output in outputs {
             self.watch_output(index, process.boot, output);
             if process.is_full
@@ -181,6 +180,7 @@ impl Judges {
             | Message::CatchUp { .. }
             | Message::SnapshotOffer { .. }
             | Message::SnapshotGet { .. }
+            | Message::SnapshotWish { .. }
             | Message::SnapshotChunk { .. }
             | Message::ReadIndex { .. }
             | Message::ReadAt { .. }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use tenure_core::config::Membership;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, NodeId, RecordNo, Seed, Slot, SnapshotId};
-use tenure_core::machine::Limits;
+use tenure_core::machine::{Form, Limits};
 use tenure_core::node::input::Input;
 use tenure_core::node::output::{Output, Received};
 use tenure_core::replica::record::Record;
@@ -281,6 +281,7 @@ fn a_snapshot_of_a_peer_is_read_back_beside_the_loop() {
             id: id(),
             limits: Limits::default(),
             seed: Seed::new(1),
+            form: Form::Full,
         });
         let first = Output::SnapshotChunk {
             slot,

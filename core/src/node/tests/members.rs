@@ -8,7 +8,7 @@ use crate::node::input::Admin;
 use crate::node::output::{Halt, Note};
 use core::time::Duration;
 
-fn change(world: &World, change: Change) -> Ask {
+pub(super) fn change(world: &World, change: Change) -> Ask {
     let node = world.nodes.values().max_by_key(|node| node.view().applied);
     let expect = node.unwrap().view().machine.shared().mark().change;
     Ask::Admin(Admin::Configure(Configure {
@@ -19,7 +19,7 @@ fn change(world: &World, change: Change) -> Ask {
 }
 
 /// Asks `node` for a change, which is made.
-fn make(world: &mut World, node: u64, what: Change) {
+pub(super) fn make(world: &mut World, node: u64, what: Change) {
     let ask = change(world, what);
     let tag = world.ask(node, Client::None, ask);
     world.run(MS * 50);
@@ -60,21 +60,21 @@ fn voters(world: &World) -> Vec<u64> {
     seen.remove(0)
 }
 
-fn hold(world: &mut World, node: u64, name: &str) {
+pub(super) fn hold(world: &mut World, node: u64, name: &str) {
     let tag = world.ask(node, Client::None, acquire(name, 0));
     world.run(MS * 100);
     let answer = world.answer(tag);
     assert!(matches!(answer, Answer::Granted(_)), "{answer:?}");
 }
 
-fn is_held(world: &mut World, node: u64, name: &str) {
+pub(super) fn is_held(world: &mut World, node: u64, name: &str) {
     let tag = world.ask(node, Client::None, acquire(name, 0));
     world.run(MS * 100);
     let answer = world.answer(tag);
     assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
 }
 
-const A_WHILE: Duration = Duration::from_millis(1_500);
+pub(super) const A_WHILE: Duration = Duration::from_millis(1_500);
 
 fn grown(to: u64) -> World {
     let mut world = World::new(1);

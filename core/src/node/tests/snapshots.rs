@@ -20,7 +20,7 @@ impl Disk {
             } => {
                 if index == 0 {
                     self.building.clear();
-                    self.reading = received.map(|of| Restore::new(of.id, of.limits, of.seed));
+                    self.reading = received.map(|of| of.restore());
                     self.is_bad = false;
                 }
                 if let Some(reading) = &mut self.reading {
@@ -66,11 +66,13 @@ impl Disk {
         }
     }
 
-    pub(super) fn restored(&self, limits: machine::Limits) -> Option<Restored> {
+    pub(super) fn restored(&self, limits: machine::Limits, config: &Config) -> Option<Restored> {
+        let membership = self.membership.as_ref();
+        let form = Form::of(membership.unwrap_or(config.membership()), config.me());
         let mut newest_first = self.snapshots.iter().rev();
         let (id, chunks) = newest_first.next()?;
         let older = newest_first.next();
-        let mut restore = Restore::new(*id, limits, Seed::new(1));
+        let mut restore = Restore::new(*id, limits, Seed::new(1)).in_form(form);
         for chunk in chunks {
             restore.chunk(chunk).unwrap();
         }

@@ -231,3 +231,86 @@ fn an_install_before_the_disk_has_it_is_a_bug() {
     hear(&mut learner, 2, 2, chunk(ID, 0));
     learner.install(ID, Membership::default(), &mut Vec::new());
 }
+
+/// Whom this asks for a snapshot, and of which slot on.
+fn wishes(effects: &[Effect]) -> Vec<(u64, u64)> {
+    let wishes = effects.iter().filter_map(|effect| match effect {
+        Effect::Send {
+            to,
+            message: Message::SnapshotWish { from },
+            ..
+        } => Some((to.get(), from.get())),
+        _ => None,
+    });
+    wishes.collect()
+}
+
+fn tick(replica: &mut Replica, ms: u64) -> Vec<Effect> {
+    let mut out = Vec::new();
+    replica.on_tick(at_ms(ms), &mut out);
+    out
+}
+
+#[test]
+fn one_that_is_due_is_asked_for_one_peer_after_another() {
+    let mut witness = replica(1, 100);
+    witness.want_snapshot(Slot::new(90));
+    assert_eq!(wishes(&tick(&mut witness, 999)), []);
+    assert_eq!(wishes(&tick(&mut witness, 1000)), [(2, 90)]);
+    assert_eq!(wishes(&tick(&mut witness, 1999)), [], "and not more often");
+    assert_eq!(wishes(&tick(&mut witness, 2000)), [(3, 90)]);
+    assert_eq!(wishes(&tick(&mut witness, 3000)), [(2, 90)]);
+    // It is fetched though the log is here, and nobody is asked meanwhile.
+    let out = hear(&mut witness, 3001, 2, offer(ID, 2));
+    assert_eq!(asked(&out), [(2, 0), (2, 1)]);
+    assert!(witness.is_fetching());
+    assert_eq!(wishes(&tick(&mut witness, 3400)), []);
+    assert!(witness.is_fetching(), "the log is no reason to leave it");
+    for index in 0..2 {
+        hear(&mut witness, 3401, 2, chunk(ID, index));
+    }
+    witness.on_snapshot_durable(ID, 2);
+    let mut out = Vec::new();
+    assert!(!witness.install(ID, Membership::default(), &mut out));
+    assert_eq!(wishes(&tick(&mut witness, 9000)), [], "it has it");
+    assert_eq!(witness.decided(), Slot::new(100), "the log is as it was");
+}
+
+#[test]
+fn an_older_one_than_is_due_is_not_fetched() {
+    let mut witness = replica(1, 100);
+    witness.want_snapshot(Slot::new(91));
+    assert_eq!(wishes(&tick(&mut witness, 1000)), [(2, 91)]);
+    let out = hear(&mut witness, 1001, 2, offer(ID, 2));
+    assert_eq!(asked(&out), []);
+}
+
+/// Else peers that make them slower than they are due would never have the one that is asked for.
+#[test]
+fn the_next_one_is_wanted_after_the_one_before_it_came() {
+    let mut witness = replica(1, 100);
+    witness.want_snapshot(Slot::new(80));
+    witness.want_snapshot(Slot::new(95));
+    assert_eq!(wishes(&tick(&mut witness, 1000)), [(2, 80)]);
+    hear(&mut witness, 1001, 2, offer(ID, 1));
+    hear(&mut witness, 1002, 2, chunk(ID, 0));
+    witness.on_snapshot_durable(ID, 1);
+    witness.install(ID, Membership::default(), &mut Vec::new());
+    assert_eq!(wishes(&tick(&mut witness, 2100)), [(2, 95)]);
+}
+
+#[test]
+fn who_has_none_of_that_slot_says_nothing() {
+    let mut full = replica(2, 100);
+    let wish = |from| Message::SnapshotWish {
+        from: Slot::new(from),
+    };
+    assert!(hear(&mut full, 1, 1, wish(90)).is_empty());
+    full.on_snapshot_durable(ID, 3);
+    let offered = |out: &[Effect]| {
+        let is_offer = |effect: &&Effect| matches!(effect, Effect::Send { message: Message::SnapshotOffer { id, .. }, .. } if *id == ID);
+        out.iter().filter(is_offer).count()
+    };
+    assert_eq!(offered(&hear(&mut full, 2, 1, wish(90))), 1);
+    assert!(hear(&mut full, 3, 1, wish(91)).is_empty());
+}

@@ -69,6 +69,7 @@ pub(super) enum Head {
     HandOver(Option<NodeId>),
     TakeOver(Ballot),
     Outranked(Ballot, Ballot),
+    SnapshotWish(Slot),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -113,6 +114,7 @@ impl Head {
             M::HandOver { to } => Self::HandOver(*to),
             M::TakeOver { ballot } => Self::TakeOver(*ballot),
             M::Outranked { ballot, promised } => Self::Outranked(*ballot, *promised),
+            M::SnapshotWish { from } => Self::SnapshotWish(*from),
             M::SnapshotGet { id, index } => Self::SnapshotGet(*id, *index),
             M::SnapshotChunk { id, index, bytes } => Self::SnapshotChunk(*id, *index, push(parts, bytes)),
             M::Refuse { numbers, reason } => {
@@ -155,6 +157,7 @@ impl Head {
             Self::HandOver(to) => M::HandOver { to },
             Self::TakeOver(ballot) => M::TakeOver { ballot },
             Self::Outranked(ballot, promised) => M::Outranked { ballot, promised },
+            Self::SnapshotWish(from) => M::SnapshotWish { from },
             Self::SnapshotGet(id, index) => M::SnapshotGet { id, index },
             Self::SnapshotChunk(id, index, len) => M::SnapshotChunk { id, index, bytes: parts.take(len)? },
             Self::Refuse(reason, list) => M::Refuse {

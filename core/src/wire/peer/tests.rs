@@ -112,6 +112,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("pong_full", Message::Pong { round: 1, promised: ballot(6), beat: beat(), decided: slot(7), clock_ns: 12_345, fitness: Fitness { space: Space::Full, ..fitness() } }),
         ("take_over", Message::TakeOver { ballot: ballot(6) }),
         ("outranked", Message::Outranked { ballot: ballot(6), promised: ballot(7) }),
+        ("snapshot_wish", Message::SnapshotWish { from: Slot::new(90) }),
     ]
 }
 

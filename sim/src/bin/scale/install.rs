@@ -59,7 +59,7 @@ pub(crate) fn install(
                 } => {
                     // Beside the loop.
                     if let Some(of) = received {
-                        restore = Some(Restore::new(of.id, of.limits, of.seed));
+                        restore = Some(of.restore());
                     }
                     let read = restore.as_mut().map(|restore| restore.chunk(&bytes));
                     assert_eq!(read, Some(Ok(())), "it is what was written");

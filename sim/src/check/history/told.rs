@@ -6,6 +6,7 @@ use crate::clock::DRIFT_PPM_MAX;
 use tenure_core::config::{self, Standing};
 use tenure_core::ids::{Boot, NodeId, Slot};
 use tenure_core::machine::answer::{Answer, Event};
+use tenure_core::machine::{Form, Machine};
 use tenure_core::time::Stamp;
 
 impl History {
@@ -20,8 +21,10 @@ impl History {
         );
     }
 
-    /// A server applied up to `slot` and has this rolling digest.
-    pub fn on_digest(&self, server: usize, slot: Slot, digest: u64, docket: &mut Docket) {
+    /// A server has this machine: full or not, it comes to the same configuration and the same time,
+    /// and a full one to the same rolling digest.
+    pub fn on_machine(&self, server: usize, machine: &Machine, docket: &mut Docket) {
+        let slot = machine.applied();
         let Some(index) = slot.get().checked_sub(1) else {
             return;
         };
@@ -32,11 +35,12 @@ impl History {
             );
             return;
         };
-        docket.check(
-            mine.digest == digest,
-            "equal logs give equal digests",
-            || format!("server {} at slot {slot}", server + 1),
-        );
+        let detail = || format!("server {} at slot {slot}", server + 1);
+        let is_full = machine.form() == Form::Full;
+        let is_same = !is_full || mine.digest == machine.digest();
+        docket.check(is_same, "equal logs give equal digests", detail);
+        let is_same = (mine.mark, mine.stamp) == (machine.shared().mark(), machine.stamp());
+        docket.check(is_same, "equal logs give equal configurations", detail);
     }
 
     /// A server answers a caller with `answer`, decided at `slot`.
