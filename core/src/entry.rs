@@ -5,11 +5,14 @@
 //!  0        1        2        3        4                 8                               16
 //! | version| kind   | reserved = 0    | count      (u32)| stamp, nanoseconds       (u64) | commands
 //! ```
-//! Each command is a little-endian `u32` length and so many bytes, which only `machine` understands.
+//! Each command is a little-endian `u32` length and so many bytes, which only `machine` understands;
+//! but the first of a [`EntryKind::LeaderStart`] is the ballot (epoch, round, server: `u64` each), and
+//! that of a [`EntryKind::Stop`] the next membership.
 //! This layout is frozen: `tests/vectors/entry.txt` holds golden bytes.
 
 use crate::config::Membership;
 use crate::hash::hash64;
+use crate::ids::{Ballot, Epoch, NodeId, Round, Slot};
 use crate::limits::{COMMAND_BYTES_MAX, ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX};
 use crate::time::Stamp;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -17,13 +20,16 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// Bytes before the first command.
 pub const HEADER_BYTES: usize = 16;
 const VERSION: u8 = 1;
+/// The kind byte of a leader's start.
+const LEADER_START: u8 = 1;
 
 /// What an entry is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EntryKind {
     /// Fills a slot and changes nothing.
     Noop,
-    /// The first entry of a leader's ballot that is its own.
+    /// The first entry of a leader's ballot that is its own: it names that ballot, since a later
+    /// leader may propose it again under its own.
     LeaderStart,
     /// Commands.
     Batch,
@@ -67,6 +73,12 @@ pub enum EntryError {
         /// How many commands there are.
         count: usize,
     },
+    /// A leader's start that does not name its ballot.
+    #[error("a leader's start has {count} commands, and the first is no ballot")]
+    Start {
+        /// How many commands there are.
+        count: usize,
+    },
     /// Bytes after the last command, or reserved bytes that are not zero.
     #[error("the entry is not canonical at byte {offset}")]
     NotCanonical {
@@ -74,6 +86,19 @@ pub enum EntryError {
         offset: usize,
     },
 }
+
+/// Where a leader began: everything that was chosen before under a lower ballot is below, or its
+/// quorum would have told it of that.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd)]
+pub struct Start {
+    /// Its ballot; zero if no leader is known.
+    pub ballot: Ballot,
+    /// The slot of its first own entry.
+    pub slot: Slot,
+}
+
+/// Bytes of a ballot in a leader's start.
+const BALLOT_BYTES: usize = 24;
 
 /// One log entry. Cloning shares the bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -95,6 +120,16 @@ impl Entry {
         builder.finish(kind, stamp)
     }
 
+    /// The first own entry of the leader of `ballot`, with a `note` that the machine understands.
+    pub fn leader_start(ballot: Ballot, stamp: Stamp, note: &Bytes) -> Self {
+        let mut by = BytesMut::with_capacity(BALLOT_BYTES);
+        by.put_u64_le(ballot.epoch.get());
+        by.put_u64_le(ballot.round.get());
+        by.put_u64_le(ballot.node.get());
+        let commands = [by.freeze(), note.clone()];
+        Self::new(EntryKind::LeaderStart, stamp, &commands)
+    }
+
     /// Checks `bytes` from outside.
     pub fn parse(bytes: Bytes) -> Result<Self, EntryError> {
         let len = bytes.len();
@@ -109,7 +144,7 @@ impl Entry {
         }
         let kind = match kind_byte {
             0 => EntryKind::Noop,
-            1 => EntryKind::LeaderStart,
+            LEADER_START => EntryKind::LeaderStart,
             2 => EntryKind::Batch,
             3 => EntryKind::Stop,
             found => return Err(EntryError::Kind { found }),
@@ -141,6 +176,9 @@ impl Entry {
         if kind == EntryKind::Stop && (count != 1 || entry.next_membership().is_none()) {
             return Err(EntryError::StopSign { count });
         }
+        if kind == EntryKind::LeaderStart && entry.start_at(Slot::new(0)).is_none() {
+            return Err(EntryError::Start { count });
+        }
         Ok(entry)
     }
 
@@ -171,18 +209,44 @@ impl Entry {
         Membership::parse(command).ok()
     }
 
+    /// The leader that began with this entry at `slot`, if one did.
+    pub fn start_at(&self, slot: Slot) -> Option<Start> {
+        start_in(&self.bytes, slot)
+    }
+
     /// The commands, in order.
     pub fn commands(&self) -> Commands<'_> {
-        Commands {
-            rest: self.bytes.get(HEADER_BYTES..).unwrap_or_default(),
-        }
+        Commands::of(&self.bytes)
     }
+}
+
+/// The leader that began with the entry of `bytes` at `slot`, if one did. Reads a few bytes, whatever
+/// the length of the entry.
+pub fn start_in(bytes: &[u8], slot: Slot) -> Option<Start> {
+    let is_start = bytes.get(1) == Some(&LEADER_START);
+    let mut command = Commands::of(bytes).next().filter(|_| is_start)?;
+    (command.len() == BALLOT_BYTES).then(|| Start {
+        ballot: Ballot {
+            epoch: Epoch::new(command.get_u64_le()),
+            round: Round::new(command.get_u64_le()),
+            node: NodeId::new(command.get_u64_le()),
+        },
+        slot,
+    })
 }
 
 /// Walks the commands of an entry.
 #[derive(Clone, Debug)]
 pub struct Commands<'a> {
     rest: &'a [u8],
+}
+
+impl<'a> Commands<'a> {
+    fn of(entry: &'a [u8]) -> Self {
+        Self {
+            rest: entry.get(HEADER_BYTES..).unwrap_or_default(),
+        }
+    }
 }
 
 impl<'a> Iterator for Commands<'a> {
@@ -251,7 +315,7 @@ impl EntryBuilder {
     pub fn finish(mut self, kind: EntryKind, stamp: Stamp) -> Entry {
         let kind_byte = match kind {
             EntryKind::Noop => 0,
-            EntryKind::LeaderStart => 1,
+            EntryKind::LeaderStart => LEADER_START,
             EntryKind::Batch => 2,
             EntryKind::Stop => 3,
         };

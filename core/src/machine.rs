@@ -13,7 +13,7 @@
 //! it is a retry of the same request: there is no re-entry and no conversion yet.
 
 use crate::config::{Membership, Role, Shared};
-use crate::entry::{Entry, EntryKind};
+use crate::entry::{Entry, EntryKind, Start};
 use crate::ids::{Fence, NodeId, Seed, SessionId, Slot, TicketId, ZoneId};
 use crate::limits;
 use crate::time::Stamp;
@@ -131,6 +131,8 @@ pub struct Machine {
     unreadable: u64,
     grace: Grace,
     fence_floor: Fence,
+    /// The latest leader that began.
+    started: Start,
     shared: Shared,
     zones: BTreeMap<ZoneId, Zone>,
     vias: BTreeMap<NodeId, ViaWindow>,
@@ -279,6 +281,11 @@ impl Machine {
         self.digest
     }
 
+    /// The latest leader whose start was applied.
+    pub const fn started(&self) -> Start {
+        self.started
+    }
+
     /// How many commands could not be read at all. They change nothing.
     pub const fn unreadable(&self) -> u64 {
         self.unreadable
@@ -298,7 +305,7 @@ impl Machine {
         let mut later = core::mem::take(&mut self.later);
         match entry.kind() {
             EntryKind::Noop => {}
-            EntryKind::LeaderStart => self.leader_started(entry, clock),
+            EntryKind::LeaderStart => self.leader_started(slot, entry, clock),
             EntryKind::Batch => self.renewals_first(slot, entry, clock, &mut later, events),
             EntryKind::Stop => self.turn_epoch(slot, entry, clock),
         }
@@ -339,11 +346,12 @@ impl Machine {
         }
     }
 
-    fn leader_started(&mut self, entry: &Entry, clock: Stamp) {
+    fn leader_started(&mut self, slot: Slot, entry: &Entry, clock: Stamp) {
+        self.started = self.started.max(entry.start_at(slot).unwrap_or_default());
         self.shared.forget_leaving();
         self.grace.leader_started(self.stamp, clock);
-        for command in entry.commands() {
-            match codec::decode_start(command) {
+        for note in entry.commands().skip(1) {
+            match codec::decode_start(note) {
                 Ok(floor) if self.fence_floor == Fence::default() => self.fence_floor = floor,
                 Ok(_) => {}
                 Err(_) => self.unreadable += 1,

@@ -210,6 +210,7 @@ impl Node {
             }
             snapshots = Snapshots::new(Some(id));
             machine = found;
+            replica.hear_applied(machine.stamp(), machine.started());
             replica.end_epoch(machine.shared().membership());
         }
         let config = replica.config().clone();

@@ -52,7 +52,7 @@ pub use effect::{Effect, Until};
 pub use log::Window;
 
 use crate::config::{Config, Membership, Shared};
-use crate::entry::Entry;
+use crate::entry::{Entry, Start};
 use crate::ids::{Ballot, Boot, NodeId, RecordNo, Seed, Slot};
 use crate::rng::Rng;
 use crate::time::{Stamp, Timestamp};
@@ -154,7 +154,8 @@ impl Replica {
             config = Config::seen_by(config.me(), config.shared().clone(), membership);
         }
         let peers = config.peers().map(|node| (node, Peer::default())).collect();
-        let log = Log::new(config.membership(), recovered.decided, recovered.accepted);
+        let mut log = Log::new(config.membership(), recovered.decided, recovered.accepted);
+        log.hear_start(Some(recovered.started));
         let mut replica = Self {
             rng: Rng::new(seed),
             now,
@@ -270,8 +271,8 @@ impl Replica {
             Message::PreVoteReply { ballot, granted, promised } =>
                 self.on_pre_vote_reply(from, ballot, granted, promised, out),
             Message::Prepare { ballot } => self.on_prepare(from, ballot, out),
-            Message::Promise { ballot, part, last, decided, heard, reports } =>
-                self.on_promise(from, ballot, Piece { part, last, decided, heard, reports }, out),
+            Message::Promise { ballot, part, last, decided, heard, started, reports } =>
+                self.on_promise(from, ballot, Piece { part, last, decided, heard, started, reports }, out),
             Message::Accept { ballot, base, first, entries, commit } =>
                 self.on_accept(from, Accept { ballot, base, first, commit }, entries, out),
             Message::Accepted { ballot, upto } => self.on_accepted(from, ballot, upto, out),
@@ -323,8 +324,10 @@ impl Replica {
         self.turn_epoch(out);
     }
 
-    /// The log was applied up to an entry with this stamp: agreed time goes on from there (rule 19).
-    pub fn hear_stamp(&mut self, stamp: Stamp) {
+    /// The log was applied up to an entry with this stamp: agreed time goes on from there (rule 19). The
+    /// latest leader that began in it, `started` says.
+    pub fn hear_applied(&mut self, stamp: Stamp, started: Start) {
+        self.log.hear_start(Some(started));
         self.election.settle(stamp);
         if let Role::Leading(leading) = &mut self.role {
             leading.raise_clock(stamp);

@@ -9,7 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tenure_core::entry::{Entry, EntryKind};
 use tenure_core::ids::{
-    Boot, ClusterId, Fence, NodeId, RequestId, RequestSeq, Seed, SessionId, Slot, TicketId, ZoneId,
+    Ballot, Boot, ClusterId, Epoch, Fence, NodeId, RequestId, RequestSeq, Seed, SessionId, Slot,
+    TicketId, ZoneId,
 };
 use tenure_core::machine::codec;
 use tenure_core::machine::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
@@ -199,15 +200,15 @@ fn command() -> io::Result<()> {
         all.push(bytes);
     }
     let start = codec::encode_start(Fence::new(1 << 40));
+    let by = Ballot::opening(Epoch::new(1)).above(NodeId::new(2));
     write("command", "start", &start)?;
     let stamp = Stamp::from_nanos(1 << 40);
     let entries = [
-        ("entry_noop", EntryKind::Noop, &[][..]),
-        ("entry_start", EntryKind::LeaderStart, &[start][..]),
-        ("entry_batch", EntryKind::Batch, &all[..]),
+        ("entry_noop", Entry::new(EntryKind::Noop, stamp, &[])),
+        ("entry_start", Entry::leader_start(by, stamp, &start)),
+        ("entry_batch", Entry::new(EntryKind::Batch, stamp, &all)),
     ];
-    for (name, kind, commands) in entries {
-        let entry = Entry::new(kind, stamp, commands);
+    for (name, entry) in entries {
         write("command", name, entry.bytes())?;
     }
     Ok(())

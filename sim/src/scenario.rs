@@ -433,8 +433,10 @@ impl Plan {
         if rand.chance(500_000) {
             self.bad_clock = Some(rand.index(self.servers));
             self.bent_ppm = Some(rand.range(0, 1_000_000) as i64 - 500_000);
-            // So that one voter answers before the other, always.
+            // So that one voter answers before the other, always; and the other within T_e, or the slower
+            // of two clocks counts, as decision 0003 says.
             self.net.asymmetry = 30;
+            self.net.delay_mean = self.net.delay_mean.min(MS / 2);
         }
     }
 

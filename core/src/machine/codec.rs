@@ -392,7 +392,7 @@ impl Header {
     }
 }
 
-/// The one command of a `LeaderStart` entry. `fence_floor` is unix seconds << 20 of the new leader's
+/// What a `LeaderStart` entry notes beside its ballot. `fence_floor` is unix seconds << 20 of the new leader's
 /// wall clock; only the first of a cluster's life has any effect (rule 31).
 pub fn encode_start(fence_floor: Fence) -> Bytes {
     let start = StartFormat {

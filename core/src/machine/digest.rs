@@ -15,7 +15,7 @@ use crate::config::Mark;
 use crate::config::Unfit;
 use crate::entry::Entry;
 use crate::hash::{hash64, hash64_after};
-use crate::ids::SessionId;
+use crate::ids::{Ballot, SessionId};
 use crate::time::Stamp;
 use alloc::vec::Vec;
 
@@ -83,6 +83,8 @@ impl Machine {
         bytes.number(self.digest);
         bytes.number(self.unreadable);
         bytes.number(self.fence_floor.get());
+        bytes.ballot(self.started.ballot);
+        bytes.number(self.started.slot.get());
         bytes.number(self.grace.from.as_nanos());
         bytes.number(self.grace.until.as_nanos());
         bytes.option(self.grace.given.map(Stamp::as_nanos));
@@ -229,6 +231,12 @@ impl Bytes<'_> {
 
     fn number(&mut self, number: u64) {
         self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn ballot(&mut self, ballot: Ballot) {
+        self.number(ballot.epoch.get());
+        self.number(ballot.round.get());
+        self.number(ballot.node.get());
     }
 
     fn bytes(&mut self, bytes: &[u8]) {

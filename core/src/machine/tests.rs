@@ -3,7 +3,7 @@
 use super::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
 use super::key::Key;
 use super::*;
-use crate::ids::{Boot, RequestId, RequestSeq, Seed};
+use crate::ids::{Ballot, Boot, Epoch, RequestId, RequestSeq, Seed};
 use crate::limits::{GRACE, OFFER_MS};
 use crate::rng::Rng;
 use answer::{Blocker, Grant as Granted};
@@ -50,15 +50,23 @@ impl World {
 
     /// An entry of a new leader.
     pub(super) fn start(&mut self, floor: Fence) -> Vec<Event> {
-        self.entry(EntryKind::LeaderStart, &[codec::encode_start(floor)])
+        let note = codec::encode_start(floor);
+        let by = Ballot::opening(Epoch::new(1)).above(NodeId::new(2));
+        self.apply(&Entry::leader_start(by, self.stamp(), &note))
     }
 
     pub(super) fn entry(&mut self, kind: EntryKind, commands: &[Bytes]) -> Vec<Event> {
-        let stamp = Stamp::ZERO.plus(Duration::from_millis(self.ms));
-        let entry = Entry::new(kind, stamp, commands);
+        self.apply(&Entry::new(kind, self.stamp(), commands))
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp::ZERO.plus(Duration::from_millis(self.ms))
+    }
+
+    fn apply(&mut self, entry: &Entry) -> Vec<Event> {
         let mut events = Vec::new();
         let slot = self.machine.applied().next();
-        self.machine.apply(slot, &entry, &mut events);
+        self.machine.apply(slot, entry, &mut events);
         if self.audits {
             assert_eq!(self.machine.audit(), Ok(()));
         }

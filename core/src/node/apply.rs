@@ -25,9 +25,15 @@ impl Node {
             self.apply(slot, &entry, effects, out);
         }
         if self.machine.applied() != before {
-            self.replica.hear_stamp(self.machine.stamp());
+            self.hear_applied();
             self.answer_reads(out);
         }
+    }
+
+    /// How far agreed time came, and who led last, is what the replica tells candidates.
+    pub(super) fn hear_applied(&mut self) {
+        let (stamp, started) = (self.machine.stamp(), self.machine.started());
+        self.replica.hear_applied(stamp, started);
     }
 
     /// Tells of another configuration, whichever way it came here.

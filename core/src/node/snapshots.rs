@@ -375,7 +375,7 @@ impl Node {
         self.snapshots.floor = id.slot;
         let before = core::mem::replace(&mut self.machine, machine);
         out.push(Output::Retire(Retired::new(before)));
-        self.replica.hear_stamp(self.machine.stamp());
+        self.hear_applied();
         let (upto, snapshot) = (id.slot, id);
         out.push(Output::Truncate { upto, snapshot });
         out.push(Output::Note(Note::Installed { id }));

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::config::{Change, Member, Membership, Policy, Shared};
-use crate::entry::Entry;
+use crate::entry::{Entry, Start};
 use crate::ids::{RecordNo, SnapshotId, Tag, ZoneId};
 use crate::machine::answer::Answer;
 use crate::machine::command::{Acquire, Client, Life, Mode};
@@ -92,6 +92,10 @@ impl Disk {
                 best.insert(found.slot, found);
             }
         }
+        let starts = best
+            .iter()
+            .filter_map(|(slot, found)| found.entry.start_at(*slot));
+        let started = starts.max().unwrap_or_default();
         best.retain(|slot, _| *slot > decided);
         let accepted = best.into_values().collect();
         Recovered {
@@ -100,6 +104,7 @@ impl Disk {
             membership: self.membership.clone(),
             decided,
             accepted,
+            started,
         }
     }
 
@@ -143,6 +148,8 @@ struct World {
     /// Those that were opened again, since they had another role.
     reopened: Vec<u64>,
     configured: Vec<(u64, Config)>,
+    /// What promises said of the leader that began last.
+    promises: Vec<Start>,
     tags: u64,
     /// A server whose disk syncs nothing any more.
     hung: Option<u64>,
@@ -188,6 +195,7 @@ impl World {
             halts: Vec::new(),
             reopened: Vec::new(),
             configured: Vec::new(),
+            promises: Vec::new(),
             tags: 0,
             hung: None,
             learns_nothing: None,
@@ -315,6 +323,9 @@ impl World {
             }
             if (self.is_lost)(from, &message) {
                 continue;
+            }
+            if let Message::Promise { started, .. } = message {
+                self.promises.push(started);
             }
             if !self.cut.contains(&(from, to)) {
                 self.step(

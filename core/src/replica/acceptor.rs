@@ -209,6 +209,7 @@ impl Replica {
             last: index + 1 == count,
             decided: self.log.decided(),
             heard: self.election.heard(),
+            started: self.log.started(),
             reports,
         };
         numbered.map(message).collect()

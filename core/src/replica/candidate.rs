@@ -174,6 +174,7 @@ impl Replica {
                 last,
                 decided,
                 heard,
+                started,
                 reports,
             } = part
             {
@@ -182,6 +183,7 @@ impl Replica {
                     last,
                     decided,
                     heard,
+                    started,
                     reports,
                 };
                 self.on_promise(self.config.me(), ballot, piece, out);

@@ -3,7 +3,7 @@
 use super::candidate::Polling;
 use super::message::{Beat, TimeHeard};
 use super::{Effect, Peer, Replica, Role};
-use crate::ids::{Ballot, NodeId, Slot};
+use crate::ids::{Ballot, NodeId};
 use crate::limits::{CHECK_QUORUM, ELECTION_TIMEOUT, PING_INTERVAL, RANK_DELAY};
 use crate::rng::Rng;
 use crate::time::{Stamp, Timestamp};
@@ -50,7 +50,6 @@ impl Election {
                 ballot: Ballot::ZERO,
                 beat: 0,
                 stamp: Stamp::ZERO,
-                start: Slot::new(u64::MAX),
             },
             heard_at: now,
             suspect: false,
@@ -60,7 +59,6 @@ impl Election {
             heard: TimeHeard {
                 ballot: promised,
                 stamp: Stamp::ZERO,
-                start: None,
             },
             settled: Stamp::ZERO,
             promising_since: now,
@@ -93,11 +91,7 @@ impl Election {
     /// its time too, and forgets that of the one before: it may have gone on alone for a while.
     pub(super) fn accepted(&mut self, ballot: Ballot, stamp: Stamp) {
         if ballot > self.heard.ballot {
-            self.heard = TimeHeard {
-                ballot,
-                stamp,
-                start: None,
-            };
+            self.heard = TimeHeard { ballot, stamp };
             self.hear(self.freshest);
         }
         self.heard.stamp = self.heard.stamp.max(stamp);
@@ -108,7 +102,6 @@ impl Election {
     fn hear(&mut self, beat: Beat) {
         if beat.ballot == self.heard.ballot {
             self.heard.stamp = self.heard.stamp.max(beat.stamp);
-            self.heard.start = Some(beat.start);
         }
     }
 

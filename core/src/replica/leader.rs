@@ -157,7 +157,6 @@ impl Leading {
             ballot: self.ballot,
             beat: self.beats,
             stamp: self.clock.read(now),
-            start: self.start,
         }
     }
 
@@ -360,8 +359,8 @@ impl Replica {
         }
         let ends = evidence.chosen().last().map(Entry::kind) == Some(EntryKind::Stop);
         let start = (!ends).then(|| {
-            let note = [self.start_note.clone()];
-            self.propose_entry(Entry::new(EntryKind::LeaderStart, stamp, &note), out)
+            let start = Entry::leader_start(evidence.ballot(), stamp, &self.start_note);
+            self.propose_entry(start, out)
         });
         if let Role::Leading(leading) = &mut self.role {
             match start {

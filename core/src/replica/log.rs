@@ -8,7 +8,7 @@
 
 use super::record::RecoveredEntry;
 use crate::config::Membership;
-use crate::entry::{Entry, EntryKind};
+use crate::entry::{Entry, EntryKind, Start};
 use crate::ids::{Ballot, Slot};
 use crate::limits::{WINDOW_BYTES_MAX, WINDOW_SLOTS_MAX};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -49,6 +49,8 @@ pub(super) struct Log {
     open: BTreeMap<Slot, Open>,
     /// The last stop-sign that was decided, until somebody takes it.
     stop: Option<Entry>,
+    /// The latest leader whose start was in this log at any time.
+    started: Start,
 }
 
 impl Log {
@@ -61,6 +63,7 @@ impl Log {
     ) -> Self {
         let mut log = Self {
             stop: None,
+            started: Start::default(),
             decided,
             bounds: Window::default(),
             window: VecDeque::new(),
@@ -78,6 +81,7 @@ impl Log {
                 continue;
             }
             let ballot = ballot.filter(|_| !is_old);
+            log.hear_start(entry.start_at(slot));
             log.open.insert(slot, Open { ballot, entry });
         }
         log.settle();
@@ -129,7 +133,18 @@ impl Log {
                 return; // its value is settled, and reported as such
             }
         }
+        self.hear_start(open.entry.start_at(slot));
         self.open.insert(slot, open);
+    }
+
+    /// The latest leader whose start this server knows from a log.
+    pub(super) const fn started(&self) -> Start {
+        self.started
+    }
+
+    /// A leader began in this log, or in one that it goes on from.
+    pub(super) fn hear_start(&mut self, start: Option<Start>) {
+        self.started = self.started.max(start.unwrap_or_default());
     }
 
     /// Whether `slot` has the value that the leader of `ballot` proposes there.
@@ -156,6 +171,7 @@ impl Log {
         if entry.kind() == EntryKind::Stop {
             self.stop = Some(entry.clone());
         }
+        self.hear_start(entry.start_at(self.decided));
         self.window_bytes += entry.bytes().len();
         self.window.push_back(entry);
         let Window {

@@ -5,7 +5,7 @@
 
 use super::fitness::Fitness;
 use crate::config::Mark;
-use crate::entry::Entry;
+use crate::entry::{Entry, Start};
 use crate::ids::{Ballot, NodeId, Slot, SnapshotId};
 use crate::time::Stamp;
 use alloc::vec::Vec;
@@ -22,8 +22,6 @@ pub struct Beat {
     pub beat: u64,
     /// Its agreed time in that round (rule 19).
     pub stamp: Stamp,
-    /// The slot of its first own entry: everything that was chosen before is below.
-    pub start: Slot,
 }
 
 /// How far agreed time had come, as somebody heard of it, and of whom: time goes on with the log, so
@@ -34,8 +32,6 @@ pub struct TimeHeard {
     pub ballot: Ballot,
     /// The latest stamp of its leader, in entries or in beats, or of what is decided.
     pub stamp: Stamp,
-    /// The slot of its leader's first own entry, if a beat told it.
-    pub start: Option<Slot>,
 }
 
 /// A proposal on its way to the leader.
@@ -131,6 +127,8 @@ pub enum Message {
         decided: Slot,
         /// How far agreed time had come (rule 19).
         heard: TimeHeard,
+        /// The latest leader of which the promiser's log holds the start, decided or not.
+        started: Start,
         /// What the promiser accepted above `decided`.
         reports: Vec<Report>,
     },

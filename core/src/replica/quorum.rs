@@ -13,7 +13,7 @@
 //! ```
 
 use super::message::{Report, TimeHeard};
-use crate::entry::{Entry, EntryKind};
+use crate::entry::{Entry, EntryKind, Start};
 use crate::ids::{Ballot, NodeId, Slot};
 use crate::time::Stamp;
 use alloc::collections::BTreeMap;
@@ -26,6 +26,7 @@ pub(super) struct Piece {
     pub(super) last: bool,
     pub(super) decided: Slot,
     pub(super) heard: TimeHeard,
+    pub(super) started: Start,
     pub(super) reports: Vec<Report>,
 }
 
@@ -34,6 +35,7 @@ pub(super) struct Piece {
 struct Gathered {
     decided: Slot,
     heard: TimeHeard,
+    started: Start,
     parts: BTreeMap<u32, Vec<Report>>,
     part_last: Option<u32>,
 }
@@ -51,6 +53,7 @@ impl Gathered {
             };
         }
         self.heard = self.heard.max(piece.heard);
+        self.started = self.started.max(piece.started);
         if piece.last {
             self.part_last = Some(piece.part);
         }
@@ -132,16 +135,15 @@ impl PromiseQuorum {
         let richest = richest.map(|(node, _)| *node);
         // Time belongs to a log: a leader that was deposed since may have gone on alone, and what
         // was granted in between would lose what it was ahead.
-        let heard: Vec<TimeHeard> = promises.iter().map(|(_, given)| given.heard).collect();
-        let latest = heard.iter().max().copied().unwrap_or_default();
-        let mut stamp = latest.stamp;
+        let heard = promises.iter().map(|(_, given)| given.heard).max();
+        let mut stamp = heard.unwrap_or_default().stamp;
+        let started = promises.iter().map(|(_, given)| given.started).max();
+        let started = started.unwrap_or_default();
         let mut best: BTreeMap<Slot, Report> = BTreeMap::new();
         let reports = promises
             .into_iter()
             .flat_map(|(_, gathered)| gathered.parts.into_values());
-        let counts = |report: &Report| {
-            report.slot > base && !heard.iter().any(|heard| heard.outlived(report))
-        };
+        let counts = |report: &Report| report.slot > base && !outlived(report, started);
         for report in reports.flatten().filter(counts) {
             let known = best.get(&report.slot).map(|known| known.ballot);
             if known < Some(report.ballot) {
@@ -203,13 +205,11 @@ impl PromiseQuorum {
     }
 }
 
-impl TimeHeard {
-    /// Whether what `report` tells of was not chosen, because the leader that was heard began below it
-    /// and did not find it: what was chosen under a lower ballot, its own quorum would have reported.
-    /// To propose it again would bring back the time of a leader that was deposed.
-    fn outlived(&self, report: &Report) -> bool {
-        report.ballot < self.ballot && self.start.is_some_and(|start| start <= report.slot)
-    }
+/// Whether what `report` tells of was not chosen, because a later leader began below it and did not
+/// find it: what was chosen under a lower ballot, its own quorum would have reported. To propose it
+/// again would bring back the time of a leader that was deposed.
+fn outlived(report: &Report, by: Start) -> bool {
+    report.ballot < by.ballot && by.slot <= report.slot
 }
 
 fn noop(stamp: Stamp) -> Entry {

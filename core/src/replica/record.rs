@@ -1,7 +1,7 @@
 //! What a server must remember across a crash, and what it remembers when it starts.
 
 use crate::config::Membership;
-use crate::entry::Entry;
+use crate::entry::{Entry, Start};
 use crate::ids::{Ballot, Boot, Slot};
 use alloc::vec::Vec;
 
@@ -47,6 +47,8 @@ pub struct Recovered {
     pub decided: Slot,
     /// What was accepted above `decided`: for each slot the highest ballot.
     pub accepted: Vec<RecoveredEntry>,
+    /// The latest leader whose start stands in the log, also at or below `decided`.
+    pub started: Start,
 }
 
 /// A slot that the log holds a value for.

@@ -377,6 +377,7 @@ impl Recovery {
     pub fn finish(self) -> Result<Tail, Damage> {
         let superblock = self.superblock;
         let at = self.at.ok_or(missing(superblock.first_segment))?;
+        let started = self.winners.started();
         let (decided, accepted) = self.winners.finish()?;
         let boot = superblock.boot;
         Ok(Tail {
@@ -393,6 +394,7 @@ impl Recovery {
                 membership: superblock.membership,
                 decided,
                 accepted,
+                started,
             },
             writer: Writer::new(superblock.identity, boot, self.sizes, at, self.index),
         })

@@ -7,10 +7,13 @@ use super::damage::Problem;
 use super::recovery::Verdict;
 use super::testing::{Image, Log, Model, accepted, agrees, ballot, entry, superblock};
 use super::{ATOM_BYTES, SECTOR_BYTES};
+use crate::entry::{Entry, Start};
 use crate::ids::{RecordNo, Seed, SegmentNo, Slot};
 use crate::replica::record::Record;
 use crate::rng::Rng;
+use crate::time::Stamp;
 use alloc::vec::Vec;
+use bytes::Bytes;
 
 /// A log of random records in random groups, and how many records the last group has.
 fn random_log(rng: &mut Rng) -> (Log, usize) {
@@ -416,6 +419,25 @@ fn the_highest_ballot_wins_and_never_the_last_record() {
     let (recovered, _) = log.image.recover().unwrap().done();
     assert_eq!(recovered.accepted[0].ballot, None);
     assert_eq!(recovered.accepted[0].entry, entry(2, 1, 10));
+}
+
+/// A later leader proposes an earlier one's start again, and what is decided is left in the log: still
+/// the latest start is the one that counts.
+#[test]
+fn the_log_says_who_began_last_also_below_what_is_decided() {
+    let start = |round| Entry::leader_start(ballot(round), Stamp::from_nanos(round), &Bytes::new());
+    let mut log = Log::new();
+    log.append(accepted(1, 1, start(1)));
+    log.append(accepted(2, 1, start(1)));
+    log.append(accepted(2, 2, start(2)));
+    log.append(accepted(3, 1, start(1)));
+    log.append(accepted(3, 3, entry(3, 1, 10)));
+    log.append(Record::DecidedHint { upto: Slot::new(2) });
+    log.sync();
+    let (recovered, _) = log.image.recover().unwrap().done();
+    assert_eq!(recovered.decided, Slot::new(2));
+    let (ballot, slot) = (ballot(2), Slot::new(2));
+    assert_eq!(recovered.started, Start { ballot, slot });
 }
 
 #[test]

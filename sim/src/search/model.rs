@@ -215,12 +215,17 @@ impl Server {
                 );
             }
         }
+        let starts = best
+            .iter()
+            .filter_map(|(slot, found)| found.entry.start_at(*slot));
+        let started = starts.max().unwrap_or_default();
         let recovered = Recovered {
             boot: Boot::new(self.boot),
             promised: self.promise,
             membership: self.membership.clone(),
             decided,
             accepted: best.split_off(&decided.next()).into_values().collect(),
+            started,
         };
         self.replica = start(self.index, servers, recovered);
     }

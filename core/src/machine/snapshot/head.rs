@@ -2,7 +2,8 @@
 
 use super::form::{Fault, Read, Reader, Writer};
 use crate::config::Shared;
-use crate::ids::{Boot, Fence, NodeId, Slot, ZoneId};
+use crate::entry::Start;
+use crate::ids::{Ballot, Boot, Epoch, Fence, NodeId, Round, Slot, ZoneId};
 use crate::limits::CONFIG_BYTES_MAX;
 use crate::machine::state::{Grace, Work, Zone};
 use crate::machine::via::ViaWindow;
@@ -23,6 +24,7 @@ pub(super) fn put_all(to: &mut Writer<'_>, machine: &Machine) {
     to.u64(machine.unreadable);
     to.u64(machine.log_bytes);
     to.u64(machine.fence_floor.get());
+    put_start(to, machine.started);
     put_grace(to, &machine.grace);
     put_shared(to, &machine.shared);
     to.count(machine.zones.len());
@@ -37,6 +39,23 @@ pub(super) fn put_all(to: &mut Writer<'_>, machine: &Machine) {
     }
     to.count(machine.work.len());
     machine.work.iter().for_each(|work| put_work(to, *work));
+}
+
+fn put_start(to: &mut Writer<'_>, start: Start) {
+    to.u64(start.ballot.epoch.get());
+    to.u64(start.ballot.round.get());
+    to.u64(start.ballot.node.get());
+    to.u64(start.slot.get());
+}
+
+fn take_start(from: &mut Reader<'_>) -> Read<Start> {
+    let ballot = Ballot {
+        epoch: Epoch::new(from.u64()?),
+        round: Round::new(from.u64()?),
+        node: NodeId::new(from.u64()?),
+    };
+    let slot = Slot::new(from.u64()?);
+    Ok(Start { ballot, slot })
 }
 
 fn put_grace(to: &mut Writer<'_>, grace: &Grace) {
@@ -61,6 +80,10 @@ pub(super) fn take_numbers(from: &mut Reader<'_>, machine: &mut Machine) -> Read
     machine.unreadable = from.counter()?;
     machine.log_bytes = from.counter()?;
     machine.fence_floor = Fence::new(from.counter()?);
+    machine.started = take_start(from)?;
+    if machine.started.slot > machine.applied {
+        return from.bad(8, "a slot that was applied", machine.started.slot.get());
+    }
     machine.grace = take_grace(from)?;
     machine.shared = take_shared(from)?;
     Ok(())

@@ -189,7 +189,7 @@ impl Pair {
         let mut events = vec![];
         let expected = if time % 32 == 31 || slot == Slot::new(1) {
             let floor = Fence::new(u64::from(time) << 20);
-            let entry = Entry::new(EntryKind::LeaderStart, stamp, &[codec::encode_start(floor)]);
+            let entry = Entry::leader_start(Ballot::ZERO, stamp, &codec::encode_start(floor));
             self.machine.apply(slot, &entry, &mut events);
             self.entry = Some(entry);
             self.model.start(stamp, floor)

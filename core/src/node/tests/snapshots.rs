@@ -210,6 +210,29 @@ fn a_restart_goes_on_from_the_newest_snapshot() {
     assert_eq!(after, applied(&world, world.leader()));
 }
 
+/// The log that it read below the snapshot is gone.
+#[test]
+fn a_snapshot_remembers_who_began_last() {
+    let mut world = forgetful(Budget::default());
+    let leader = world.leader();
+    work(&mut world, leader, 0, 60);
+    for node in 1..=3 {
+        let disk = &world.disks[&node];
+        let kept = disk.records.iter().filter_map(|record| match record {
+            Record::Accepted { slot, entry, .. } => entry.start_at(*slot),
+            Record::Decided { .. } | Record::DecidedHint { .. } => None,
+        });
+        assert_eq!(kept.max(), None, "no start is left in a log");
+        world.start(node);
+    }
+    world.promises.clear();
+    world.run(MS * 500);
+    assert!(!world.promises.is_empty());
+    for started in &world.promises {
+        assert_eq!(started.ballot.node.get(), leader);
+    }
+}
+
 #[test]
 fn callers_whose_answers_were_skipped_hear_that_it_is_unknown() {
     let mut world = forgetful(Budget::default());

@@ -23,19 +23,24 @@ fn run_until(world: &mut World, is_so: impl Fn(&mut World) -> bool) {
     }
 }
 
-/// Server 2 grants a lease, 1 leads again, and the lease ends not before its holder must stop.
-fn lease_outlives_a_return(world: &mut World) {
-    let granted = world.ask(2, Client::None, leased("a"));
-    let asked_at = world.now;
-    world.run(MS);
-    assert!(matches!(world.answer(granted), Answer::Granted(_)));
-
+/// Server 1 is asked to lead, and does.
+fn leads_again(world: &mut World) {
     world.cut.clear();
     run_until(world, |world| {
         let to = Some(NodeId::new(1));
         world.step(2, Input::HandOver { to });
         world.leaders() == [1]
     });
+}
+
+/// Server 2 grants a lease, 1 leads again, and the lease ends not before its holder must stop.
+fn lease_outlives(world: &mut World, returns: impl Fn(&mut World)) {
+    let granted = world.ask(2, Client::None, leased("a"));
+    let asked_at = world.now;
+    world.run(MS);
+    assert!(matches!(world.answer(granted), Answer::Granted(_)));
+
+    returns(world);
     world.run(MS * (TTL as u32 - 5) - world.now.since(asked_at));
     let other = world.ask(1, Client::None, leased("a"));
     world.run(MS);
@@ -58,13 +63,12 @@ fn a_leader_that_was_deposed_brings_no_time_back() {
     world.run(MS * 2000);
     world.isolate(1);
     run_until(&mut world, |world| world.leaders().contains(&2));
-    lease_outlives_a_return(&mut world);
+    lease_outlives(&mut world, leads_again);
 }
 
 /// The same, and the first one wrote entries alone, two seconds ahead of what the others remember
 /// after their restart: some of them at slots that the next leader has not come to.
-#[test]
-fn what_a_deposed_leader_wrote_alone_brings_no_time_back() {
+fn two_seconds_ahead_alone() -> World {
     let mut world = World::new(3);
     world.run(MS * 2000);
     world.isolate(1);
@@ -78,5 +82,25 @@ fn what_a_deposed_leader_wrote_alone_brings_no_time_back() {
     run_until(&mut world, |world| world.leaders().contains(&2));
     let written = world.nodes[&1].view().accepted;
     assert!(world.nodes[&2].view().accepted < written);
-    lease_outlives_a_return(&mut world);
+    world
+}
+
+#[test]
+fn what_a_deposed_leader_wrote_alone_brings_no_time_back() {
+    let mut world = two_seconds_ahead_alone();
+    lease_outlives(&mut world, leads_again);
+}
+
+/// The same, and nobody remembers what it heard: the log must say where the second leader began.
+#[test]
+fn what_a_deposed_leader_wrote_alone_brings_no_time_back_after_a_power_cut() {
+    let mut world = two_seconds_ahead_alone();
+    lease_outlives(&mut world, |world| {
+        world.cut.clear();
+        for node in [1, 2, 3] {
+            world.start(node);
+        }
+        world.isolate(3);
+        run_until(world, |world| world.leaders() == [1]);
+    });
 }

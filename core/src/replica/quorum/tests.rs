@@ -36,7 +36,6 @@ fn heard(round: u64, stamp: u64) -> TimeHeard {
     TimeHeard {
         ballot: ballot(round),
         stamp: Stamp::from_nanos(stamp),
-        start: None,
     }
 }
 
@@ -46,6 +45,7 @@ fn piece(part: u32, last: bool, decided: u64, reports: Vec<Report>) -> Piece {
         last,
         decided: Slot::new(decided),
         heard: heard(1, 3),
+        started: Start::default(),
         reports,
     }
 }
@@ -157,12 +157,12 @@ fn of_two_leaders_time_the_later_ballots_counts() {
 /// nobody can have decided the second, whose time was never this log's.
 #[test]
 fn what_a_deposed_leader_wrote_above_the_next_ones_start_is_void() {
-    let two = |started: Option<u64>| {
+    let two = |started: u64| {
         let deposed = whole(4, vec![report(5, 1, "alone"), report(6, 1, "alone too")]);
         let later = Piece {
-            heard: TimeHeard {
-                start: started.map(Slot::new),
-                ..heard(2, 4)
+            started: Start {
+                ballot: ballot(2),
+                slot: Slot::new(started),
             },
             ..whole(4, vec![report(5, 2, "start")])
         };
@@ -170,14 +170,12 @@ fn what_a_deposed_leader_wrote_above_the_next_ones_start_is_void() {
         let texts: Vec<String> = chosen.chosen().iter().map(text_of).collect();
         (texts, chosen.last().get())
     };
-    for started in [Some(5), Some(6)] {
+    for started in [5, 6] {
         assert_eq!(two(started), (vec!["start".into()], 5));
     }
-    // It may have found the second, and proposed both again.
-    for started in [Some(7), None] {
-        let both = vec!["start".into(), "alone too".into()];
-        assert_eq!(two(started), (both, 6));
-    }
+    // It found the second, and proposed both again.
+    let both = vec!["start".into(), "alone too".into()];
+    assert_eq!(two(7), (both, 6));
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! Which record counts for a slot: never merely the last (rule 11).
 
-use crate::entry::Entry;
+use crate::entry::{self, Entry, Start};
 use crate::hash::hash64;
 use crate::ids::{Ballot, Slot};
 use crate::replica::record::RecoveredEntry;
@@ -26,6 +26,7 @@ struct Winner {
 pub(super) struct Winners {
     decided: Slot,
     open: BTreeMap<Slot, Winner>,
+    started: Start,
 }
 
 impl Winners {
@@ -34,6 +35,10 @@ impl Winners {
         Self {
             decided: floor,
             open: BTreeMap::new(),
+            started: Start {
+                ballot: Ballot::ZERO,
+                slot: Slot::new(0),
+            },
         }
     }
 
@@ -54,6 +59,8 @@ impl Winners {
         place: Damage,
     ) -> Result<(), Problem> {
         let slot = found.head.slot;
+        let start = entry::start_in(found.payload, slot);
+        self.started = self.started.max(start.unwrap_or_default());
         if slot <= self.decided {
             return Ok(());
         }
@@ -92,6 +99,11 @@ impl Winners {
         self.open = self.open.split_off(&upto.next());
         self.decided = upto;
         Ok(())
+    }
+
+    /// The latest leader whose start stands in the log, decided or not.
+    pub(super) const fn started(&self) -> Start {
+        self.started
     }
 
     /// Every slot up to the first is decided; above it, what was accepted.

@@ -3,7 +3,7 @@
 
 use super::FrameError;
 use crate::config::Mark;
-use crate::entry::Entry;
+use crate::entry::{Entry, Start};
 use crate::ids::{Ballot, NodeId, Slot, SnapshotId};
 use crate::limits::PROPOSALS_MAX;
 use crate::replica::fitness::Fitness;
@@ -26,10 +26,13 @@ use serde::{Deserialize, Serialize};
 const PARTS_MAX: usize = PROPOSALS_MAX;
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) struct BeatForm(Ballot, u64, Stamp, Slot);
+pub(super) struct BeatForm(Ballot, u64, Stamp);
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) struct TimeHeardForm(Ballot, Stamp, Option<Slot>);
+pub(super) struct TimeHeardForm(Ballot, Stamp);
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct StartForm(Ballot, Slot);
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(super) enum SpaceForm {
@@ -53,7 +56,15 @@ pub(super) enum Head {
     PreVote(Ballot, Slot),
     PreVoteReply(Ballot, bool, Ballot),
     Prepare(Ballot),
-    Promise(Ballot, u32, bool, Slot, TimeHeardForm, ReportList),
+    Promise(
+        Ballot,
+        u32,
+        bool,
+        Slot,
+        TimeHeardForm,
+        StartForm,
+        ReportList,
+    ),
     Accept(Ballot, Slot, Slot, Slot, List<Len>),
     Accepted(Ballot, Slot),
     Nack(Ballot, Ballot, Slot),
@@ -93,9 +104,10 @@ impl Head {
             M::PreVote { ballot, decided } => Self::PreVote(*ballot, *decided),
             M::PreVoteReply { ballot, granted, promised } => Self::PreVoteReply(*ballot, *granted, *promised),
             M::Prepare { ballot } => Self::Prepare(*ballot),
-            M::Promise { ballot, part, last, decided, heard, reports } => {
+            M::Promise { ballot, part, last, decided, heard, started, reports } => {
                 let report = |report: &Report| (report.slot, report.ballot, push(parts, report.entry.bytes()));
-                Self::Promise(*ballot, *part, *last, *decided, TimeHeardForm(heard.ballot, heard.stamp, heard.start), List::of(reports.iter().map(report)))
+                let (heard, started) = (TimeHeardForm(heard.ballot, heard.stamp), StartForm(started.ballot, started.slot));
+                Self::Promise(*ballot, *part, *last, *decided, heard, started, List::of(reports.iter().map(report)))
             }
             M::Accept { ballot, base, first, entries, commit } => {
                 Self::Accept(*ballot, *base, *first, *commit, entry_list(entries, parts))
@@ -139,9 +151,9 @@ impl Head {
             Self::PreVote(ballot, decided) => M::PreVote { ballot, decided },
             Self::PreVoteReply(ballot, granted, promised) => M::PreVoteReply { ballot, granted, promised },
             Self::Prepare(ballot) => M::Prepare { ballot },
-            Self::Promise(ballot, part, last, decided, TimeHeardForm(by, stamp, start), list) => {
-                let heard = TimeHeard { ballot: by, stamp, start };
-                M::Promise { ballot, part, last, decided, heard, reports: parts.reports(list)? }
+            Self::Promise(ballot, part, last, decided, TimeHeardForm(by, stamp), StartForm(leader, slot), list) => {
+                let (heard, started) = (TimeHeard { ballot: by, stamp }, Start { ballot: leader, slot });
+                M::Promise { ballot, part, last, decided, heard, started, reports: parts.reports(list)? }
             }
             Self::Accept(ballot, base, first, commit, list) => {
                 M::Accept { ballot, base, first, entries: parts.entries(list)?, commit }
@@ -245,7 +257,7 @@ fn entry_list(entries: &[Entry], parts: &mut Vec<Bytes>) -> List<Len> {
 }
 
 const fn beat_form(beat: &Beat) -> BeatForm {
-    BeatForm(beat.ballot, beat.beat, beat.stamp, beat.start)
+    BeatForm(beat.ballot, beat.beat, beat.stamp)
 }
 
 const fn fitness_form(fitness: Fitness) -> FitnessForm {
@@ -273,12 +285,11 @@ const fn fitness_of(form: FitnessForm) -> Fitness {
 }
 
 const fn beat_of(form: BeatForm) -> Beat {
-    let BeatForm(ballot, beat, stamp, start) = form;
+    let BeatForm(ballot, beat, stamp) = form;
     Beat {
         ballot,
         beat,
         stamp,
-        start,
     }
 }
 

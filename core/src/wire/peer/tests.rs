@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Mark;
+use crate::entry::Start;
 use crate::entry::{Entry, EntryKind};
 use crate::ids::{Ballot, ChangeId, NodeId, Round, Slot, SnapshotId};
 use crate::limits::PROPOSALS_MAX;
@@ -45,7 +46,6 @@ fn beat() -> Beat {
         ballot: ballot(5),
         beat: 300,
         stamp: Stamp::from_nanos(1 << 40),
-        start: Slot::new(4),
     }
 }
 
@@ -83,7 +83,8 @@ fn samples() -> Vec<(&'static str, Message)> {
         Proposal { number: 2, command: Bytes::new() },
     ];
     let stamp = Stamp::from_nanos(77);
-    let heard = TimeHeard { ballot: ballot(5), stamp, start: Some(slot(4)) };
+    let heard = TimeHeard { ballot: ballot(5), stamp };
+    let started = Start { ballot: ballot(4), slot: slot(4) };
     let mark = Mark { change: ChangeId::new(5), hash: 300 };
     vec![
         ("ping", Message::Ping { round: 1, beat: beat(), decided: slot(7), mark }),
@@ -91,7 +92,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("pre_vote", Message::PreVote { ballot: ballot(6), decided: slot(7) }),
         ("pre_vote_reply", Message::PreVoteReply { ballot: ballot(6), granted: false, promised: ballot(7) }),
         ("prepare", Message::Prepare { ballot: ballot(6) }),
-        ("promise", Message::Promise { ballot: ballot(6), part: 0, last: true, decided: slot(7), heard, reports }),
+        ("promise", Message::Promise { ballot: ballot(6), part: 0, last: true, decided: slot(7), heard, started, reports }),
         ("accept", Message::Accept { ballot: ballot(6), base: slot(7), first: slot(8), entries: vec![entry(b"one"), entry(b"two")], commit: slot(7) }),
         ("accept_empty", Message::Accept { ballot: ballot(6), base: slot(7), first: slot(10), entries: vec![], commit: slot(9) }),
         ("accepted", Message::Accepted { ballot: ballot(6), upto: slot(9) }),

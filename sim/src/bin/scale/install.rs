@@ -5,6 +5,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tenure_core::config::{Config, Member};
+use tenure_core::entry::Start;
 use tenure_core::ids::{Ballot, Boot, ClusterId, Fence, NodeId, Seed, SnapshotId};
 use tenure_core::machine::Machine;
 use tenure_core::machine::snapshot::Restore;
@@ -134,6 +135,7 @@ fn learner(machine: Machine, (id, chunks): (SnapshotId, u32)) -> Node {
         membership: None,
         decided: id.slot,
         accepted: Vec::new(),
+        started: Start::default(),
     };
     let restored = Restored {
         id,

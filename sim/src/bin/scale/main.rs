@@ -12,7 +12,9 @@ use rustix::time::{ClockId, clock_gettime};
 use std::alloc::System;
 use std::time::Duration;
 use tenure_core::entry::{Entry, EntryKind};
-use tenure_core::ids::{Boot, Fence, NodeId, RequestSeq, Seed, SessionId, SnapshotId, ZoneId};
+use tenure_core::ids::{
+    Ballot, Boot, Fence, NodeId, RequestSeq, Seed, SessionId, SnapshotId, ZoneId,
+};
 use tenure_core::limits::SNAPSHOT_SLICE_RECORDS;
 use tenure_core::machine::answer::{Answer, Event};
 use tenure_core::machine::codec;
@@ -50,20 +52,20 @@ impl Log {
             events: Vec::new(),
             commands: Vec::new(),
         };
-        log.apply(
-            EntryKind::LeaderStart,
-            &[codec::encode_start(Fence::new(1 << 50))],
-        );
+        let note = codec::encode_start(Fence::new(1 << 50));
+        log.apply(&Entry::leader_start(Ballot::ZERO, log.stamp(), &note));
         log
     }
 
-    fn apply(&mut self, kind: EntryKind, commands: &[Bytes]) -> Duration {
-        let stamp = Stamp::ZERO.plus(Duration::from_millis(self.stamp_ms));
-        let entry = Entry::new(kind, stamp, commands);
+    fn stamp(&self) -> Stamp {
+        Stamp::ZERO.plus(Duration::from_millis(self.stamp_ms))
+    }
+
+    fn apply(&mut self, entry: &Entry) -> Duration {
         self.events.clear();
         let slot = self.machine.applied().next();
         let start = cpu_time();
-        self.machine.apply(slot, &entry, &mut self.events);
+        self.machine.apply(slot, entry, &mut self.events);
         cpu_time() - start
     }
 
@@ -85,7 +87,7 @@ impl Log {
     /// Applies what was pushed; the time it took.
     fn flush(&mut self) -> Duration {
         let commands = std::mem::take(&mut self.commands);
-        let took = self.apply(EntryKind::Batch, &commands);
+        let took = self.apply(&Entry::new(EntryKind::Batch, self.stamp(), &commands));
         self.commands = commands;
         self.commands.clear();
         took
