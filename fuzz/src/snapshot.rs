@@ -13,7 +13,7 @@ use tenure_core::machine::codec;
 use tenure_core::machine::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
 use tenure_core::machine::key::Key;
 use tenure_core::machine::snapshot::{Restore, RestoreError, Slice, hash_of};
-use tenure_core::machine::{Limits, Machine};
+use tenure_core::machine::{Form, Limits, Machine};
 use tenure_core::time::Stamp;
 
 const STEPS_MAX: usize = 60;
@@ -40,11 +40,26 @@ fn content(bytes: &[u8]) {
         slot: Slot::new(slot.map_or(0, |slot| u64::from_le_bytes(*slot))),
         hash: hash_of(bytes.chunks(PIECE_BYTES)),
     };
-    let Ok(mut machine) = restored(id, bytes, PIECE_BYTES) else {
-        return;
-    };
+    let witness = restored_in(Form::Witness, id, bytes, PIECE_BYTES);
+    let full = restored(id, bytes, PIECE_BYTES);
+    if let Ok(full) = &full {
+        let witness = witness
+            .as_ref()
+            .expect("it reads a part of what is believed");
+        assert_eq!(witness.shared(), full.shared());
+        assert_eq!(witness.stamp(), full.stamp());
+    }
+    if let Ok(mut witness) = witness {
+        goes_on(&mut witness);
+    }
+    if let Ok(mut full) = full {
+        assert_eq!(written(&mut full).1, bytes, "one state has one form");
+        goes_on(&mut full);
+    }
+}
+
+fn goes_on(machine: &mut Machine) {
     assert_eq!(machine.audit(), Ok(()), "what is believed is sound");
-    assert_eq!(written(&mut machine).1, bytes, "one state has one form");
     for hours in [0, 1, 30] {
         let stamp = machine.stamp().plus(Duration::from_secs(3600 * hours));
         let entry = Entry::new(EntryKind::Batch, stamp, &[]);
@@ -91,7 +106,17 @@ fn history(draw: &mut Draw<'_>) {
 }
 
 fn restored(id: SnapshotId, bytes: &[u8], piece: usize) -> Result<Machine, RestoreError> {
-    let mut restore = Restore::new(id, Limits::default(), Seed::new(3));
+    restored_in(Form::Full, id, bytes, piece)
+}
+
+fn restored_in(
+    form: Form,
+    id: SnapshotId,
+    bytes: &[u8],
+    piece: usize,
+) -> Result<Machine, RestoreError> {
+    let restore = Restore::new(id, Limits::default(), Seed::new(3));
+    let mut restore = restore.in_form(form);
     memory::within(bytes.len(), TIMES, || {
         bytes
             .chunks(piece)
