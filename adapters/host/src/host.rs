@@ -515,7 +515,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 return;
             }
             Note::Fetching { id, from } => {
-                tracing::info!(%id, %from, "this server lags far behind, and fetches a snapshot");
+                tracing::info!(%id, %from, "this server fetches a snapshot of a peer");
                 return;
             }
             Note::Installed { id } => {

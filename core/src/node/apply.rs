@@ -62,9 +62,11 @@ impl Node {
     /// From here on this server keeps more than it has, or less: it starts again from its disk, and
     /// votes and leads as what it is then. Nothing is lost, and no word of it depends on what it did.
     fn halt_if_role_changed(&mut self, out: &mut Vec<Output>) {
-        let membership = self.config.membership();
-        let is_right = Form::of(membership, self.config.me()) == self.machine.form();
-        if !is_right && !self.halted {
+        let (me, membership) = (self.config.me(), self.config.membership());
+        // Who leaves needs no locks for that.
+        let is_member = self.config.shared().member(me).is_some();
+        let is_right = Form::of(membership, me) == self.machine.form();
+        if is_member && !is_right && !self.halted {
             let epoch = membership.epoch();
             self.halt(Halt::Role { epoch }, out);
         }

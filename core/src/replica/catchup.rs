@@ -45,7 +45,7 @@ impl CatchUp {
 impl Replica {
     pub(super) fn tick_catchup(&mut self, out: &mut Vec<Effect>) {
         let decided = self.log.decided();
-        if self.transfer.is_fetching() || self.is_full() {
+        if self.awaits_snapshot() || self.is_full() {
             self.catchup.since = self.now;
         }
         if decided != self.catchup.decided || self.catchup.known <= decided {
@@ -58,7 +58,7 @@ impl Replica {
     }
 
     pub(super) fn catchup_wake_at(&self) -> Option<Timestamp> {
-        let is_behind = self.catchup.known > self.log.decided() && !self.transfer.is_fetching();
+        let is_behind = self.catchup.known > self.log.decided() && !self.awaits_snapshot();
         is_behind.then(|| self.catchup.since.plus(BEHIND))
     }
 

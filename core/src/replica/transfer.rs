@@ -113,10 +113,6 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
-    pub(super) const fn is_fetching(&self) -> bool {
-        self.incoming.is_some()
-    }
-
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
         let Some(incoming) = &self.incoming else {
             return self.wish.map(|wish| wish.ask_at);
@@ -187,9 +183,11 @@ impl Replica {
         self.transfer.newest.map(|kept| kept.id)
     }
 
-    /// Whether a snapshot is on its way here.
-    pub const fn is_fetching(&self) -> bool {
-        self.transfer.is_fetching()
+    /// Whether what is missing here is on its way as a snapshot. One that is kept for others only is no
+    /// reason not to ask for entries.
+    pub(super) fn awaits_snapshot(&self) -> bool {
+        let incoming = self.transfer.incoming.as_ref();
+        incoming.is_some_and(|incoming| incoming.id.slot > self.log.decided())
     }
 
     /// `peer` asked for slots from `first` on, which this server can't give one by one.

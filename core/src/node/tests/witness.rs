@@ -184,3 +184,16 @@ fn a_snapshot_that_rots_there_is_fetched_once_more() {
         "or another start would find none"
     );
 }
+
+#[test]
+fn who_is_removed_leaves_as_what_it_is() {
+    let (mut world, arbiter) = arbited();
+    let leader = world.leader();
+    let node = NodeId::new(arbiter);
+    make(&mut world, leader, Change::Remove { node });
+    world.run(A_WHILE * 2);
+    assert_eq!(world.reopened, [arbiter], "it needs no locks to leave");
+    let halted =
+        |(node, why): &(u64, Halt)| *node == arbiter && matches!(why, Halt::Removed { .. });
+    assert!(world.halts.iter().any(halted));
+}

@@ -143,7 +143,7 @@ fn nobody_who_has_it_ends_the_try() {
         learner.on_tick(at_ms(1).plus(TRANSFER_PATIENCE * turn), &mut out);
     }
     assert!(out.contains(&Effect::Abandon { id: ID }));
-    assert!(!learner.is_fetching());
+    assert!(!learner.awaits_snapshot());
 }
 
 #[test]
@@ -263,9 +263,16 @@ fn one_that_is_due_is_asked_for_one_peer_after_another() {
     // It is fetched though the log is here, and nobody is asked meanwhile.
     let out = hear(&mut witness, 3001, 2, offer(ID, 2));
     assert_eq!(asked(&out), [(2, 0), (2, 1)]);
-    assert!(witness.is_fetching());
+    assert!(witness.transfer.incoming.is_some());
+    assert!(
+        !witness.awaits_snapshot(),
+        "entries are asked for meanwhile"
+    );
     assert_eq!(wishes(&tick(&mut witness, 3400)), []);
-    assert!(witness.is_fetching(), "the log is no reason to leave it");
+    assert!(
+        witness.transfer.incoming.is_some(),
+        "the log is no reason to leave it"
+    );
     for index in 0..2 {
         hear(&mut witness, 3401, 2, chunk(ID, index));
     }
