@@ -203,6 +203,8 @@ pub enum Trouble {
     ReplaceMember,
     /// An operator gives a server another role.
     ChangeRole,
+    /// An operator wants to take a server down, or has done so.
+    Drain,
     /// A server's disk has room for little more, or for everything again.
     LowSpace,
     /// All servers' disks have.

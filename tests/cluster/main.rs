@@ -2,6 +2,7 @@
 //! under load.
 
 mod dev;
+mod drain;
 mod durable;
 mod faults;
 mod found;

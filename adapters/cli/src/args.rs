@@ -236,6 +236,16 @@ pub(crate) enum MemberVerb {
     Demote(One),
     /// Let in one that asked.
     Approve(One),
+    /// Let one take no clients and not lead, before it is taken down for a while.
+    Drain {
+        #[command(flatten)]
+        one: One,
+        /// Come back only when another one leads.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Let it serve and lead again.
+    Undrain(One),
     /// Make an invitation, and print its secret: role, ttl, approve=true.
     Invite {
         /// What is to be different: role=observer, ttl=10m, approve=true.

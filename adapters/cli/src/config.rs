@@ -111,9 +111,14 @@ fn show_members(config: &Value) -> Result<(), Exit> {
 pub(crate) fn member_line(member: &Value) -> String {
     let at = |name: &str| text(&member[name]).to_owned();
     let line = format!(
-        "  member {:<4} {:<12}{} peer {}   client {}   http {}   {}",
+        "  member {:<4} {:<12}{}{} peer {}   client {}   http {}   {}",
         member["id"].to_string(),
         at("role"),
+        if member["drains"] == true {
+            "drains  "
+        } else {
+            ""
+        },
         next(&member["next"]),
         at("peer"),
         at("client"),

@@ -14,6 +14,8 @@ use tenure_server::ask::ask_at;
 const HEALTH_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a transfer may take: a leader gives one up after 0.3 s, an election takes less than 1 s.
 const TRANSFER_PATIENCE: Duration = Duration::from_millis(1_500);
+/// How long a leader that drains may look for a fit one: it tries every few seconds.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(15);
 /// How often it is looked who leads meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -46,6 +48,15 @@ pub(crate) async fn member(member: &Member) -> Result<(), Exit> {
         }
         MemberVerb::Demote(one) => on_one("POST", one, ":role", vec![("role", "observer")]).await,
         MemberVerb::Approve(one) => on_one("POST", one, ":approve", Vec::new()).await,
+        MemberVerb::Drain { one, wait } => {
+            on_one("POST", one, ":drain", Vec::new()).await?;
+            if *wait {
+                led_by_another(one).await
+            } else {
+                Ok(())
+            }
+        }
+        MemberVerb::Undrain(one) => on_one("POST", one, ":undrain", Vec::new()).await,
         MemberVerb::Invite { settings, service } => {
             let form = pairs(settings)?;
             let invited = ask("POST", "/v1/members:invite", form, None, service).await?;
@@ -92,6 +103,21 @@ async fn transfer(id: Option<u64>, service: &Service) -> Result<(), Exit> {
         now = leader(&web::ask(service, &Ask::get("/v1/cluster")).await?);
     }
     print::line(&format!("Server {} leads.", now.unwrap_or_default()))
+}
+
+/// Waits until another server leads than this one, which drains.
+async fn led_by_another(one: &One) -> Result<(), Exit> {
+    let deadline = clock::now().plus(DRAIN_PATIENCE);
+    loop {
+        let now = leader(&web::ask(&one.service, &Ask::get("/v1/cluster")).await?);
+        if let Some(now) = now.filter(|now| *now != one.id) {
+            return print::line(&format!("Server {now} leads."));
+        }
+        if clock::now() >= deadline {
+            return Err(Exit::new(Code::Refused, stays(None, now)));
+        }
+        clock::sleep(LOOK_EVERY).await;
+    }
 }
 
 fn leader(cluster: &Value) -> Option<u64> {

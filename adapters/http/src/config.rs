@@ -43,6 +43,8 @@ struct MemberBody<'a> {
     role: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<NextBody>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    drains: bool,
 }
 
 #[derive(Serialize)]
@@ -140,6 +142,10 @@ enum ChangeBody<'a> {
         epoch: u64,
         voters: Vec<u64>,
     },
+    Drain {
+        id: u64,
+        drains: bool,
+    },
 }
 
 #[derive(Serialize)]
@@ -158,11 +164,16 @@ impl<'a> MemberBody<'a> {
             location: &member.location,
             role: role(member.role),
             next: member.next.map(NextBody::of),
+            drains: false,
         }
     }
 
     fn all(shared: &'a Shared) -> Vec<Self> {
-        shared.members().iter().map(Self::of).collect()
+        let member = |member: &'a Member| Self {
+            drains: shared.drains(member.node),
+            ..Self::of(member)
+        };
+        shared.members().iter().map(member).collect()
     }
 }
 
@@ -249,6 +260,10 @@ impl<'a> ChangeBody<'a> {
             Change::Epoch(next) => Self::Epoch {
                 epoch: next.epoch().get(),
                 voters: next.seats().iter().map(|seat| seat.node.get()).collect(),
+            },
+            Change::Drain { node, drains } => Self::Drain {
+                id: node.get(),
+                drains: *drains,
             },
         }
     }

@@ -114,8 +114,13 @@ pub(crate) async fn on_one(
             let change = |node, _: &Fields| Ok(Change::Approve { node });
             face.change_one(request, &id, &[], change).await
         }
+        "drain" | "undrain" => {
+            let drains = verb == "drain";
+            let change = |node, _: &Fields| Ok(Change::Drain { node, drains });
+            face.change_one(request, &id, &[], change).await
+        }
         _ => Err(Problem::not_found(
-            "a member knows :replace, :role, :approve",
+            "a member knows :replace, :role, :approve, :drain, :undrain",
         )),
     }
 }
@@ -295,7 +300,8 @@ fn came_by(shared: &Shared, hash: &[u8; 32]) -> Option<(NodeId, String)> {
         | Change::Invite { .. }
         | Change::Uninvite { .. }
         | Change::Approve { .. }
-        | Change::Epoch(_) => None,
+        | Change::Epoch(_)
+        | Change::Drain { .. } => None,
     })
 }
 

@@ -76,6 +76,13 @@ pub enum Change {
     /// A stop-sign: not asked for by a change, but by the leader when the cluster is ready for what is
     /// wanted.
     Epoch(Membership),
+    /// A member shall take no clients and not lead, since it is to be taken down; or shall again.
+    Drain {
+        /// Which.
+        node: NodeId,
+        /// Whether it shall not.
+        drains: bool,
+    },
 }
 
 /// Somebody may ask to be a member.
@@ -151,6 +158,9 @@ pub enum Unfit {
     /// No more invitations.
     #[error("there are as many invitations as there can be")]
     Invites,
+    /// All full voters that would be left drain.
+    #[error("no full voter would be left to lead that does not drain")]
+    Leaders,
 }
 
 impl Shared {
@@ -204,6 +214,9 @@ impl Shared {
 
     /// This state, made from the one that `now` names by a change.
     fn noted(mut self, now: Mark, at: Slot, stamp: Stamp, by: &str, change: Change) -> Self {
+        let members = &self.members;
+        self.draining
+            .retain(|node| members.iter().any(|member| member.node == *node));
         let id = ChangeId::new(at.get());
         let before = Mark {
             change: id,
@@ -261,7 +274,22 @@ impl Shared {
             } => self.put_join(secret_hash, member),
             Change::Approve { node } => self.put_approval(*node),
             Change::Epoch(_) => Err(Unfit::Malformed),
+            Change::Drain { node, drains } => self.put_drain(*node, *drains),
         }
+    }
+
+    fn put_drain(&mut self, node: NodeId, drains: bool) -> Result<(), Unfit> {
+        if self.member(node).is_none() {
+            return Err(Unfit::NoSuchMember);
+        }
+        if !drains {
+            self.draining.remove(&node);
+            return Ok(());
+        }
+        self.draining.insert(node);
+        let voters = self.members.iter().filter(|it| it.role == Role::Voter);
+        self.check_leaders(voters.map(|member| member.node))?;
+        self.check_future()
     }
 
     fn put_invite(&mut self, invite: Invite) -> Result<(), Unfit> {

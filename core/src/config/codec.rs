@@ -1,12 +1,13 @@
 //! The bytes of a shared configuration, in a superblock and in a snapshot.
 //!
 //! ```text
-//! config  = version = 1   cluster  genesis-hash   body   leaving   history
-//! body    = epoch   members   zones   policy   since   node-last   invites        what the hash of a state is over
+//! config  = version   cluster  genesis-hash   body   leaving   history
+//! body    = epoch   members   zones   policy   since   node-last   invites   draining?        what the hash of a state is over
 //! history = past*           past = mark  stamp  by  change
 //! ```
 //! Postcard throughout: varints, and a varint length before texts and lists. The fields stand in the
-//! order of their structs. `config/tests.rs` holds golden bytes.
+//! order of their structs. Version 1 has no `draining`; version 2, of a configuration in which somebody drains, has it.
+//! `config/tests.rs` holds golden bytes.
 
 use super::shared::{check_location, check_members, check_texts, check_zone};
 use super::{Change, ConfigError, Invite, Member, Past, Policy, Shared, Zone};
@@ -15,12 +16,16 @@ use crate::limits::{
     CONFIG_BYTES_MAX, CONFIG_HISTORY_MAX, HOLDER_BYTES_MAX, INVITE_MS_MAX, INVITES_MAX,
     MEMBERS_MAX, ZONES_MAX,
 };
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+/// Nobody drains.
 const VERSION: u8 = 1;
+/// Somebody does.
+const VERSION_DRAINS: u8 = 2;
 
 /// Why bytes are no configuration.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -29,7 +34,7 @@ pub enum FormError {
     #[error("the configuration cannot be read")]
     Form,
     /// Written by a later Tenure.
-    #[error("configuration version {found}, this server knows 1")]
+    #[error("configuration version {found}, this server knows 1 and 2")]
     Version {
         /// The version read.
         found: u8,
@@ -74,7 +79,11 @@ struct OwnedBody {
 type Whole<B, L, H> = (u8, ClusterId, u64, B, L, H);
 
 pub(super) fn body(shared: &Shared) -> Vec<u8> {
-    bytes_of(&Body::of(shared))
+    if shared.draining.is_empty() {
+        bytes_of(&Body::of(shared))
+    } else {
+        bytes_of(&(Body::of(shared), &shared.draining))
+    }
 }
 
 impl<'a> Body<'a> {
@@ -101,15 +110,11 @@ pub(super) fn bytes_of(form: &impl Serialize) -> Vec<u8> {
 impl Shared {
     /// The bytes of the whole, the history with it.
     pub fn encode(&self) -> Bytes {
-        let whole: Whole<Body<'_>, &[Member], &VecDeque<Past>> = (
-            VERSION,
-            self.cluster,
-            self.genesis,
-            Body::of(self),
-            &self.leaving,
-            &self.history,
-        );
-        let bytes = bytes_of(&whole);
+        let bytes = if self.draining.is_empty() {
+            self.encode_with(VERSION, ())
+        } else {
+            self.encode_with(VERSION_DRAINS, &self.draining)
+        };
         assert!(
             bytes.len() <= CONFIG_BYTES_MAX,
             "the limits of its parts bound a configuration"
@@ -117,16 +122,41 @@ impl Shared {
         bytes.into()
     }
 
+    fn encode_with(&self, version: u8, draining: impl Serialize) -> Vec<u8> {
+        let whole: Whole<_, &[Member], &VecDeque<Past>> = (
+            version,
+            self.cluster,
+            self.genesis,
+            (Body::of(self), draining),
+            &self.leaving,
+            &self.history,
+        );
+        bytes_of(&whole)
+    }
+
     /// Reads what [`Self::encode`] wrote, and believes nothing that could not be.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormError> {
-        let found = *bytes.first().ok_or(FormError::Form)?;
-        if found != VERSION {
-            return Err(FormError::Version { found });
+        match *bytes.first().ok_or(FormError::Form)? {
+            VERSION => Self::parse_with(bytes, |()| Some(BTreeSet::new())),
+            VERSION_DRAINS => Self::parse_with(bytes, |nodes: Vec<NodeId>| {
+                let is_ordered = nodes.is_sorted_by(|one, next| one < next);
+                (is_ordered && !nodes.is_empty()).then(|| nodes.into_iter().collect())
+            }),
+            found => Err(FormError::Version { found }),
         }
-        type Owned = Whole<OwnedBody, Vec<Member>, VecDeque<Past>>;
-        let taken = postcard::take_from_bytes::<Owned>(bytes);
-        let ((_, cluster, genesis, body, leaving, history), rest) =
+    }
+
+    /// Reads one version; `draining` is who drains, of what it has of that.
+    fn parse_with<D: DeserializeOwned>(
+        bytes: &[u8],
+        draining: impl FnOnce(D) -> Option<BTreeSet<NodeId>>,
+    ) -> Result<Self, FormError> {
+        type Owned<D> = Whole<(OwnedBody, D), Vec<Member>, VecDeque<Past>>;
+        let taken = postcard::take_from_bytes::<Owned<D>>(bytes);
+        let ((_, cluster, genesis, (body, drained), leaving, history), rest) =
             taken.map_err(|_| FormError::Form)?;
+        let draining =
+            draining(drained).ok_or(FormError::Impossible("who drains is not in order"))?;
         if !rest.is_empty() {
             return Err(FormError::Trailing { extra: rest.len() });
         }
@@ -140,6 +170,7 @@ impl Shared {
             since: body.since,
             node_last: body.node_last,
             invites: body.invites,
+            draining,
             leaving,
             genesis,
             history,
@@ -155,11 +186,18 @@ impl Shared {
         }
         self.zones.values().try_for_each(check_zone)?;
         let names = self.zones.values().map(|zone| zone.name.as_str());
-        let names: alloc::collections::BTreeSet<&str> = names.collect();
+        let names: BTreeSet<&str> = names.collect();
         if names.len() != zone_count {
             return Err("two zones have one name");
         }
         check_location(&self.policy.leader_location)?;
+        if self
+            .draining
+            .iter()
+            .any(|node| self.member(*node).is_none())
+        {
+            return Err("one drains that is no member");
+        }
         let highest = self.members.last().map(|member| member.node);
         if highest > Some(self.node_last) {
             return Err("a member's number is above all that were used");
@@ -222,7 +260,8 @@ impl Change {
             | Self::Remove { .. }
             | Self::Invite { .. }
             | Self::Uninvite { .. }
-            | Self::Approve { .. } => Ok(()),
+            | Self::Approve { .. }
+            | Self::Drain { .. } => Ok(()),
             Self::Epoch(_) => Err("an epoch begins by a stop-sign alone"),
         }
     }

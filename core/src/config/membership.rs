@@ -219,8 +219,22 @@ impl Shared {
         if usize::from(self.policy.members_min) > stays.len() {
             return Err(Unfit::MembersMin);
         }
+        let full = stays.iter().filter(|seat| seat.role == Role::Voter);
+        self.check_leaders(full.map(|seat| seat.node))?;
         let voters = stays.into_iter().filter(|seat| seat.role != Role::Observer);
         check_seats(&voters.collect::<Vec<Seat>>())
+    }
+
+    /// One at least of the full voters must not drain.
+    pub(super) fn check_leaders(&self, full: impl Iterator<Item = NodeId>) -> Result<(), Unfit> {
+        let mut full = full.peekable();
+        // That there are any is another check's.
+        let is_empty = full.peek().is_none();
+        if is_empty || full.any(|node| !self.drains(node)) {
+            Ok(())
+        } else {
+            Err(Unfit::Leaders)
+        }
     }
 
     /// A server asks to be a member, or an operator adds it. It learns first.

@@ -8,7 +8,7 @@ use crate::limits::{
     ADDRESS_BYTES_MAX, CONFIG_HISTORY_MAX, LOCATION_BYTES_MAX, MEMBERS_MAX, ZONE_NAME_BYTES_MAX,
 };
 use crate::time::Stamp;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,8 @@ pub struct Shared {
     pub(super) node_last: NodeId,
     /// Who may ask to be a member.
     pub(super) invites: Vec<Invite>,
+    /// Members that shall neither lead nor take clients.
+    pub(super) draining: BTreeSet<NodeId>,
     /// Voters of the epoch before that are no members any more, until this one works.
     pub(super) leaving: Vec<Member>,
     /// The hash of what the cluster began with.
@@ -144,6 +146,12 @@ impl Shared {
     /// Who may ask to be a member.
     pub fn invites(&self) -> &[Invite] {
         &self.invites
+    }
+
+    /// Whether a member shall take no clients, and leave it to others to lead: its operator wants to take
+    /// it down.
+    pub fn drains(&self, node: NodeId) -> bool {
+        self.draining.contains(&node)
     }
 
     /// The tenants that have a name, by number.

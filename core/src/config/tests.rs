@@ -272,6 +272,65 @@ fn golden_bytes() {
     assert_eq!(Shared::parse(&genesis().encode()), Ok(genesis()));
 }
 
+fn drain(node: u64, drains: bool) -> Change {
+    let node = NodeId::new(node);
+    Change::Drain { node, drains }
+}
+
+/// Only while somebody drains the bytes are others than before there was such a thing.
+#[test]
+fn who_drains_is_in_the_bytes_and_in_the_hash() {
+    let drained = changed(&sample(), 302, &drain(2, true)).unwrap();
+    assert!(drained.drains(NodeId::new(2)) && !drained.drains(NodeId::new(3)));
+    let bytes = drained.encode();
+    assert_eq!(bytes[0], 2);
+    assert_eq!(Shared::parse(&bytes), Ok(drained.clone()));
+    let nobody = changed(&sample(), 302, &drain(2, false)).unwrap();
+    assert_ne!(nobody.mark(), drained.mark());
+    let back = changed(&drained, 303, &drain(2, false)).unwrap();
+    assert_eq!((back.encode()[0], back.drains(NodeId::new(2))), (1, false));
+    let mut stranger = drained.clone();
+    stranger.draining.insert(NodeId::new(9));
+    let refused = Err(FormError::Impossible("one drains that is no member"));
+    assert_eq!(Shared::parse(&stranger.encode()), refused);
+}
+
+#[test]
+fn one_that_may_lead_never_drains() {
+    let refused = |change| changed(&change, 400, &drain(3, true)).unwrap_err();
+    let drained = changed(&sample(), 302, &drain(1, true)).unwrap();
+    assert_eq!(
+        changed(&drained, 303, &drain(4, true)).unwrap_err(),
+        Refused::Unfit(Unfit::NoSuchMember)
+    );
+    let two = changed(&drained, 303, &drain(2, true)).unwrap();
+    assert_eq!(refused(two.clone()), Refused::Unfit(Unfit::Leaders));
+    // Nor is the last one taken away, or lets others lead.
+    let node = NodeId::new(3);
+    for change in [
+        Change::Remove { node },
+        Change::Role {
+            node,
+            role: Role::QuorumOnly,
+        },
+    ] {
+        let refused = changed(&two, 304, &change).unwrap_err();
+        assert_eq!(refused, Refused::Unfit(Unfit::Leaders), "{change:?}");
+    }
+    // Who goes is forgotten.
+    let gone = changed(
+        &two,
+        304,
+        &Change::Remove {
+            node: NodeId::new(1),
+        },
+    )
+    .unwrap();
+    let next = gone.next_membership(Slot::new(305), |_| true).unwrap();
+    let turned = gone.turn(Slot::new(305), Stamp::ZERO, &next);
+    assert!(!turned.drains(NodeId::new(1)) && turned.drains(NodeId::new(2)));
+}
+
 #[test]
 fn every_cut_and_every_addition_is_refused() {
     let bytes = sample().encode();
@@ -283,8 +342,8 @@ fn every_cut_and_every_addition_is_refused() {
         Shared::parse(&longer),
         Err(FormError::Trailing { extra: 1 })
     );
-    let later = [&[2], &bytes[1..]].concat();
-    assert_eq!(Shared::parse(&later), Err(FormError::Version { found: 2 }));
+    let later = [&[3], &bytes[1..]].concat();
+    assert_eq!(Shared::parse(&later), Err(FormError::Version { found: 3 }));
 }
 
 #[test]

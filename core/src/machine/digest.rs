@@ -444,5 +444,6 @@ const fn unfit(why: Unfit) -> u8 {
         Unfit::NotAsked => 8,
         Unfit::NotInvited => 9,
         Unfit::Invites => 10,
+        Unfit::Leaders => 11,
     }
 }

@@ -346,6 +346,12 @@ pub enum NotReady {
     /// It votes, and keeps no locks.
     #[error("it only votes, and keeps no locks")]
     OnlyVotes,
+    /// Its operator wants to take it down, and sends clients elsewhere.
+    #[error("it drains: `tenure member undrain {node}` lets it serve again")]
+    Drained {
+        /// Its number.
+        node: NodeId,
+    },
 }
 
 /// Why the log gave no answer.

@@ -80,9 +80,11 @@ impl NotReady {
     pub(super) const fn refuses(&self, ask: &Ask) -> bool {
         match self {
             Self::Alone { .. } => ask.is_new_work(),
-            Self::Behind { .. } | Self::Forked { .. } | Self::Draining | Self::OnlyVotes => {
-                ask.is_clients()
-            }
+            Self::Behind { .. }
+            | Self::Forked { .. }
+            | Self::Draining
+            | Self::OnlyVotes
+            | Self::Drained { .. } => ask.is_clients(),
         }
     }
 }
@@ -95,7 +97,9 @@ impl Node {
             return Some(NotReady::OnlyVotes);
         }
         let (shared, quorum) = (self.machine.shared(), self.config.quorum());
-        self.standing.refusal(self.now, shared, quorum)
+        let node = self.config.me();
+        let drained = shared.drains(node).then_some(NotReady::Drained { node });
+        drained.or_else(|| self.standing.refusal(self.now, shared, quorum))
     }
 }
 

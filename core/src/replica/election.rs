@@ -275,12 +275,12 @@ impl Replica {
     }
 
     /// How many of the servers that answer should lead rather than this one: of those that hear a
-    /// majority too, the fit ones; of these those whose log is longer; of equals those in the
-    /// preferred place, and then those with a lower number (rule 27).
+    /// majority too, the fit ones that do not drain; of these those whose log is longer; of equals those
+    /// in the preferred place, and then those with a lower number (rule 27).
     fn rank(&self) -> u32 {
         let place = |fit, decided, node| {
-            let preferred = self.prefers(node);
-            (fit, decided, preferred, Reverse(node))
+            let stays = fit && !self.config.drains(node);
+            (stays, fit, decided, self.prefers(node), Reverse(node))
         };
         // At the first start nobody has had the time to hear a majority.
         let is_new = self.election.is_new;

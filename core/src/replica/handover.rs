@@ -49,6 +49,8 @@ pub enum Why {
     Location,
     /// Its clock is wrong: if it is slow, nobody else's can make time go on faster.
     Clock,
+    /// Its operator wants to take it down.
+    Drains,
 }
 
 /// To whom, and until when.
@@ -65,7 +67,11 @@ impl Replica {
         self.now = self.now.max(now);
         if self.leads() {
             let found = match to {
-                Some(to) => self.heirs().find(|(node, _)| *node == to),
+                // One that drains would give it back at once.
+                Some(to) => {
+                    let mut heirs = self.heirs();
+                    heirs.find(|(node, _)| *node == to && !self.config.drains(to))
+                }
                 None => self.best(|_| true),
             };
             match found.map(|(node, _)| node) {
@@ -86,7 +92,7 @@ impl Replica {
         self.now = self.now.max(now);
         self.stops = true;
         if self.leads() {
-            match self.best(|_| true).map(|(heir, _)| heir) {
+            match self.last_heir() {
                 Some(heir) => self.hand_over(heir, Why::Stops, out),
                 None => out.push(Effect::KeepsLeading { to: None }),
             }
@@ -120,11 +126,14 @@ impl Replica {
 
     /// Whether `node` stands where the leader should, and did not fail there a moment ago.
     pub(super) fn prefers(&self, node: NodeId) -> bool {
-        self.config.prefers(node) && !self.reigns.failed_lately(node, self.now)
+        let may_stay = !self.config.drains(node) && !self.reigns.failed_lately(node, self.now);
+        self.config.prefers(node) && may_stay
     }
 
+    /// The best of those that suit, and do not drain.
     fn best(&self, suits: impl Fn(&Peer) -> bool) -> Option<(NodeId, &Peer)> {
-        let heirs = self.heirs().filter(|(_, peer)| suits(peer));
+        let heirs = self.heirs();
+        let heirs = heirs.filter(|(node, peer)| !self.config.drains(*node) && suits(peer));
         heirs.max_by_key(|(node, peer)| {
             let stands = self.prefers(*node);
             let failed = self.reigns.failed_lately(*node, self.now);
@@ -135,6 +144,12 @@ impl Replica {
                 Reverse(*node),
             )
         })
+    }
+
+    /// The best one, and if nobody else is left, one that drains: to be served outranks that.
+    fn last_heir(&self) -> Option<NodeId> {
+        let best = self.best(|_| true).map(|(heir, _)| heir);
+        best.or_else(|| self.heirs().next().map(|(heir, _)| heir))
     }
 
     fn hand_over(&mut self, to: NodeId, why: Why, out: &mut Vec<Effect>) {
@@ -190,14 +205,19 @@ impl Replica {
     fn better_leader(&self, settled: bool) -> Option<(NodeId, Why)> {
         let mine = self.fitness();
         if self.stops
-            && let Some((heir, _)) = self.best(|_| true)
+            && let Some(heir) = self.last_heir()
         {
             return Some((heir, Why::Stops));
         }
         if mine.space != Space::Enough
-            && let Some((heir, _)) = self.best(|_| true)
+            && let Some(heir) = self.last_heir()
         {
             return Some((heir, Why::Space));
+        }
+        if self.config.drains(self.config.me())
+            && let Some((heir, _)) = self.best(|_| true)
+        {
+            return Some((heir, Why::Drains));
         }
         let faster = |peer: &Peer| mine.is_slow_beside(peer.fitness);
         if let Some((heir, _)) = self.best(faster) {

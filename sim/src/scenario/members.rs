@@ -13,6 +13,7 @@ impl Plan {
             (Trouble::RemoveMember, 2),
             (Trouble::ReplaceMember, 3),
             (Trouble::ChangeRole, 2),
+            (Trouble::Drain, 4),
             (Trouble::Crash, 4),
             (Trouble::CrashLeader, 3),
             (Trouble::PowerCut, 1),

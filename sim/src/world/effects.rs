@@ -212,10 +212,14 @@ impl World {
                 let promoted = self.servers[index].was_promoted;
                 self.marks.sometimes(promoted, Mark::PromotedLeads);
                 self.has_leader(index, true);
+                let drains = self.judges.history.shared().drains(node_id(index));
+                self.marks.sometimes(drains, Mark::LeadsDrained);
             }
             Note::Epoch { .. } => self.marks.hit(Mark::Epoch),
             Note::HandingOver { to, why } => {
                 self.marks.hit(Mark::HandingOver);
+                let drained = *why == Why::Drains;
+                self.marks.sometimes(drained, Mark::HandsOverDrained);
                 if *why == Why::Location {
                     self.marks.hit(Mark::Relocated);
                     self.judge_place(index, *to);

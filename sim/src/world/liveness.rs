@@ -5,6 +5,7 @@ use crate::check::wgl::{self, Verdict};
 use crate::marks::Mark;
 use crate::scenario::SECOND;
 use crate::server::node_id;
+use tenure_core::config::Role;
 use tenure_core::machine::Form;
 
 /// A request that began this long before the end must have its last word.
@@ -48,7 +49,8 @@ impl World {
         self.judges.advance(&mut self.marks);
         let membership = self.judges.history.shared().membership();
         let quorum = membership.quorum();
-        let mut current = 0;
+        let (mut current, mut could_lead) = (0, false);
+        let (mut drained, shared) = (None, self.judges.history.shared().clone());
         for index in self.core.clone() {
             let Some(process) = self.servers[index].process_ref() else {
                 let detail = format!("server {}", index + 1);
@@ -58,7 +60,12 @@ impl World {
             let view = process.node.view();
             leaders += usize::from(view.role == "leader");
             let votes = membership.role(node_id(index)).is_some();
-            current += usize::from(votes && view.applied >= self.settled);
+            let is_current = votes && view.applied >= self.settled;
+            current += usize::from(is_current);
+            let node = node_id(index);
+            let drains = shared.drains(node);
+            could_lead |= is_current && !drains && membership.role(node) == Some(Role::Voter);
+            drained = drained.or((drains && view.role == "leader").then_some(node));
             if view.applied == chosen && view.machine.form() == Form::Full {
                 let (mine, theirs) = (
                     self.judges.history.digest_full(),
@@ -82,6 +89,12 @@ impl World {
             .check(leaders == 1, "a whole majority has one leader", || {
                 format!("{leaders} lead at the end")
             });
+        let stays = drained.filter(|_| could_lead);
+        self.judges.docket.check(
+            stays.is_none(),
+            "who drains leads only while nobody else can",
+            || format!("{stays:?} leads at the end"),
+        );
         self.judges
             .docket
             .check(current >= quorum, "a whole majority catches up", || {

@@ -61,7 +61,24 @@ impl World {
             Trouble::AddMember => fresh.map(Change::Add),
             Trouble::ReplaceMember => fresh.map(|new| Change::Replace { old: any, new }),
             Trouble::ChangeRole => Some(Change::Role { node: any, role }),
+            Trouble::Drain => Some(self.wanted_drain(shared, any)),
             _ => Some(Change::Remove { node: any }),
+        }
+    }
+
+    /// Fewer than half of the members drain at once: the clients of this world try any server, and must
+    /// find one that serves.
+    fn wanted_drain(&mut self, shared: &Shared, any: NodeId) -> Change {
+        let members = shared.members().iter().map(|member| member.node);
+        let drained: Vec<NodeId> = members.filter(|node| shared.drains(*node)).collect();
+        let is_enough = drained.len() >= shared.members().len().saturating_sub(1) / 2;
+        let node = match drained.first() {
+            Some(node) if is_enough => *node,
+            Some(_) | None => any,
+        };
+        Change::Drain {
+            node,
+            drains: !is_enough && !shared.drains(node),
         }
     }
 

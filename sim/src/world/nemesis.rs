@@ -100,16 +100,15 @@ impl World {
                 self.all(|world, other| world.net.black_hole(any, other, Some(bytes_max)));
             }
             Trouble::HandOver => {
-                let to = self
-                    .nemesis
-                    .chance(500_000)
-                    .then(|| node_id(self.any_server()));
+                let is_named = self.nemesis.chance(500_000);
+                let to = is_named.then(|| node_id(self.any_server()));
                 self.order(any, Input::HandOver { to });
             }
             Trouble::AddMember
             | Trouble::RemoveMember
             | Trouble::ReplaceMember
-            | Trouble::ChangeRole => self.change_members(any, trouble),
+            | Trouble::ChangeRole
+            | Trouble::Drain => self.change_members(any, trouble),
             Trouble::LowSpace => self.bound_disk(any),
             Trouble::LowSpaces => self.all(Self::bound_disk),
             Trouble::ClockJump | Trouble::ClockBack | Trouble::ClockRate => self.bend(trouble),
@@ -353,6 +352,7 @@ const fn trouble_name(trouble: Trouble) -> &'static str {
         Trouble::RemoveMember => "operator removes a member",
         Trouble::ReplaceMember => "operator replaces a member",
         Trouble::ChangeRole => "operator changes a role",
+        Trouble::Drain => "operator drains a server, or no more",
         Trouble::LowSpace => "space changes",
         Trouble::LowSpaces => "space changes on all",
         Trouble::ClockJump => "clock jumps",

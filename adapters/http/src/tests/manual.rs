@@ -144,6 +144,8 @@ fn every_route_has_its_example() {
         "POST /v1/members/{id}:role",
         "POST /v1/members/{id}:replace",
         "POST /v1/members/{id}:approve",
+        "POST /v1/members/{id}:drain",
+        "POST /v1/members/{id}:undrain",
         "POST /v1/members:invite",
         "POST /v1/members:uninvite",
         "POST /v1/members:join",

@@ -1,9 +1,10 @@
 //! A leader hands over to who leads better, and without a majority it takes nothing on.
 
 use super::*;
+use crate::config::Change;
 use crate::machine::command::Configure;
 use crate::node::input::{Admin, Space};
-use crate::node::output::Why;
+use crate::node::output::{NotReady, Why};
 
 fn led(seconds: u32) -> World {
     let mut world = World::new(3);
@@ -218,5 +219,69 @@ fn a_leader_without_a_majority_takes_nothing_on_at_once() {
     assert_eq!(world.reply(tag), None);
     world.cut.clear();
     world.run(MS * 1000);
+    assert!(matches!(world.answer(tag), Answer::Granted(_)));
+}
+
+/// Server `at` makes the change.
+fn drain(world: &mut World, at: u64, node: u64, drains: bool) {
+    let change = Change::Drain {
+        node: NodeId::new(node),
+        drains,
+    };
+    let configure = Configure {
+        expect: world.nodes[&at].view().machine.shared().mark().change,
+        by: String::new(),
+        change,
+    };
+    let ask = Ask::Admin(Admin::Configure(configure));
+    let tag = world.ask(at, Client::None, ask);
+    world.run(MS * 100);
+    let answer = world.answer(tag);
+    assert!(matches!(answer, Answer::Configured { .. }), "{answer:?}");
+}
+
+#[test]
+fn a_leader_that_drains_hands_over_takes_no_clients_and_is_not_elected() {
+    let mut world = led(2);
+    let held = world.ask(1, Client::None, acquire("a", 0));
+    drain(&mut world, 2, 1, true);
+    assert_eq!(reasons(&world), [Why::Drains]);
+    let leader = world.leader();
+    assert_ne!(leader, 1);
+    assert!(matches!(world.answer(held), Answer::Granted(_)));
+    let refused = world.ask(1, Client::None, acquire("b", 0));
+    let node = NodeId::new(1);
+    let drained = Reply::Failed(Failure::NotReady(NotReady::Drained { node }));
+    assert_eq!(world.reply(refused), Some(&drained));
+    // Nobody gives it the lead, and it leaves it to the other one.
+    let to = Some(node);
+    world.step(leader, Input::HandOver { to });
+    world.run(MS * 500);
+    assert_eq!(world.leader(), leader);
+    world.isolate(leader);
+    world.run(MS * 1000);
+    assert_eq!(world.leader(), 5 - leader);
+    world.run(MS * 6000);
+    assert_eq!(reasons(&world), [Why::Drains], "nobody looks back to it");
+}
+
+#[test]
+fn one_that_drains_leads_while_nobody_else_can() {
+    let mut world = led(2);
+    drain(&mut world, 2, 1, true);
+    assert_ne!(world.leader(), 1);
+    // One of the others is away, the other one has no room.
+    world.isolate(2);
+    let space = Space::Low;
+    world.step(3, Input::Space { space });
+    world.run(MS * 2000);
+    assert_eq!(world.leader(), 1, "to be served outranks it");
+    let space = Space::Enough;
+    world.step(3, Input::Space { space });
+    world.run(MS * 6000);
+    assert_eq!(world.leader(), 3);
+    drain(&mut world, 3, 1, false);
+    let tag = world.ask(1, Client::None, acquire("b", 0));
+    world.run(MS * 100);
     assert!(matches!(world.answer(tag), Answer::Granted(_)));
 }
