@@ -96,7 +96,17 @@ pub(super) fn samples() -> Vec<(&'static str, Body)> {
         ("founding_agreed", Stage::Agreed(founders)),
         ("founding_founded", Stage::Founded(Incarnation::new(0x3344))),
     ];
-    let said = |(name, stage)| (name, Body::Founding(Word { stage, ..founder() }));
+    let said = |(name, stage)| {
+        let (list, word) = (0x0123_4567_89ab_cdef, founder());
+        (
+            name,
+            Body::Founding(Word {
+                stage,
+                list,
+                ..word
+            }),
+        )
+    };
     samples.extend(stages.map(said));
     samples
 }
