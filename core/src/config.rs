@@ -210,11 +210,6 @@ impl Config {
         self.membership.role(node) == Some(Role::Voter)
     }
 
-    /// Whether `node` shall leave it to others to lead.
-    pub fn drains(&self, node: NodeId) -> bool {
-        self.shared.drains(node)
-    }
-
     /// Whether `node` stands where the leader should: `au.perth` holds `au.perth.dh4`. Nobody does
     /// if any place is as good.
     pub fn prefers(&self, node: NodeId) -> bool {
@@ -227,6 +222,11 @@ impl Config {
     /// How many votes are a majority.
     pub fn quorum(&self) -> usize {
         self.membership.quorum()
+    }
+
+    /// Whether `node` shall leave it to others to lead.
+    pub fn drains(&self, node: NodeId) -> bool {
+        self.shared.drains(node)
     }
 }
 

@@ -88,27 +88,28 @@ pub(super) fn samples() -> Vec<(&'static str, Body)> {
     let refusals = refusals.map(|(name, refusal)| (name, Body::Refused(refusal)));
     let mut samples = vec![("hello", Body::Hello(hello()))];
     samples.extend(refusals);
+    samples.extend(founding_samples());
+    samples
+}
+
+/// The words of a founding; the hash of a list changes with what it is over, and its place does not.
+fn founding_samples() -> [(&'static str, Body); 3] {
     let pairs = [(1, 0x1122), (2, 0x3344), (3, 0x5566)];
     let pair = |(node, incarnation)| (NodeId::new(node), Incarnation::new(incarnation));
     let founders = Founders::try_from(pairs.map(pair).to_vec()).unwrap();
+    let word = Word {
+        list: 0x0123_4567_89ab_cdef,
+        ..founder()
+    };
     let stages = [
         ("founding_alone", Stage::Alone),
         ("founding_agreed", Stage::Agreed(founders)),
         ("founding_founded", Stage::Founded(Incarnation::new(0x3344))),
     ];
-    let said = |(name, stage)| {
-        let (list, word) = (0x0123_4567_89ab_cdef, founder());
-        (
-            name,
-            Body::Founding(Word {
-                stage,
-                list,
-                ..word
-            }),
-        )
-    };
-    samples.extend(stages.map(said));
-    samples
+    stages.map(|(name, stage)| {
+        let word = word.clone();
+        (name, Body::Founding(Word { stage, ..word }))
+    })
 }
 
 /// What server 2 says when it would found the cluster with 1 and 3.
