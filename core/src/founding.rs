@@ -269,6 +269,9 @@ pub struct OtherList;
 pub struct Founding {
     config: Config,
     record: Record,
+    /// The last word of each member that said that it agreed. It is never taken back, so it counts although
+    /// its sender is gone: one that is founded, and dies at once, holds up nobody.
+    agreed: BTreeMap<NodeId, Word>,
 }
 
 impl Founding {
@@ -295,7 +298,12 @@ impl Founding {
         if record.list != list {
             return Err(OtherList);
         }
-        Ok(Self { config, record })
+        let agreed = BTreeMap::new();
+        Ok(Self {
+            config,
+            record,
+            agreed,
+        })
     }
 
     /// What must be durable before this server says a word.
@@ -322,13 +330,23 @@ impl Founding {
         }
     }
 
+    /// A member asked, or answered.
+    pub fn hear(&mut self, word: &Word) {
+        let has_agreed = matches!(word.stage, Stage::Agreed(_));
+        if has_agreed && self.config.peers().any(|peer| peer == word.node) {
+            self.agreed.insert(word.node, word.clone());
+        }
+    }
+
     /// What follows from the answers of one round. Only what was asked for in it may be among them: who
     /// is away by now is not present.
     pub fn judge(&self, answers: &BTreeMap<NodeId, Word>) -> Step {
         let mut obstacles = Vec::new();
         let mut words = Vec::new();
         for peer in self.config.peers() {
-            match self.check(peer, answers.get(&peer)) {
+            let agreed = self.agreed.get(&peer);
+            let before = agreed.filter(|_| self.record.agreed.is_some());
+            match self.check(peer, answers.get(&peer).or(before)) {
                 Ok(word) => words.push(word),
                 Err(obstacle) => obstacles.push((peer, obstacle)),
             }

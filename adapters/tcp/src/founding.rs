@@ -135,6 +135,7 @@ impl Shared {
         for (node, address, asking) in asked {
             match asking.await {
                 Ok(Ok(word)) => {
+                    lock(&self.founding).hear(&word);
                     answers.insert(node, word);
                 }
                 Ok(Err(LinkError::Unwelcome(refusal))) => {
@@ -184,7 +185,11 @@ impl Shared {
             // It knows a cluster that stands: if this server belongs to it, a question will tell.
             First::Hello(_) => self.news.notify_one(),
             First::Founding(question) => {
-                let ours = lock(&self.founding).word(question.node);
+                let ours = {
+                    let mut founding = lock(&self.founding);
+                    founding.hear(&question);
+                    founding.word(question.node)
+                };
                 say(&mut stream, ours).await?;
                 if self.is_news(question) {
                     self.news.notify_one();

@@ -82,6 +82,27 @@ fn it_agrees_when_all_are_there_and_founds_when_all_agreed() {
 }
 
 #[test]
+fn who_said_that_it_agreed_may_be_gone_then_and_who_was_alone_may_not() {
+    let (two, three) = (agreed(2, &ALL), agreed(3, &ALL));
+    let mut one = alone(1, 3);
+    one.hear(&word(&three));
+    let silent = Step::Wait(vec![(NodeId::new(3), Obstacle::Silent)]);
+    assert_eq!(
+        judged(&one, &[word(&two)]),
+        silent,
+        "all must be there to agree"
+    );
+    let mut one = agreed(1, &ALL);
+    one.hear(&word(&alone(3, 3)));
+    assert_eq!(judged(&one, &[word(&two)]), silent);
+    one.hear(&word(&three));
+    assert_eq!(judged(&one, &[word(&two)]), Step::Found(founders(&ALL)));
+    // What it says now outranks what it said.
+    let wiped = changed(&three, |word| word.incarnation = Incarnation::new(31));
+    assert!(matches!(judged(&one, &[word(&two), wiped]), Step::Wait(_)));
+}
+
+#[test]
 fn a_list_of_one_asks_nobody() {
     let mut one = alone(1, 1);
     let Step::Keep(record) = judged(&one, &[]) else {
