@@ -18,7 +18,7 @@ use crate::marks::{Mark, Marks};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use tenure_core::config::{self, Shared};
-use tenure_core::entry::{Entry, EntryKind};
+use tenure_core::entry::{Entry, EntryKind, Start};
 use tenure_core::ids::{ChangeId, Fence, Slot, TicketId, ZoneId};
 use tenure_core::machine::answer::{Answer, Event, Grant, Refusal};
 use tenure_core::machine::codec;
@@ -33,6 +33,7 @@ pub struct Applied {
     digest: u64,
     stamp: Stamp,
     mark: config::Mark,
+    started: Start,
     events: Vec<Event>,
 }
 
@@ -181,6 +182,7 @@ impl History {
             digest: self.machine.digest(),
             stamp: self.stamp,
             mark: self.machine.shared().mark(),
+            started: self.machine.started(),
             events,
         });
     }

@@ -130,6 +130,7 @@ fn agree(full: &Machine, witness: &Machine) -> Result<(), TestCaseError> {
     prop_assert_eq!(full.stamp(), witness.stamp());
     prop_assert_eq!(full.log_bytes, witness.log_bytes);
     prop_assert_eq!(full.grace, witness.grace);
+    prop_assert_eq!(full.started(), witness.started());
     prop_assert_eq!(full.fence_floor, witness.fence_floor);
     prop_assert_eq!(full.unreadable, witness.unreadable);
     let seen = |machine: &Machine| -> Vec<_> {
@@ -170,10 +171,10 @@ proptest! {
         for (number, (step, choices)) in entries.iter().enumerate() {
             ms += step;
             let entry = match step % 8 {
-                0 => Entry::new(
-                    EntryKind::LeaderStart,
+                0 => Entry::leader_start(
+                    Ballot::opening(full.shared().epoch()).above(NodeId::new(1 + step % 3)),
                     Stamp::ZERO.plus(Duration::from_millis(ms)),
-                    &[codec::encode_start(Fence::new(1 << 20))],
+                    &codec::encode_start(Fence::new(1 << 20)),
                 ),
                 1 => stop(&full).unwrap_or_else(|| entry(&full, ms, choices, &mut sent)),
                 _ => entry(&full, ms, choices, &mut sent),

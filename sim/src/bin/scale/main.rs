@@ -21,7 +21,7 @@ use tenure_core::machine::codec;
 use tenure_core::machine::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
 use tenure_core::machine::key::Key;
 use tenure_core::machine::snapshot::{Restore, Slice};
-use tenure_core::machine::{Limits, Machine};
+use tenure_core::machine::{Form, Limits, Machine};
 use tenure_core::time::Stamp;
 
 #[global_allocator]
@@ -255,6 +255,35 @@ fn snapshot(log: &mut Log) -> Snapshot {
     }
 }
 
+/// What a server without locks takes for the snapshot of others: bytes of its machine, the most while it
+/// reads, and the time.
+struct Opaque {
+    bytes: usize,
+    bytes_max: usize,
+    read: Duration,
+}
+
+fn opaque(of: &Snapshot) -> Opaque {
+    let before = ALLOCATOR.allocated();
+    let restore = Restore::new(of.id, Limits::default(), Seed::new(1));
+    let mut restore = restore.in_form(Form::Witness);
+    let (mut read, mut bytes_max) = (Duration::ZERO, 0);
+    for chunk in &of.chunks {
+        let (taken, took) = timed(|| restore.chunk(chunk));
+        taken.expect("it is what was written");
+        read += took;
+        bytes_max = bytes_max.max(ALLOCATOR.allocated() - before);
+    }
+    let (machine, took) = timed(|| restore.finish());
+    let machine = machine.expect("it is what was written");
+    assert_eq!(machine.locks_len(), 0, "a witness has none");
+    Opaque {
+        bytes: ALLOCATOR.allocated() - before,
+        bytes_max,
+        read: read + took,
+    }
+}
+
 impl Snapshot {
     fn bytes(&self) -> usize {
         self.chunks.iter().map(Bytes::len).sum()
@@ -312,6 +341,7 @@ fn main() {
     let of_leases = snapshot(&mut log);
     let many = log.cycle_us(LOCKS);
     let before = snapshot(&mut log);
+    let witness = opaque(&before);
     let install = installed(log, &before);
     drop(before);
     let (in_session, mut log) = filled(Life::Session);
@@ -342,6 +372,12 @@ fn main() {
             "to install one that a peer sent, the longest step of the loop: {:.3} ms (to drop the old machine beside it {:.0} ms)",
             millis(install.step_max),
             millis(install.retire),
+        );
+        println!(
+            "a witness of them: {:.1} KiB, at most {:.1} while it reads, {:.3} s",
+            witness.bytes as f64 / 1024.0,
+            witness.bytes_max as f64 / 1024.0,
+            witness.read.as_secs_f64(),
         );
     }
     println!(

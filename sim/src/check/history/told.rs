@@ -39,7 +39,8 @@ impl History {
         let is_full = machine.form() == Form::Full;
         let is_same = !is_full || mine.digest == machine.digest();
         docket.check(is_same, "equal logs give equal digests", detail);
-        let is_same = (mine.mark, mine.stamp) == (machine.shared().mark(), machine.stamp());
+        let known = (machine.shared().mark(), machine.stamp(), machine.started());
+        let is_same = known == (mine.mark, mine.stamp, mine.started);
         docket.check(is_same, "equal logs give equal configurations", detail);
     }
 
