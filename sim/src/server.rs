@@ -17,6 +17,7 @@ use std::rc::Rc;
 use storage::Storage;
 use tenure_core::config::{Config, Member, Role, Shared};
 use tenure_core::ids::{Boot, ClusterId, Fence, NodeId, Seed, SnapshotId};
+use tenure_core::machine::Form;
 use tenure_core::node::Origin;
 use tenure_core::node::input::{Input, Space};
 use tenure_core::node::output::Output;
@@ -147,8 +148,8 @@ pub struct Server {
     pub joined: Option<Shared>,
     /// It was removed from the cluster, and stays off.
     pub is_gone: bool,
-    /// It kept no locks once, and does since.
-    pub was_promoted: bool,
+    /// What it kept before it had another role.
+    pub kept: Option<Form>,
     /// It crashes soon after each of its next so many starts.
     pub loops: u64,
     /// Its rounds take much longer until then, and its syncs.
@@ -185,7 +186,7 @@ impl Server {
             crash_in: None,
             joined: None,
             is_gone: false,
-            was_promoted: false,
+            kept: None,
             loops: 0,
             slow_cpu_until: 0,
             slow_disk_until: 0,

@@ -9,6 +9,7 @@ use crate::net::Frame;
 use crate::server::{DiskDone, index_of, node_id};
 use std::collections::{BTreeMap, VecDeque};
 use tenure_core::ids::{Boot, NodeId};
+use tenure_core::machine::Form;
 use tenure_core::node::input::Input;
 use tenure_core::node::output::{Halt, Note, Output, Why};
 use tenure_core::replica::message::Message;
@@ -209,7 +210,7 @@ impl World {
         match note {
             Note::Leading { .. } => {
                 self.marks.hit(Mark::Election);
-                let promoted = self.servers[index].was_promoted;
+                let promoted = self.servers[index].kept == Some(Form::Witness);
                 self.marks.sometimes(promoted, Mark::PromotedLeads);
                 self.has_leader(index, true);
                 let drains = self.judges.history.shared().drains(node_id(index));

@@ -130,8 +130,11 @@ impl World {
             Form::Full => Mark::BecameWitness,
             Form::Witness => Mark::BecameVoter,
         });
-        let server = &mut self.servers[index];
-        server.was_promoted = was == Form::Witness;
+        let before = self.servers[index].kept.replace(was);
+        let docket = &mut self.judges.docket;
+        docket.check(before != Some(was), "another role is another start", || {
+            format!("server {} was {was:?} twice", index + 1)
+        });
         self.crash(index, Mark::RoleChanged);
         self.queue
             .push(self.now + MS, Event::PowerOn { server: index });
