@@ -255,8 +255,8 @@ fn snapshot(log: &mut Log) -> Snapshot {
     }
 }
 
-/// What a server without locks takes for the snapshot of others: bytes of its machine, the most while it
-/// reads, and the time.
+/// What a server without locks takes for the snapshot of others: bytes of its machine, the most between
+/// two chunks, and the time.
 struct Opaque {
     bytes: usize,
     bytes_max: usize,
@@ -374,7 +374,7 @@ fn main() {
             millis(install.retire),
         );
         println!(
-            "a witness of them: {:.1} KiB, at most {:.1} while it reads, {:.3} s",
+            "a witness of them: {:.1} KiB, at most {:.1} between two chunks, {:.3} s",
             witness.bytes as f64 / 1024.0,
             witness.bytes_max as f64 / 1024.0,
             witness.read.as_secs_f64(),
