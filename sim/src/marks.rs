@@ -141,6 +141,8 @@ marks! {
     OpaqueServed = Case "quorum_only_server_gives_its_snapshot",
     HandingOver = Case "leader_hands_over",
     Relocated = Case "leader_moves_to_its_place",
+    TakenBack = Case "operator_takes_a_wish_back",
+    WishesCameTrue = Case "all_wishes_came_true",
     HandsOverDrained = Case "leader_that_drains_hands_over",
     LeadsDrained = Case "one_that_drains_leads",
     KeepsLeading = Case "leader_was_not_relieved",

@@ -205,6 +205,8 @@ pub enum Trouble {
     ChangeRole,
     /// An operator wants to take a server down, or has done so.
     Drain,
+    /// An operator takes back what a member was to be.
+    TakeBack,
     /// A server's disk has room for little more, or for everything again.
     LowSpace,
     /// All servers' disks have.

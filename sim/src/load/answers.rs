@@ -2,8 +2,10 @@
 
 use super::op::{Doing, Op};
 use super::{Act, Client, Scene, Session, Why, ZONE, belief_ns};
+use crate::Nanos;
 use crate::check::calls::{Call, Told};
 use crate::marks::Mark;
+use crate::scenario::MS;
 use tenure_core::ids::{Fence, SessionId, Slot, Tag};
 use tenure_core::machine::answer::{Answer, Refusal};
 use tenure_core::machine::command::Client as Named;
@@ -12,6 +14,9 @@ use tenure_core::machine::key::Key;
 use tenure_core::node::input::{Ask, Token};
 use tenure_core::node::output::{Failure, Reply};
 use tenure_core::query::LockView;
+
+/// How soon a client whose server takes no clients asks another one.
+const ELSEWHERE_AFTER: Nanos = 20 * MS;
 
 impl Client {
     /// An answer arrived.
@@ -325,7 +330,15 @@ impl Client {
             }
             Failure::Busy => scene.marks.hit(Mark::AnsweredBusy),
             Failure::DiskFull => scene.marks.hit(Mark::AnsweredDiskFull),
-            Failure::NotReady(_) => scene.marks.hit(Mark::AnsweredNotReady),
+            Failure::NotReady(_) => {
+                scene.marks.hit(Mark::AnsweredNotReady);
+                // Another server may be: whoever hears this goes on at once, and waits for nothing.
+                let attempts = op.sent;
+                scene.acts.push(Act::Wake {
+                    at: scene.now + ELSEWHERE_AFTER,
+                    why: Why::Retry { op: id, attempts },
+                });
+            }
             Failure::NoQuorum => scene.marks.hit(Mark::AnsweredNoQuorum),
             Failure::Unknown => scene.marks.hit(Mark::AnsweredUnknown),
         }

@@ -14,6 +14,7 @@ impl Plan {
             (Trouble::ReplaceMember, 3),
             (Trouble::ChangeRole, 2),
             (Trouble::Drain, 4),
+            (Trouble::TakeBack, 5),
             (Trouble::Crash, 4),
             (Trouble::CrashLeader, 3),
             (Trouble::PowerCut, 1),

@@ -4,8 +4,8 @@ use super::World;
 use crate::check::wgl::{self, Verdict};
 use crate::marks::Mark;
 use crate::scenario::SECOND;
-use crate::server::node_id;
-use tenure_core::config::Role;
+use crate::server::{index_of, node_id};
+use tenure_core::config::{Change, Role, Shared};
 use tenure_core::machine::Form;
 
 /// A request that began this long before the end must have its last word.
@@ -41,6 +41,33 @@ impl World {
                 docket.broken("what clients were told can be put in one order", why);
             }
         }
+    }
+
+    /// What operators wanted of the members is so, if all that it takes are there.
+    fn judge_wishes(&mut self, shared: &Shared) {
+        let mut members = shared.members().iter();
+        if !members.all(|member| self.core.contains(&index_of(member.node))) {
+            return;
+        }
+        let wished = shared.history().any(|past| {
+            let is_wish = |change: &Change| {
+                matches!(
+                    change,
+                    Change::Add(_)
+                        | Change::Role { .. }
+                        | Change::Remove { .. }
+                        | Change::Replace { .. }
+                )
+            };
+            is_wish(&past.change)
+        });
+        self.marks.sometimes(wished, Mark::WishesCameTrue);
+        let docket = &mut self.judges.docket;
+        docket.check(
+            shared.is_settled(),
+            "what an operator wants of the members comes true",
+            || format!("{:?}", shared.members()),
+        );
     }
 
     fn judge_servers(&mut self) {
@@ -89,6 +116,7 @@ impl World {
             .check(leaders == 1, "a whole majority has one leader", || {
                 format!("{leaders} lead at the end")
             });
+        self.judge_wishes(&shared);
         let stays = drained.filter(|_| could_lead);
         self.judges.docket.check(
             stays.is_none(),

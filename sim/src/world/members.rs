@@ -62,6 +62,7 @@ impl World {
             Trouble::ReplaceMember => fresh.map(|new| Change::Replace { old: any, new }),
             Trouble::ChangeRole => Some(Change::Role { node: any, role }),
             Trouble::Drain => Some(self.wanted_drain(shared, any)),
+            Trouble::TakeBack => self.wanted_back(shared),
             _ => Some(Change::Remove { node: any }),
         }
     }
@@ -80,6 +81,20 @@ impl World {
             node,
             drains: !is_enough && !shared.drains(node),
         }
+    }
+
+    /// A member that was to be something else stays what it is, if there is one.
+    fn wanted_back(&mut self, shared: &Shared) -> Option<Change> {
+        let mut waiting = shared
+            .members()
+            .iter()
+            .filter(|member| member.next.is_some());
+        let member = waiting.next()?;
+        self.marks.hit(Mark::TakenBack);
+        Some(Change::Role {
+            node: member.node,
+            role: member.role,
+        })
     }
 
     /// A newcomer starts when somebody made it a member, and knows then who the others are. False if

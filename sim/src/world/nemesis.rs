@@ -108,7 +108,8 @@ impl World {
             | Trouble::RemoveMember
             | Trouble::ReplaceMember
             | Trouble::ChangeRole
-            | Trouble::Drain => self.change_members(any, trouble),
+            | Trouble::Drain
+            | Trouble::TakeBack => self.change_members(any, trouble),
             Trouble::LowSpace => self.bound_disk(any),
             Trouble::LowSpaces => self.all(Self::bound_disk),
             Trouble::ClockJump | Trouble::ClockBack | Trouble::ClockRate => self.bend(trouble),
@@ -353,6 +354,7 @@ const fn trouble_name(trouble: Trouble) -> &'static str {
         Trouble::ReplaceMember => "operator replaces a member",
         Trouble::ChangeRole => "operator changes a role",
         Trouble::Drain => "operator drains a server, or no more",
+        Trouble::TakeBack => "operator takes a wish back",
         Trouble::LowSpace => "space changes",
         Trouble::LowSpaces => "space changes on all",
         Trouble::ClockJump => "clock jumps",
