@@ -5,97 +5,144 @@
 
 use crate::ids::NodeId;
 use crate::time::Timestamp;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 /// How long the clocks are watched before they are compared.
 const WATCH: Duration = Duration::from_secs(10);
-/// One that was heard for less of that time is not compared: it had no time to gain or lose.
+/// With less time between the two rounds nothing is compared: no clock had time to gain or lose.
 const WATCHED: Duration = Duration::from_secs(8);
+/// Within so long of the first round, and of the last, the one that more answered is taken.
+const EDGE: Duration = Duration::from_secs(1);
 /// A clock that gained or lost so much more than the median in that time is wrong.
 const OFF_MS: i64 = 500;
-/// A clock that was read longer than this before or after it was asked about says too little.
+/// A clock that was read longer than this after it was asked about says too little.
 const UNSURE: Duration = Duration::from_millis(100);
+/// Rounds whose answers may still come.
+const OPEN_MAX: usize = 8;
 
-/// What a clock showed, and when that was by the own one.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    clock_ns: u64,
-    at: Timestamp,
+/// What the clocks showed when they were asked, all in one round of pings.
+#[derive(Clone, Debug)]
+struct Round {
+    number: u64,
+    asked: Timestamp,
+    shown: BTreeMap<NodeId, u64>,
 }
 
-/// The clocks since a moment.
+/// The clocks since a moment. They are compared from one round to another, the same for all: the own
+/// clock, by which the time between the two is measured, may be the wrong one, and at any moment.
 #[derive(Clone, Debug)]
 pub(super) struct ClockWatch {
     since: Timestamp,
-    /// First and last; nothing of one that restarted: its clock began anew, and while it was away the
-    /// own one may have stood still.
-    seen: BTreeMap<NodeId, Option<(Seen, Seen)>>,
+    first: Option<Round>,
+    last: Option<Round>,
+    open: VecDeque<Round>,
+    /// Their clocks began anew.
+    restarted: BTreeSet<NodeId>,
 }
 
 impl ClockWatch {
     pub(super) const fn new(now: Timestamp) -> Self {
         Self {
             since: now,
-            seen: BTreeMap::new(),
+            first: None,
+            last: None,
+            open: VecDeque::new(),
+            restarted: BTreeSet::new(),
         }
     }
 
-    /// `node`, asked at `asked`, showed `clock_ns`; its answer came at `now`.
-    pub(super) fn hear(&mut self, node: NodeId, clock_ns: u64, asked: Timestamp, now: Timestamp) {
-        if now.since(asked) <= UNSURE {
-            let seen = Seen { clock_ns, at: now };
-            let known = self.seen.entry(node).or_insert(Some((seen, seen)));
-            if let Some((_, last)) = known {
-                *last = seen;
-            }
+    /// `node`, asked in the round `number` at `asked`, showed `clock_ns`; its answer came at `now`.
+    pub(super) fn hear(
+        &mut self,
+        node: NodeId,
+        clock_ns: u64,
+        (number, asked): (u64, Timestamp),
+        now: Timestamp,
+    ) {
+        if now.since(asked) > UNSURE {
+            return;
+        }
+        self.close(|round| now.since(round.asked) > UNSURE);
+        if self.open.back().is_none_or(|last| last.number < number) {
+            self.close(|_| false);
+            let shown = BTreeMap::new();
+            self.open.push_back(Round {
+                number,
+                asked,
+                shown,
+            });
+        }
+        let mut open = self.open.iter_mut();
+        if let Some(round) = open.find(|round| round.number == number) {
+            round.shown.insert(node, clock_ns);
         }
     }
 
     /// A restarted server's clock is not compared before the next ten seconds.
     pub(super) fn forget(&mut self, node: NodeId) {
-        self.seen.insert(node, None);
+        self.restarted.insert(node);
+    }
+
+    /// The oldest open rounds are over, if it is so, or if there are too many: what they showed is kept, if
+    /// they are the first or the last to be compared.
+    fn close(&mut self, over: impl Fn(&Round) -> bool) {
+        while let Some(round) = self.open.pop_front() {
+            if !over(&round) && self.open.len() + 1 < OPEN_MAX {
+                self.open.push_front(round);
+                return;
+            }
+            let is_early = round.asked.since(self.since) <= EDGE;
+            let begins = |first: &Round| is_early && round.shown.len() > first.shown.len();
+            let ends = |last: &Round| {
+                round.shown.len() >= last.shown.len() || round.asked.since(last.asked) > EDGE
+            };
+            if self.first.as_ref().is_none_or(begins) {
+                self.first = Some(round);
+            } else if self.last.as_ref().is_none_or(ends) {
+                self.last = Some(round);
+            }
+        }
     }
 
     /// Whose clock is wrong, and by how many milliseconds it went ahead, or behind if negative. With
-    /// fewer than three clocks nobody can tell which one it is, and nothing is said of others while
-    /// the own one is wrong.
+    /// fewer than three clocks nobody can tell which one it is.
     pub(super) fn judge(&mut self, me: NodeId, now: Timestamp) -> Vec<(NodeId, i64)> {
         if now.since(self.since) < WATCH {
             return Vec::new();
         }
-        let seen = core::mem::replace(self, Self::new(now)).seen;
-        let mut gains: Vec<(i64, NodeId)> = seen
-            .iter()
-            .filter_map(|(node, seen)| seen.map(|(first, last)| (node, first, last)))
-            .filter(|(_, first, last)| last.at.since(first.at) >= WATCHED)
-            .map(|(node, first, last)| (gain_ms(first, last), *node))
+        self.close(|_| true);
+        let watch = core::mem::replace(self, Self::new(now));
+        let (Some(first), Some(last)) = (watch.first, watch.last) else {
+            return Vec::new();
+        };
+        let here = last.asked.since(first.asked);
+        if here < WATCHED {
+            return Vec::new();
+        }
+        let both = first.shown.iter().filter_map(|(node, before)| {
+            let after = last.shown.get(node)?;
+            let there = Duration::from_nanos(after.saturating_sub(*before));
+            Some((millis(there).saturating_sub(millis(here)), *node))
+        });
+        let mut gains: Vec<(i64, NodeId)> = both
+            .filter(|(_, node)| !watch.restarted.contains(node))
             .collect();
         gains.push((0, me));
         gains.sort_unstable();
-        let median = gains
-            .get((gains.len() - 1) / 2)
-            .map_or(0, |(gain, _)| *gain);
         if gains.len() < 3 {
             return Vec::new();
         }
+        let median = gains.get((gains.len() - 1) / 2);
+        let median = median.map_or(0, |(gain, _)| *gain);
         let off = gains.iter().map(|(gain, node)| (*node, gain - median));
-        let off: Vec<_> = off.filter(|(_, gain)| gain.abs() > OFF_MS).collect();
-        // All are measured by the own clock, and not in quite the same time: one that was heard
-        // before the own stood still gained what one that was heard after it did not.
-        match off.iter().find(|(node, _)| *node == me) {
-            Some(mine) => Vec::from([*mine]),
-            None => off,
-        }
+        off.filter(|(_, gain)| gain.abs() > OFF_MS).collect()
     }
 }
 
-fn gain_ms(first: Seen, last: Seen) -> i64 {
-    let there = Duration::from_nanos(last.clock_ns.saturating_sub(first.clock_ns));
-    let here = last.at.since(first.at);
-    let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-    ms(there).saturating_sub(ms(here))
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -165,7 +165,8 @@ impl Replica {
             peer.confirmed = pong.round;
             let asked = self.rounds.sent_at(pong.round);
             if let (Role::Leading(leading), Some(asked)) = (&mut self.role, asked) {
-                leading.clocks.hear(from, pong.clock_ns, asked, now);
+                let round = (pong.round, asked);
+                leading.clocks.hear(from, pong.clock_ns, round, now);
                 if self.config.votes(from) {
                     leading.hear_clock(from, pong.clock_ns, asked, now);
                 }

@@ -30,7 +30,7 @@ impl World {
     }
 
     fn do_act(&mut self, client: usize, act: Act) {
-        let travel = 30_000 + self.wire.exponential(self.plan.net.delay_mean);
+        let travel = 30_000 + self.wire.exponential(self.net.knobs().delay_mean);
         match act {
             Act::Ask {
                 server,

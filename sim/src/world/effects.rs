@@ -147,11 +147,12 @@ impl World {
                 if client >= self.clients.len() {
                     return; // an operator's
                 }
-                if self.wire.chance(self.plan.net.drop_ppm) {
+                let net = self.net.knobs();
+                if self.wire.chance(net.drop_ppm) {
                     self.marks.hit(Mark::ReplyLost);
                     return;
                 }
-                let travel = 30_000 + self.wire.exponential(self.plan.net.delay_mean);
+                let travel = 30_000 + self.wire.exponential(net.delay_mean);
                 let reply = Box::new(reply);
                 self.queue
                     .push(self.now + travel, Event::Told { client, tag, reply });
