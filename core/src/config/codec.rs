@@ -1,13 +1,12 @@
 //! The bytes of a shared configuration, in a superblock and in a snapshot.
 //!
 //! ```text
-//! config  = version   cluster  genesis-hash   body   leaving   history
-//! body    = epoch   members   zones   policy   since   node-last   invites   draining?        what the hash of a state is over
+//! config  = version = 1   cluster  genesis-hash   body   leaving   history
+//! body    = epoch   members   zones   policy   since   node-last   invites   draining        what the hash of a state is over
 //! history = past*           past = mark  stamp  by  change
 //! ```
 //! Postcard throughout: varints, and a varint length before texts and lists. The fields stand in the
-//! order of their structs. Version 1 has no `draining`; version 2, of a configuration in which somebody drains, has it.
-//! `config/tests.rs` holds golden bytes.
+//! order of their structs. `config/tests.rs` holds golden bytes.
 
 use super::shared::{check_location, check_members, check_texts, check_zone};
 use super::{Change, ConfigError, Invite, Member, Past, Policy, Shared, Zone};
@@ -19,13 +18,9 @@ use crate::limits::{
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Nobody drains.
 const VERSION: u8 = 1;
-/// Somebody does.
-const VERSION_DRAINS: u8 = 2;
 
 /// Why bytes are no configuration.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -34,7 +29,7 @@ pub enum FormError {
     #[error("the configuration cannot be read")]
     Form,
     /// Written by a later Tenure.
-    #[error("configuration version {found}, this server knows 1 and 2")]
+    #[error("configuration version {found}, this server knows 1")]
     Version {
         /// The version read.
         found: u8,
@@ -63,6 +58,7 @@ struct Body<'a> {
     since: Slot,
     node_last: NodeId,
     invites: &'a [Invite],
+    draining: &'a BTreeSet<NodeId>,
 }
 
 #[derive(Deserialize)]
@@ -74,16 +70,13 @@ struct OwnedBody {
     since: Slot,
     node_last: NodeId,
     invites: Vec<Invite>,
+    draining: Vec<NodeId>,
 }
 
 type Whole<B, L, H> = (u8, ClusterId, u64, B, L, H);
 
 pub(super) fn body(shared: &Shared) -> Vec<u8> {
-    if shared.draining.is_empty() {
-        bytes_of(&Body::of(shared))
-    } else {
-        bytes_of(&(Body::of(shared), &shared.draining))
-    }
+    bytes_of(&Body::of(shared))
 }
 
 impl<'a> Body<'a> {
@@ -96,6 +89,7 @@ impl<'a> Body<'a> {
             since: shared.since,
             node_last: shared.node_last,
             invites: shared.invites.as_slice(),
+            draining: &shared.draining,
         }
     }
 }
@@ -110,11 +104,15 @@ pub(super) fn bytes_of(form: &impl Serialize) -> Vec<u8> {
 impl Shared {
     /// The bytes of the whole, the history with it.
     pub fn encode(&self) -> Bytes {
-        let bytes = if self.draining.is_empty() {
-            self.encode_with(VERSION, ())
-        } else {
-            self.encode_with(VERSION_DRAINS, &self.draining)
-        };
+        let whole: Whole<Body<'_>, &[Member], &VecDeque<Past>> = (
+            VERSION,
+            self.cluster,
+            self.genesis,
+            Body::of(self),
+            &self.leaving,
+            &self.history,
+        );
+        let bytes = bytes_of(&whole);
         assert!(
             bytes.len() <= CONFIG_BYTES_MAX,
             "the limits of its parts bound a configuration"
@@ -122,45 +120,23 @@ impl Shared {
         bytes.into()
     }
 
-    fn encode_with(&self, version: u8, draining: impl Serialize) -> Vec<u8> {
-        let whole: Whole<_, &[Member], &VecDeque<Past>> = (
-            version,
-            self.cluster,
-            self.genesis,
-            (Body::of(self), draining),
-            &self.leaving,
-            &self.history,
-        );
-        bytes_of(&whole)
-    }
-
     /// Reads what [`Self::encode`] wrote, and believes nothing that could not be.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormError> {
-        match *bytes.first().ok_or(FormError::Form)? {
-            VERSION => Self::parse_with(bytes, |()| Some(BTreeSet::new())),
-            VERSION_DRAINS => Self::parse_with(bytes, |nodes: Vec<NodeId>| {
-                let is_ordered = nodes.is_sorted_by(|one, next| one < next);
-                (is_ordered && !nodes.is_empty()).then(|| nodes.into_iter().collect())
-            }),
-            found => Err(FormError::Version { found }),
+        let found = *bytes.first().ok_or(FormError::Form)?;
+        if found != VERSION {
+            return Err(FormError::Version { found });
         }
-    }
-
-    /// Reads one version; `draining` is who drains, of what it has of that.
-    fn parse_with<D: DeserializeOwned>(
-        bytes: &[u8],
-        draining: impl FnOnce(D) -> Option<BTreeSet<NodeId>>,
-    ) -> Result<Self, FormError> {
-        type Owned<D> = Whole<(OwnedBody, D), Vec<Member>, VecDeque<Past>>;
-        let taken = postcard::take_from_bytes::<Owned<D>>(bytes);
-        let ((_, cluster, genesis, (body, drained), leaving, history), rest) =
+        type Owned = Whole<OwnedBody, Vec<Member>, VecDeque<Past>>;
+        let taken = postcard::take_from_bytes::<Owned>(bytes);
+        let ((_, cluster, genesis, body, leaving, history), rest) =
             taken.map_err(|_| FormError::Form)?;
-        let draining =
-            draining(drained).ok_or(FormError::Impossible("who drains is not in order"))?;
         if !rest.is_empty() {
             return Err(FormError::Trailing { extra: rest.len() });
         }
         let zone_count = body.zones.len();
+        if !body.draining.is_sorted_by(|one, next| one < next) {
+            return Err(FormError::Impossible("who drains is not in order"));
+        }
         let shared = Self {
             cluster,
             epoch: body.epoch,
@@ -170,7 +146,7 @@ impl Shared {
             since: body.since,
             node_last: body.node_last,
             invites: body.invites,
-            draining,
+            draining: body.draining.into_iter().collect(),
             leaving,
             genesis,
             history,

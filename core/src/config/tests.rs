@@ -7,7 +7,7 @@ use crate::time::Stamp;
 use alloc::vec;
 use proptest::prelude::*;
 
-const GOLDEN: &str = "01070707070707070707070707070707078be090f8c6dc8dcfd6010103010000000000000201700163016802617500000300000000000002000764656661756c74000000010470726f6401640000020861752e7065727468000300000305f5808ef1a0df9bc4c1010503616e6e010470726f6401640000ac02a8f0e8e4d0bff79030ac0203616e6e00020170016301680261750000ad02a2bfd7a4eaf2c99b1dad0203616e6e02020861752e7065727468";
+const GOLDEN: &str = "0107070707070707070707070707070707b0caeaccfec1c691130103010000000000000201700163016802617500000300000000000002000764656661756c74000000010470726f6401640000020861752e706572746800030000000305c9a49d82d9ff8b981a0503616e6e010470726f6401640000ac02efca8996a5d1f2d70cac0203616e6e00020170016301680261750000ad02e1cce1b883db9ba1e201ad0203616e6e02020861752e7065727468";
 
 fn member(node: u64) -> Member {
     Member {
@@ -277,18 +277,16 @@ fn drain(node: u64, drains: bool) -> Change {
     Change::Drain { node, drains }
 }
 
-/// Only while somebody drains the bytes are others than before there was such a thing.
 #[test]
 fn who_drains_is_in_the_bytes_and_in_the_hash() {
     let drained = changed(&sample(), 302, &drain(2, true)).unwrap();
     assert!(drained.drains(NodeId::new(2)) && !drained.drains(NodeId::new(3)));
     let bytes = drained.encode();
-    assert_eq!(bytes[0], 2);
     assert_eq!(Shared::parse(&bytes), Ok(drained.clone()));
     let nobody = changed(&sample(), 302, &drain(2, false)).unwrap();
     assert_ne!(nobody.mark(), drained.mark());
     let back = changed(&drained, 303, &drain(2, false)).unwrap();
-    assert_eq!((back.encode()[0], back.drains(NodeId::new(2))), (1, false));
+    assert!(!back.drains(NodeId::new(2)));
     let mut stranger = drained.clone();
     stranger.draining.insert(NodeId::new(9));
     let refused = Err(FormError::Impossible("one drains that is no member"));
@@ -342,8 +340,8 @@ fn every_cut_and_every_addition_is_refused() {
         Shared::parse(&longer),
         Err(FormError::Trailing { extra: 1 })
     );
-    let later = [&[3], &bytes[1..]].concat();
-    assert_eq!(Shared::parse(&later), Err(FormError::Version { found: 3 }));
+    let later = [&[2], &bytes[1..]].concat();
+    assert_eq!(Shared::parse(&later), Err(FormError::Version { found: 2 }));
 }
 
 #[test]
