@@ -369,14 +369,24 @@ impl World {
         leaders.max_by_key(|(_, ballot)| *ballot)
     }
 
+    /// Whether nothing that was taken for the log is still to be decided: clients only read.
+    fn nobody_waits(&self) -> bool {
+        let mut processes = self
+            .servers
+            .iter()
+            .filter_map(|server| server.process_ref());
+        processes.all(|process| process.node.view().waits_since.is_none())
+    }
+
     fn judge_bound(&mut self) {
         let graph = self.graphs.graph;
         let elections = self.marks.count(Mark::Election);
         let chosen = self.judges.votes.contiguous();
         let under = self.judges.votes.chosen(chosen).map(|chosen| chosen.ballot);
+        let serves = chosen > self.graphs.chosen || self.nobody_waits();
         let ruler = self.ruler().filter(|(index, ballot)| {
             let moved = !graph.moves_the_leader() || *index != self.graphs.leader;
-            moved && self.is_hub(*index) && Some(*ballot) == under && chosen > self.graphs.chosen
+            moved && self.is_hub(*index) && Some(*ballot) == under && serves
         });
         let taken = elections - self.graphs.elections;
         let docket = &mut self.judges.docket;
