@@ -115,7 +115,7 @@ impl Disk {
         }
     }
 
-    /// Whether its files may grow by so many bytes (D14: a full disk is an answer to growth).
+    /// Whether its files may grow by so many bytes (D6: a full disk is an answer to growth).
     pub fn has_room(&self, bytes: u64) -> bool {
         let full = |capacity| self.used().saturating_add(bytes) > capacity;
         !self.capacity.is_some_and(full)

@@ -346,7 +346,9 @@ impl Client {
         op.sent += 1;
         let waits = op.ticket.is_some();
         let pause = self.knobs.patience / 2 + patience * if waits { 4 } else { 1 };
-        let pause = pause.min(PATIENCE_MAX);
+        // Not all in the same moment: a small queue would refuse the same ones each time.
+        let most = PATIENCE_MAX - self.rand.range(0, PATIENCE_MAX / 2);
+        let pause = pause.min(most);
         let attempts = op.sent;
         scene.acts.push(Act::Ask {
             server,

@@ -1,7 +1,7 @@
 //! All limits tiny (A6): queues that are full after a few requests, frames that hold one entry, tables
 //! with room for a handful. What is rare in years then happens in a second.
 
-use super::{HostKnobs, Plan, SECOND};
+use super::{HostKnobs, MS, Plan, SECOND};
 use crate::rand::Rand;
 use serde::{Deserialize, Serialize};
 use tenure_core::machine;
@@ -80,7 +80,8 @@ impl TinyLimits {
     }
 }
 
-/// Entries of fewer commands make a cluster so slow that it needs clients with patience.
+/// Entries of fewer commands make a cluster so slow that it needs clients with patience, and a disk that is
+/// not slow too.
 const COMMANDS_FEW: usize = 16;
 
 impl Plan {
@@ -89,6 +90,7 @@ impl Plan {
     pub(super) fn bound(&mut self, limits: TinyLimits) {
         if limits.entry_commands.is_some_and(|few| few < COMMANDS_FEW) {
             self.load.patience = self.load.patience.max(SECOND);
+            self.host.sync_mean = self.host.sync_mean.min(4 * MS);
         }
         self.host.limits = limits;
     }

@@ -91,8 +91,9 @@ impl HttpSeat {
                     ticket = (slot(&response).filter(|_| first)).zip(ticket_of(&response));
                     is_first = false;
                 }
-                Ok((response, first)) => {
-                    let ended = http_ended(&claim.key, &response, None, first, sent);
+                // It may have waited all the same: a server that is busy says only how it ended.
+                Ok((response, _)) => {
+                    let ended = http_ended(&claim.key, &response, None, false, sent);
                     return (ended, (target, key));
                 }
                 Err(why) => return (Ended::NoAnswer(why), (target, key)),
