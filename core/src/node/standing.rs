@@ -4,7 +4,7 @@
 use super::Node;
 use super::input::Ask;
 use super::output::NotReady;
-use crate::config::{Mark, Shared, Standing};
+use crate::config::{Mark, Role, Shared, Standing};
 use crate::ids::NodeId;
 use crate::limits::{CHECK_QUORUM, CONFIG_PATIENCE};
 use crate::machine::Form;
@@ -41,6 +41,17 @@ impl Peers {
             ahead_since: is_ahead.then_some(before.unwrap_or(now)),
         };
         self.heard.insert(peer, heard);
+    }
+
+    /// Whether another server is heard that takes clients, or would if it could.
+    fn others_serve(&self, now: Timestamp, shared: &Shared) -> bool {
+        let lately = self.heard.iter();
+        let mut lately = lately.filter(|(_, heard)| now.since(heard.at) < CHECK_QUORUM);
+        lately.any(|(node, _)| {
+            let member = shared.member(*node);
+            let serves = member.is_some_and(|member| member.role != Role::QuorumOnly);
+            serves && !shared.drains(*node)
+        })
     }
 
     /// Why this server takes no clients, if it does not.
@@ -98,7 +109,9 @@ impl Node {
         }
         let (shared, quorum) = (self.machine.shared(), self.config.quorum());
         let node = self.config.me();
-        let drained = shared.drains(node).then_some(NotReady::Drained { node });
+        // To be served outranks the wish, or all that was granted would end.
+        let drains = shared.drains(node) && self.standing.others_serve(self.now, shared);
+        let drained = drains.then_some(NotReady::Drained { node });
         drained.or_else(|| self.standing.refusal(self.now, shared, quorum))
     }
 }

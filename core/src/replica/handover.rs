@@ -172,7 +172,10 @@ impl Replica {
     fn watch_reign(&mut self) {
         let (known, alive) = (self.election.freshest().ballot, self.leader().is_some());
         let config = &self.config;
-        let yields = |before, after| config.prefers(after) && !config.prefers(before);
+        let yields = |before, after| {
+            let is_nearer = config.prefers(after) && !config.prefers(before);
+            is_nearer || config.drains(before) && !config.drains(after)
+        };
         self.reigns.watch(known, alive, yields, self.now);
     }
 
@@ -216,6 +219,7 @@ impl Replica {
         }
         if self.config.drains(self.config.me())
             && let Some((heir, _)) = self.best(|_| true)
+            && (settled || !self.reigns.failed_lately(heir, self.now))
         {
             return Some((heir, Why::Drains));
         }

@@ -143,7 +143,10 @@ impl PromiseQuorum {
         let reports = promises
             .into_iter()
             .flat_map(|(_, gathered)| gathered.parts.into_values());
-        let counts = |report: &Report| report.slot > base && !outlived(report, started);
+        // What is reported under the own ballot is known to be decided behind a hole.
+        let counts = |report: &Report| {
+            report.slot > base && (report.ballot == ballot || !outlived(report, started))
+        };
         for report in reports.flatten().filter(counts) {
             let known = best.get(&report.slot).map(|known| known.ballot);
             if known < Some(report.ballot) {

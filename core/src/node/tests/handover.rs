@@ -266,6 +266,30 @@ fn a_leader_that_drains_hands_over_takes_no_clients_and_is_not_elected() {
 }
 
 #[test]
+fn those_that_drain_serve_while_nobody_else_is_there() {
+    let mut world = led(3);
+    let held = world.ask(3, Client::None, acquire("a", 0));
+    drain(&mut world, 3, 1, true);
+    drain(&mut world, 3, 2, true);
+    assert!(matches!(world.answer(held), Answer::Granted(_)));
+    world.isolate(3);
+    world.run(MS * 2000);
+    let leader = world.leader();
+    for node in [1, 2] {
+        let asked = world.ask(node, Client::None, acquire(&alloc::format!("{node}"), 0));
+        world.run(MS * 100);
+        assert!(matches!(world.answer(asked), Answer::Granted(_)), "{node}");
+    }
+    world.cut.clear();
+    world.run(MS * 3000);
+    assert_ne!(world.leader(), leader);
+    let refused = world.ask(leader, Client::None, acquire("c", 0));
+    let node = NodeId::new(leader);
+    let drained = Reply::Failed(Failure::NotReady(NotReady::Drained { node }));
+    assert_eq!(world.reply(refused), Some(&drained));
+}
+
+#[test]
 fn one_that_drains_leads_while_nobody_else_can() {
     let mut world = led(2);
     drain(&mut world, 2, 1, true);

@@ -173,6 +173,17 @@ fn what_a_deposed_leader_wrote_above_the_next_ones_start_is_void() {
     for started in [5, 6] {
         assert_eq!(two(started), (vec!["start".into()], 5));
     }
+    // What is decided behind a hole is reported under the ballot that is promised, whoever began since.
+    let started = Start {
+        ballot: ballot(10),
+        slot: Slot::new(5),
+    };
+    let decided = Piece {
+        started,
+        ..whole(4, vec![report(5, 9, "decided")])
+    };
+    let chosen = closed(vec![(1, decided), (2, whole(4, vec![]))]).unwrap();
+    assert_eq!(chosen.last(), Slot::new(5));
     // It found the second, and proposed both again.
     let both = vec!["start".into(), "alone too".into()];
     assert_eq!(two(7), (both, 6));
