@@ -148,8 +148,8 @@ pub struct Server {
     pub joined: Option<Shared>,
     /// It was removed from the cluster, and stays off.
     pub is_gone: bool,
-    /// What it kept before it had another role.
-    pub kept: Option<Form>,
+    /// What it kept before it had another role, and in which start that was.
+    pub kept: Option<(Form, u64)>,
     /// It crashes soon after each of its next so many starts.
     pub loops: u64,
     /// Its rounds take much longer until then, and its syncs.

@@ -211,7 +211,7 @@ impl World {
         match note {
             Note::Leading { .. } => {
                 self.marks.hit(Mark::Election);
-                let promoted = self.servers[index].kept == Some(Form::Witness);
+                let promoted = matches!(self.servers[index].kept, Some((Form::Witness, _)));
                 self.marks.sometimes(promoted, Mark::PromotedLeads);
                 self.has_leader(index, true);
                 let drains = self.judges.history.shared().drains(node_id(index));
