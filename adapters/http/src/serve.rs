@@ -29,8 +29,6 @@ const WAITING_CONNECTIONS_MAX: usize = 64;
 const HEAD_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that a connection buffers. A head beyond it is answered by hyper, without a document.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
-/// The pause after a connection could not be taken.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// The time in which the last answers leave. Nothing waits for a disk by then.
 const LAST_WORD_PAUSE: Duration = Duration::from_millis(50);
 
@@ -89,17 +87,9 @@ pub async fn serve(
     });
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let accepted = select! { biased;
+        let (stream, from) = select! { biased;
             _ = &mut node_ends => break,
             accepted = listener.accept() => accepted,
-        };
-        let (stream, from) = match accepted {
-            Ok(taken) => taken,
-            Err(error) => {
-                tracing::warn!(%error, "an HTTP connection can't be taken");
-                clock::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             tracing::warn!(%from, "{CONNECTIONS_MAX} HTTP clients are connected; one more is closed");
@@ -126,23 +116,13 @@ pub async fn wait(listener: &Listener, mut waits: watch::Receiver<String>) -> In
     let routes = waiting(waits);
     let places = Arc::new(Semaphore::new(WAITING_CONNECTIONS_MAX));
     loop {
-        let (stream, from) = match listener.accept().await {
-            Ok(taken) => taken,
-            Err(error) => {
-                tracing::warn!(%error, "an HTTP connection can't be taken");
-                clock::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+        let (stream, from) = listener.accept().await;
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             continue;
         };
         let routes = TowerToHyperService::new(routes.clone());
         drop(spawn(async move {
-            let served = http1::Builder::new()
-                .timer(Timer)
-                .header_read_timeout(HEAD_PATIENCE)
-                .max_buf_size(BUFFER_BYTES_MAX)
+            let served = http1()
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), routes)
                 .await;
@@ -154,6 +134,16 @@ pub async fn wait(listener: &Listener, mut waits: watch::Receiver<String>) -> In
     }
 }
 
+/// What every connection is bound by.
+fn http1() -> http1::Builder {
+    let mut bound = http1::Builder::new();
+    bound
+        .timer(Timer)
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(BUFFER_BYTES_MAX);
+    bound
+}
+
 async fn connection(stream: Stream, from: SocketAddr, routes: Router) {
     let routes = TowerToHyperService::new(routes);
     let with_address = service_fn(move |mut request: Request<Incoming>| {
@@ -162,10 +152,7 @@ async fn connection(stream: Stream, from: SocketAddr, routes: Router) {
     });
     // A caller that closes its end while it waits is gone, and with it its request: hyper drops the
     // future of the answer (it does so unless half-closed connections are allowed).
-    let served = http1::Builder::new()
-        .timer(Timer)
-        .header_read_timeout(HEAD_PATIENCE)
-        .max_buf_size(BUFFER_BYTES_MAX)
+    let served = http1()
         .half_close(false)
         .serve_connection(TokioIo::new(stream), with_address)
         .await;

@@ -1,17 +1,22 @@
 //! TCP. The only place that touches a socket of the runtime.
 
+use crate::clock;
 use bytes::{Buf, BytesMut};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Room for one read. Larger than what usually lies there, so that one read empties the socket and
 /// the runtime need not ask again.
 const READ_BYTES: usize = 32 << 10;
+
+/// The pause after a connection could not be taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Takes connections.
 pub struct Listener {
@@ -29,15 +34,19 @@ impl Listener {
         Ok(Self { inner })
     }
 
-    /// The next connection, and from where it comes.
-    ///
-    /// # Errors
-    ///
-    /// Those of one connection that broke before it was taken, or of a full table of descriptors:
-    /// try again after a while.
-    pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
-        let (inner, from) = self.inner.accept().await?;
-        Ok((Stream::new(inner), from))
+    /// The next connection, and from where it comes. One that broke before it was taken, or for which
+    /// there is no descriptor, is warned of, and another one taken after a while.
+    pub async fn accept(&self) -> (Stream, SocketAddr) {
+        loop {
+            match self.inner.accept().await {
+                Ok((inner, from)) => return (Stream::new(inner), from),
+                Err(error) => {
+                    let at = self.local_addr().ok();
+                    tracing::warn!(?at, %error, "a connection can't be taken");
+                    clock::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
     }
 
     /// Where it listens.

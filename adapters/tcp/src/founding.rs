@@ -157,14 +157,7 @@ impl Shared {
     async fn listen(self: &Arc<Self>, listener: &Listener) -> Infallible {
         let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
         loop {
-            let (stream, from) = match listener.accept().await {
-                Ok(taken) => taken,
-                Err(error) => {
-                    tracing::warn!(%error, "a peer's connection can't be taken");
-                    clock::sleep(BACKOFF_MIN).await;
-                    continue;
-                }
-            };
+            let (stream, from) = listener.accept().await;
             let Ok(stranger) = Arc::clone(&strangers).try_acquire_owned() else {
                 tracing::warn!(%from, "too many connections have not asked yet; one is closed");
                 continue;

@@ -24,21 +24,12 @@ const LIMITS: Limits = Limits {
 };
 /// How long a client that sent garbage may take to read what was wrong with it.
 const LAST_WORD_PATIENCE: Duration = Duration::from_secs(1);
-/// The pause after a connection could not be taken.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves native clients, for ever; while this server only votes, whoever calls is hung up on.
 pub async fn serve(listener: Listener, config: Published, door: Door) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let (stream, from) = match listener.accept().await {
-            Ok(taken) => taken,
-            Err(error) => {
-                tracing::warn!(%error, "a client's connection can't be taken");
-                clock::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+        let (stream, from) = listener.accept().await;
         if !config.now().takes_clients() {
             tracing::debug!(%from, "a server that only votes takes no clients");
             continue;
@@ -68,13 +59,8 @@ pub async fn turn_away(listener: &Listener, mut waits: watch::Receiver<String>) 
         std::future::pending::<()>().await;
     }
     loop {
-        match listener.accept().await {
-            Ok((_, from)) => tracing::debug!(%from, "this server takes no clients yet"),
-            Err(error) => {
-                tracing::warn!(%error, "a client's connection can't be taken");
-                clock::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        let (_, from) = listener.accept().await;
+        tracing::debug!(%from, "this server takes no clients yet");
     }
 }
 
