@@ -8,7 +8,7 @@
 //! Each command is a little-endian `u32` length and so many bytes, which only `machine` understands;
 //! but the first of a [`EntryKind::LeaderStart`] is the ballot (epoch, round, server: `u64` each), and
 //! that of a [`EntryKind::Stop`] the next membership.
-//! This layout is frozen: `tests/vectors/entry.txt` holds golden bytes.
+//! `entry/tests.rs` holds golden bytes.
 
 use crate::config::Membership;
 use crate::hash::hash64;

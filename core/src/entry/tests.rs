@@ -21,6 +21,45 @@ fn the_bytes_are_the_golden_ones() {
     assert_eq!(entry().bytes().as_ref(), golden);
 }
 
+fn ballot() -> Ballot {
+    Ballot {
+        epoch: Epoch::new(1),
+        round: Round::new(300),
+        node: NodeId::new(2),
+    }
+}
+
+/// Whoever proposes it again, and under whatever ballot: it says whose start it was.
+#[test]
+fn a_leaders_start_names_its_ballot() {
+    let start = Entry::leader_start(ballot(), Stamp::from_nanos(7), &Bytes::from_static(b"n"));
+    let golden: &[u8] = &[
+        1, 1, 0, 0, 2, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, // header
+        24, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 44, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0,
+        0, // ballot
+        1, 0, 0, 0, b'n',
+    ];
+    assert_eq!(start.bytes().as_ref(), golden);
+    let back = Entry::parse(start.bytes().clone()).unwrap();
+    let (ballot, slot) = (ballot(), Slot::new(9));
+    assert_eq!(back.start_at(slot), Some(Start { ballot, slot }));
+    assert_eq!(start_in(start.bytes(), slot), back.start_at(slot));
+    assert_eq!(entry().start_at(slot), None);
+}
+
+#[test]
+fn a_start_that_names_no_ballot_is_refused() {
+    let short = Bytes::from_static(&[0; BALLOT_BYTES - 1]);
+    for commands in [&[][..], &[short]] {
+        let entry = Entry::new(EntryKind::LeaderStart, Stamp::ZERO, commands);
+        let count = commands.len();
+        assert_eq!(
+            Entry::parse(entry.bytes().clone()),
+            Err(EntryError::Start { count })
+        );
+    }
+}
+
 #[test]
 fn an_entry_reads_back() {
     let back = Entry::parse(entry().bytes().clone()).unwrap();
