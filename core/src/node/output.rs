@@ -116,8 +116,8 @@ pub enum Output {
     },
 }
 
-/// What reads a peer's snapshot back while it is written: a [`Restore`] of these, which takes each chunk. A million locks take a second of a processor: it is done where that
-/// holds up nobody.
+/// What reads a peer's snapshot back while it is written: a [`Restore`] of these, which takes each
+/// chunk. A million locks take a second of a processor: it is done where that holds up nobody.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Received {
     /// What the peer calls it.
