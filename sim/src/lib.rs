@@ -28,6 +28,7 @@ pub mod load;
 pub mod marks;
 pub mod mutants;
 pub mod net;
+pub mod operator;
 pub mod rand;
 pub mod replay;
 pub mod report;

@@ -1,17 +1,15 @@
 //! Who asks servers for something: clients for the lock of the page, an operator for other members.
 
 use super::Stage;
+use crate::operator;
 use crate::server::{member, node_id};
 use bytes::Bytes;
 use tenure_core::config::Change;
 use tenure_core::hash::hash64;
 use tenure_core::ids::{RequestId, Tag, ZoneId};
-use tenure_core::machine::command::{Acquire, Client, Configure, Life as Term, Mode};
+use tenure_core::machine::command::{Acquire, Client, Life as Term, Mode};
 use tenure_core::machine::key::Key;
-use tenure_core::node::input::{Admin, Ask, Input, Request};
-
-/// The connection of the operator; no client has it.
-const OPERATOR: u64 = u64::MAX;
+use tenure_core::node::input::{Ask, Input, Request};
 
 impl Stage {
     /// Who `somebody` is for a server: the same each time.
@@ -84,23 +82,9 @@ impl Stage {
 
     fn configure(&mut self, number: usize, change: Change, wish: &str) {
         self.judges.advance(&mut self.marks);
-        let configure = Configure {
-            expect: self.judges.history.shared().mark().change,
-            by: "operator".to_owned(),
-            change,
-        };
-        let request = Request {
-            zone: ZoneId::new(0),
-            principal: Bytes::new(),
-            client: Client::None,
-            ask: Ask::Admin(Admin::Configure(configure)),
-        };
+        let asked = operator::asks(self.judges.history.shared(), change, 1);
         self.note(number - 1, &format!("the operator asks it to {wish}"));
-        let tag = Tag {
-            conn: OPERATOR,
-            request: 1,
-        };
-        self.hand(number - 1, Input::Request { tag, request });
+        self.hand(number - 1, asked);
         self.settle();
     }
 }

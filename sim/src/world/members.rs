@@ -4,19 +4,15 @@ use super::World;
 use super::event::Event;
 use crate::Nanos;
 use crate::marks::Mark;
+use crate::operator;
 use crate::scenario::{MS, Trouble};
 use crate::server::{index_of, member, node_id};
-use bytes::Bytes;
 use tenure_core::config::{Change, Member, Role, Shared};
-use tenure_core::ids::{NodeId, Tag, ZoneId};
+use tenure_core::ids::NodeId;
 use tenure_core::machine::Form;
-use tenure_core::machine::command::{Client, Configure};
-use tenure_core::node::input::{Admin, Ask, Input, Request};
 
 /// A newcomer that is not a member yet asks again after this long.
 const JOIN_EVERY: Nanos = 100 * MS;
-/// The connection of the operator; no client has it.
-const OPERATOR: u64 = u64::MAX;
 
 impl World {
     /// Asks a server for a change of the members.
@@ -25,22 +21,7 @@ impl World {
         let Some(change) = self.wanted_change(&shared, trouble) else {
             return;
         };
-        let configure = Configure {
-            expect: shared.mark().change,
-            by: "operator".to_owned(),
-            change,
-        };
-        let request = Request {
-            zone: ZoneId::new(0),
-            principal: Bytes::new(),
-            client: Client::None,
-            ask: Ask::Admin(Admin::Configure(configure)),
-        };
-        let tag = Tag {
-            conn: OPERATOR,
-            request: self.rounds,
-        };
-        self.order(server, Input::Request { tag, request });
+        self.order(server, operator::asks(&shared, change, self.rounds));
     }
 
     fn wanted_change(&mut self, shared: &Shared, trouble: Trouble) -> Option<Change> {
