@@ -21,6 +21,8 @@ use workshop::Workshop;
 
 /// CPU seconds that one hunt takes at most: a machine that is busy with other work finds as much.
 const SECONDS: u64 = 120;
+/// Whose tests kill those mutants that no seed finds, unless they name another package.
+pub const CORE: &str = "core";
 /// Mutants that one commit hunts besides the canary.
 const ON_TURN: usize = 5;
 
@@ -194,7 +196,8 @@ impl Mutant {
 
     /// What stands before the patch under this word. `group`: in which list of deliberate bugs it is.
     /// `scenario`: the schedule that it needs, since the general hunt meets it too rarely for a short
-    /// run. `test`: it needs one finer than chance makes, and this test of the core kills it.
+    /// run. `test`: it needs one finer than chance makes, or no simulation comes there, and this test
+    /// kills it. `in`: of the package in this folder, if not of the core.
     fn head(&self, word: &str) -> Option<&str> {
         let heads = self
             .text
@@ -209,6 +212,11 @@ impl Mutant {
     /// Whether seeds look for it, and not a test.
     fn is_hunted(&self) -> bool {
         self.head("test").is_none()
+    }
+
+    /// The folder of the package whose test kills it.
+    fn room(&self) -> &str {
+        self.head("in").unwrap_or(CORE)
     }
 
     /// The number at the head of its name, which chooses it in a build of many.

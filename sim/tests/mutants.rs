@@ -1,9 +1,10 @@
 //! Each mutant is a patch against today's source: it must still apply, and change something.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use tenure_sim::mutants::{in_words, patches, read_table, root, table_path};
+use tenure_sim::mutants::{CORE, in_words, patches, read_table, root, table_path};
 
 #[test]
 fn every_mutant_applies() {
@@ -21,6 +22,9 @@ fn every_mutant_applies() {
 }
 
 fn sources(folder: &Path, text: &mut String) {
+    if !folder.is_dir() {
+        return;
+    }
     for entry in fs::read_dir(folder).expect("the folder is there") {
         let path = entry.expect("it can be read").path();
         if path.is_dir() {
@@ -33,14 +37,23 @@ fn sources(folder: &Path, text: &mut String) {
 
 #[test]
 fn a_test_that_kills_a_mutant_is_there() {
-    let mut core = String::new();
-    sources(&root().join("core/src"), &mut core);
+    let mut rooms = BTreeMap::new();
     for (name, path) in patches().expect("the mutants are there") {
         let patch = fs::read_to_string(path).expect("a patch is text");
-        let head = patch.lines().next().expect("a patch is not empty");
-        if let Some(test) = head.strip_prefix("test: ") {
-            assert!(core.contains(&format!("fn {test}()")), "{name}: no {test}");
-        }
+        let heads = patch.lines().take_while(|line| !line.starts_with("diff "));
+        let heads: BTreeMap<_, _> = heads.filter_map(|line| line.split_once(": ")).collect();
+        let Some(test) = heads.get("test") else {
+            continue;
+        };
+        let room = *heads.get("in").unwrap_or(&CORE);
+        let text = rooms.entry(room.to_owned()).or_insert_with(|| {
+            let mut text = String::new();
+            for folder in ["src", "tests"] {
+                sources(&root().join(room).join(folder), &mut text);
+            }
+            text
+        });
+        assert!(text.contains(&format!("fn {test}()")), "{name}: no {test}");
     }
 }
 

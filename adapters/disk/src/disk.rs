@@ -145,6 +145,8 @@ struct Stored {
     bytes: u64,
     through: RecordNo,
     trace: Option<SyncSender<Trace>>,
+    /// Nobody opens the directory while a sync of it may still fail.
+    _lock: Arc<Lock>,
 }
 
 impl Sealed {
@@ -337,6 +339,7 @@ impl Disk {
             bytes,
             through: group.through,
             trace: self.trace.clone(),
+            _lock: Arc::clone(&self._lock),
         })
     }
 

@@ -2,21 +2,19 @@
 
 use crate::callers::Callers;
 use crate::door::{FromCaller, FromPeer, Inbox};
-use crate::log::{Appended, Keeper, Log};
+use crate::log::{Keeper, Log};
 use crate::peers::Peers;
 use crate::published::Publisher;
 use crate::snapshots::{Event, Job, Snapshots};
-use crate::syncer::{Begun, SyncMode, Syncer};
+use crate::syncer::{SyncMode, Syncer};
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
-use tenure_core::config::Config;
 use tenure_core::config::Membership;
 use tenure_core::ids::{Ballot, NodeId, RecordNo, Slot, SnapshotId};
-use tenure_core::limits::TRAILING_SEAL_AFTER;
 use tenure_core::node::Node;
 use tenure_core::node::input::{Input, Space};
-use tenure_core::node::output::{Halt, Note, Output};
+use tenure_core::node::output::{Halt, Output};
 use tenure_core::replica::record::Record;
 use tenure_core::time::Timestamp;
 use tenure_rt::clock::Alarm;
@@ -24,6 +22,8 @@ use tenure_rt::sync::watch;
 use tenure_rt::{clock, select, yield_now};
 
 mod keeping;
+mod telling;
+mod writing;
 
 /// Messages of peers that one round takes.
 const PEER_BATCH: usize = 256;
@@ -190,7 +190,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         self.status.subscribe()
     }
 
-    /// Runs until it is asked to stop.
+    /// Runs until it is asked to stop. Then its disk is quiet, unless that hung for longer than was waited.
     ///
     /// # Errors
     ///
@@ -252,7 +252,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 Output::LoadChunk { id, index } => self.load_chunk(id, index),
                 Output::Configured { config } => self.configured(*config),
                 Output::Note(note) => self.note(&note),
-                Output::Halt { reason } => return Err(reason.into()),
+                Output::Halt { reason } => self.halt(reason)?,
             }
         }
         self.outputs = outputs;
@@ -267,76 +267,16 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         self.sync_appended()
     }
 
-    /// Promises, or begins to truncate: one after another (rule 4). A truncation begins when nothing
-    /// stands before it on its thread, so that the next promise waits for its four syncs at most.
-    fn change_superblock(&mut self) -> Result<(), HostError> {
-        if self.truncating {
-            return Ok(());
-        }
-        if let Some((ballot, membership)) = self.promise.take() {
-            let promised = self.log.promise(ballot, membership);
-            promised.map_err(disk("promised to"))?;
-            self.inputs.push(Input::Promised { ballot });
-        }
-        if let Some((upto, snapshot)) = self.truncate.take_if(|_| self.snapshots.is_idle()) {
-            let begun = self.log.begin_truncate(upto, snapshot);
-            if let Some(truncation) = begun.map_err(disk("truncated"))? {
-                // If its thread is gone, that is the last event, and the server stops.
-                self.snapshots.begin(Job::Truncate(truncation));
-                self.truncating = true;
+    /// A server that is to go on as something else, or nowhere, has broken nothing: what it said until
+    /// then is said, and it goes when its disk is quiet. Any other halt lets nothing out any more.
+    fn halt(&mut self, reason: Halt) -> Result<(), HostError> {
+        match reason {
+            Halt::Role { .. } | Halt::Removed { .. } => {
+                self.failed = Some(reason.into());
+                Ok(())
             }
+            Halt::TwoValues { .. } | Halt::Unreadable { .. } => Err(reason.into()),
         }
-        Ok(())
-    }
-
-    /// Syncs what was appended, unless a sync is on its way: then its end begins the next, and all
-    /// that is appended until then shares it.
-    fn sync_appended(&mut self) -> Result<(), HostError> {
-        loop {
-            self.append()?;
-            let Some(through) = self.appended.filter(|_| self.syncer.is_idle()) else {
-                return Ok(());
-            };
-            self.appended = None;
-            self.sync_group(Some(through))?;
-            self.trailing_seal_at = Some(clock::now().plus(TRAILING_SEAL_AFTER));
-        }
-    }
-
-    /// Adds to the open group what fits. What the disk has no room for waits: nothing was said of it.
-    fn append(&mut self) -> Result<(), HostError> {
-        self.waits_for_room = false;
-        while let Some((number, record)) = self.to_append.front() {
-            let appended = self.log.append(*number, record);
-            match appended.map_err(disk("written"))? {
-                Appended::Yes => {
-                    self.appended = Some(*number);
-                    self.to_append.pop_front();
-                }
-                Appended::GroupFull => {
-                    assert!(
-                        self.appended.is_some(),
-                        "an empty group has room for every record"
-                    );
-                    break;
-                }
-                Appended::NoRoom => {
-                    self.waits_for_room = true;
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn sync_group(&mut self, through: Option<RecordNo>) -> Result<(), HostError> {
-        let group = self.log.seal().map_err(disk("written"))?;
-        let begun = self.syncer.begin(group, through);
-        match (begun.map_err(disk("synced"))?, through) {
-            (Begun::Done, Some(through)) => self.inputs.push(Input::Durable { through }),
-            (Begun::Done, None) | (Begun::InFlight, _) => {}
-        }
-        Ok(())
     }
 
     /// Takes everything that is ready; waits if nothing is.
@@ -357,17 +297,6 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         self.take_told();
         self.callers.flush();
         self.take_due()
-    }
-
-    /// Takes the end of a sync, and begins the next.
-    fn take_synced(&mut self) -> Result<(), HostError> {
-        if let Some(done) = self.syncer.take_done() {
-            if let Some(through) = done.map_err(disk("synced"))? {
-                self.inputs.push(Input::Durable { through });
-            }
-            self.sync_appended()?;
-        }
-        Ok(())
     }
 
     fn take_told(&mut self) {
@@ -464,91 +393,14 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         }
     }
 
-    /// Whether it was asked to stop, and needs not wait any longer.
+    /// Whether it is to stop, and needs not wait any longer. Who halted opens its disk again, perhaps in
+    /// this very process: not before the last group is synced, whose failure nobody else would hear of.
     fn may_go(&self) -> bool {
+        let halted = self.failed.is_some() && self.syncer.is_idle();
         let leads = self.status.borrow().leading.is_some();
         let is_done = (!leads || self.stays) && !self.callers.are_owed();
-        self.leaving
-            .is_some_and(|until| is_done || clock::now() >= until)
-    }
-
-    fn configured(&self, config: Config) {
-        let shared = config.shared();
-        let (mark, by) = (shared.mark(), shared.history().next_back());
-        let by = by.map_or("", |past| &past.by);
-        tracing::info!(%mark, by, "the shared configuration changed");
-        if let Some(publisher) = &self.publisher {
-            publisher.tell(config);
-        }
-    }
-
-    fn note(&mut self, note: &Note) {
-        let status = match note {
-            Note::Reverted { peer, acked, upto } => {
-                tracing::error!(
-                    %peer, %acked, %upto,
-                    "a peer lost what its disk had acknowledged; it does not count: replace it"
-                );
-                return;
-            }
-            Note::Epoch { membership } => {
-                let voters: Vec<u64> = membership
-                    .seats()
-                    .iter()
-                    .map(|seat| seat.node.get())
-                    .collect();
-                tracing::info!(epoch = %membership.epoch(), ?voters, "an epoch begins");
-                return;
-            }
-            Note::HandingOver { to, why } => {
-                tracing::info!(%to, ?why, "this leader hands over");
-                return;
-            }
-            Note::ClockOff { node, ahead_ms } => {
-                tracing::error!(%node, ahead_ms, "this server's clock is wrong: mend it");
-                return;
-            }
-            Note::KeepsLeading { to } => {
-                let to = to.map(NodeId::get);
-                tracing::warn!(to, "this leader stays: nobody fit took over");
-                self.stays = true;
-                return;
-            }
-            Note::Fetching { id, from } => {
-                tracing::info!(%id, %from, "this server fetches a snapshot of a peer");
-                return;
-            }
-            Note::Installed { id } => {
-                tracing::info!(%id, "a snapshot stands for the log up to its slot");
-                return;
-            }
-            Note::BadSnapshot { id, from } => {
-                tracing::error!(%id, %from, "a snapshot that came is not what its name says");
-                return;
-            }
-            Note::SnapshotFailed { id } => {
-                tracing::warn!(%id, "a snapshot was not kept; the log stays as long as it is");
-                return;
-            }
-            Note::Leading { ballot } => {
-                tracing::info!(%ballot, "this server leads");
-                Status {
-                    leader: Some(self.me),
-                    leading: Some(*ballot),
-                }
-            }
-            Note::Following { leader } => {
-                match leader {
-                    Some(leader) => tracing::info!(%leader, "this server follows"),
-                    None => tracing::info!("no leader is known"),
-                }
-                Status {
-                    leader: *leader,
-                    leading: None,
-                }
-            }
-        };
-        self.status.send_replace(status);
+        let leaves = |until| is_done || clock::now() >= until;
+        halted || self.leaving.is_some_and(leaves)
     }
 }
 

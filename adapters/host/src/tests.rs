@@ -1,5 +1,6 @@
 //! The loop against a scripted node, a scripted disk and real time.
 
+mod ending;
 mod keeping;
 
 use crate::{
@@ -62,16 +63,21 @@ struct Script {
     events: Events,
     next: RecordNo,
     asked: Vec<(RecordNo, tenure_core::ids::Tag)>,
-    halts: bool,
+    /// Why it halts at request [`HALTING`], which it answers in the same step.
+    halts: Option<Halt>,
 }
+
+const HALTING: u64 = 9;
 
 impl Steps for Script {
     fn step(&mut self, _: Timestamp, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Request { tag, .. } => {
-                if self.halts {
-                    let reason = Halt::Unreadable { slot: Slot::new(3) };
+                if let Some(reason) = self.halts.take_if(|_| tag.request == HALTING) {
+                    let reply = Reply::Failed(Failure::Busy);
+                    out.push(Output::Reply { tag, reply });
                     out.push(Output::Halt { reason });
+                    return;
                 }
                 self.next = self.next.next();
                 self.asked.push((self.next, tag));
@@ -228,7 +234,11 @@ struct Rig {
     end: tenure_rt::JoinHandle<Result<(), HostError>>,
 }
 
-fn start(sync: SyncMode, gated: bool, halts: bool) -> Rig {
+fn start(sync: SyncMode, gated: bool) -> Rig {
+    start_halting(sync, gated, None)
+}
+
+fn start_halting(sync: SyncMode, gated: bool, halts: Option<Halt>) -> Rig {
     let events = Events::default();
     let (let_sync, gate) = channel();
     let node = Script {
@@ -285,7 +295,7 @@ fn test(body: impl Future<Output = ()>) {
 #[test]
 fn words_leave_before_the_disk_is_waited_for_and_answers_after_it() {
     test(async {
-        let rig = start(SyncMode::Inline, false, false);
+        let rig = start(SyncMode::Inline, false);
         let conn = caller(&rig).await;
         conn.request(7, request()).expect("there is room");
         rig.events.wait_for("to caller", 1).await;
@@ -317,7 +327,7 @@ fn words_leave_before_the_disk_is_waited_for_and_answers_after_it() {
 #[test]
 fn what_comes_while_a_sync_is_on_its_way_shares_the_next_one() {
     test(async {
-        let rig = start(SyncMode::Thread, true, false);
+        let rig = start(SyncMode::Thread, true);
         let conn = caller(&rig).await;
         conn.request(0, request()).expect("there is room");
         rig.events.wait_for("append 1", 1).await;
@@ -342,7 +352,7 @@ fn what_comes_while_a_sync_is_on_its_way_shares_the_next_one() {
 fn what_does_not_fit_a_group_waits_for_the_next_one() {
     test(async {
         for mode in [SyncMode::Inline, SyncMode::Thread] {
-            let rig = start(mode, false, false);
+            let rig = start(mode, false);
             let conn = caller(&rig).await;
             for number in 0..50 {
                 conn.request(number, request()).expect("there is room");
@@ -364,7 +374,7 @@ fn what_does_not_fit_a_group_waits_for_the_next_one() {
 #[test]
 fn the_node_hears_of_the_room_before_it_is_asked() {
     test(async {
-        let rig = start(SyncMode::Inline, false, false);
+        let rig = start(SyncMode::Inline, false);
         let conn = caller(&rig).await;
         rig.has_room.store(false, Ordering::Relaxed);
         conn.request(1, request()).expect("there is room");
@@ -384,7 +394,7 @@ fn the_node_hears_of_the_room_before_it_is_asked() {
 #[test]
 fn a_record_without_room_waits_for_room() {
     test(async {
-        let rig = start(SyncMode::Inline, false, false);
+        let rig = start(SyncMode::Inline, false);
         let conn = caller(&rig).await;
         conn.request(1, request()).expect("there is room");
         rig.events.wait_for("reply 1", 1).await;
@@ -407,55 +417,10 @@ fn a_record_without_room_waits_for_room() {
     });
 }
 
-/// Who was promised an answer by being heard gets it, if it comes soon.
-#[test]
-fn a_server_that_stops_owes_no_answers() {
-    test(async {
-        let rig = start(SyncMode::Thread, true, false);
-        let conn = caller(&rig).await;
-        conn.request(1, request()).expect("there is room");
-        rig.events.wait_for("append 1", 1).await;
-        rig.door.stop().await;
-        // Once it heard that, it takes this too.
-        let told = rig.door.link(NodeId::new(2), true).await;
-        told.expect("it still runs");
-        rig.events.wait_for("promised", 1).await;
-        assert!(!rig.end.is_finished(), "the disk has not answered yet");
-        rig.let_sync.send(Ok(())).expect("the disk lives");
-        assert!(matches!(rig.end.await, Ok(Ok(()))));
-        assert_eq!(rig.events.count("reply 1"), 1);
-    });
-}
-
-/// But not for ever.
-#[test]
-fn a_server_that_stops_waits_a_second_at_most() {
-    test(async {
-        let rig = start(SyncMode::Thread, true, false);
-        let conn = caller(&rig).await;
-        conn.request(1, request()).expect("there is room");
-        rig.events.wait_for("append 1", 1).await;
-        rig.door.stop().await;
-        let begun = clock::now();
-        // The thread that syncs is waited for at the very end.
-        let let_sync = rig.let_sync.clone();
-        drop(spawn(async move {
-            clock::sleep(Duration::from_secs(5)).await;
-            drop(let_sync);
-        }));
-        drop(rig.let_sync);
-        assert!(matches!(rig.end.await, Ok(Ok(()))));
-        let waited = clock::now().since(begun);
-        assert!(waited >= Duration::from_millis(900), "{waited:?}");
-        assert!(waited < Duration::from_secs(4), "{waited:?}");
-        assert_eq!(rig.events.count("reply 1"), 0);
-    });
-}
-
 #[test]
 fn the_last_group_gets_a_trailing_seal() {
     test(async {
-        let rig = start(SyncMode::Inline, false, false);
+        let rig = start(SyncMode::Inline, false);
         let conn = caller(&rig).await;
         conn.request(1, request()).expect("there is room");
         rig.events.wait_for("seal", 2).await;
@@ -473,7 +438,7 @@ fn the_last_group_gets_a_trailing_seal() {
 #[test]
 fn a_promise_is_durable_before_the_node_hears_so() {
     test(async {
-        let rig = start(SyncMode::Inline, false, false);
+        let rig = start(SyncMode::Inline, false);
         let told = rig.door.link(NodeId::new(2), true).await;
         told.expect("the host runs");
         rig.events.wait_for("promised", 1).await;
@@ -484,38 +449,9 @@ fn a_promise_is_durable_before_the_node_hears_so() {
 }
 
 #[test]
-fn a_failed_sync_stops_the_server() {
-    test(async {
-        let rig = start(SyncMode::Thread, true, false);
-        let conn = caller(&rig).await;
-        conn.request(1, request()).expect("there is room");
-        let broken = io::Error::other("the disk is gone");
-        rig.let_sync.send(Err(broken)).expect("the disk lives");
-        let end = rig.end.await.expect("the task lives");
-        let message = end.expect_err("it must not go on").to_string();
-        assert!(message.contains("the log can't be synced"), "{message}");
-        assert!(message.contains("the disk is gone"), "{message}");
-        assert_eq!(rig.events.count("reply 1"), 0, "nobody heard of it");
-        assert!(conn.request(2, request()).is_err());
-    });
-}
-
-#[test]
-fn a_halt_stops_the_server_before_its_round_is_written() {
-    test(async {
-        let rig = start(SyncMode::Inline, false, true);
-        let conn = caller(&rig).await;
-        conn.request(1, request()).expect("there is room");
-        let end = rig.end.await.expect("the task lives");
-        assert!(matches!(end, Err(HostError::Halt(Halt::Unreadable { .. }))));
-        assert_eq!(rig.events.count("append 1"), 0);
-    });
-}
-
-#[test]
 fn the_node_hears_of_each_request_whose_caller_went_away() {
     test(async {
-        let rig = start(SyncMode::Thread, true, false);
+        let rig = start(SyncMode::Thread, true);
         let (one, other) = (caller(&rig).await, caller(&rig).await);
         for number in [10, 11, 12] {
             one.request(number, request()).expect("there is room");
@@ -541,7 +477,7 @@ fn the_node_hears_of_each_request_whose_caller_went_away() {
 #[test]
 fn a_full_inbox_is_an_answer() {
     test(async {
-        let rig = start(SyncMode::Inline, false, false);
+        let rig = start(SyncMode::Inline, false);
         let conn = caller(&rig).await;
         // The host does not run between these: nothing here waits.
         let mut taken = 0;

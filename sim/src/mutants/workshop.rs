@@ -1,7 +1,7 @@
 //! Where mutants are built, and hunted.
 
 use super::weave::{CHOICE, CHOOSE, Loom, MAIN};
-use super::{Mutant, Verdict, root};
+use super::{CORE, Mutant, Verdict, root};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -98,7 +98,8 @@ impl Workshop {
     pub(super) fn weave(&self, mutants: &[Mutant]) -> Result<BTreeSet<String>, String> {
         let (mut loom, mut woven) = (Loom::default(), BTreeSet::new());
         self.copy_tree()?;
-        for mutant in mutants {
+        // The tests of other packages find no choice in their environment.
+        for mutant in mutants.iter().filter(|mutant| mutant.room() == CORE) {
             let files = mutant.text.lines();
             let files: Vec<&str> = files
                 .filter_map(|line| line.strip_prefix("+++ b/"))
@@ -210,19 +211,28 @@ impl Workshop {
         Ok(verdict(mutant, &hunted))
     }
 
-    /// A mutant that needs a schedule finer than chance makes is killed by a test of the core.
+    /// A mutant that needs a schedule finer than chance makes, or that stands where no simulation comes,
+    /// is killed by a test.
     fn try_test(&self, mutant: &Mutant, test: &str) -> Result<Verdict, String> {
-        let tested = run(Command::new("cargo")
-            .args(["test", "-q", "-p", "tenure-core", "--lib", test])
+        let package = format!("{}/Cargo.toml", mutant.room());
+        let mut cargo = Command::new("cargo");
+        cargo.args(["test", "-q", "--manifest-path", &package]);
+        if mutant.room() == CORE {
+            cargo.arg("--lib"); // it has no other tests
+        }
+        let tested = run(cargo
+            .arg(test)
             .env("CARGO_TARGET_DIR", self.home.join("build"))
             .env("TENURE_MUTANT", mutant.number().to_string())
             .current_dir(&self.tree))?;
-        let text = String::from_utf8_lossy(&tested.stdout);
-        if !text.contains("test result: ") {
-            let why = String::from_utf8_lossy(&tested.stderr);
+        let said = String::from_utf8_lossy(&tested.stdout);
+        let why = String::from_utf8_lossy(&tested.stderr);
+        // A store into a hole ends the process that tests.
+        let by_signal = why.contains("(signal: ");
+        if !said.contains("test result: ") && !by_signal {
             return Err(format!("{} does not compile: {why}", mutant.name));
         }
-        let failed = text.contains("test result: FAILED");
+        let failed = by_signal || said.contains("test result: FAILED");
         Ok(Verdict {
             killed_by: failed.then(|| format!("test {test}")),
             ..mutant.verdict()

@@ -226,3 +226,16 @@ fn what_was_never_finished_is_thrown_away() {
     drop(open(dir.path()).unwrap());
     assert!(!stray.exists() && spare.exists());
 }
+
+/// Whoever opened it before the end of that sync would not hear that it failed.
+#[test]
+fn nobody_opens_a_directory_whose_last_group_is_being_synced() {
+    let dir = TempDir::new().unwrap();
+    let mut disk = fresh(dir.path());
+    disk.append(RecordNo::new(1), &accepted(1, 10)).unwrap();
+    let sealed = disk.seal().unwrap();
+    drop(disk);
+    assert!(matches!(open(dir.path()), Err(DiskError::InUse { .. })));
+    sealed.sync().unwrap();
+    assert_eq!(slots(&open(dir.path()).unwrap().1), [1]);
+}

@@ -266,17 +266,14 @@ fn the_superblock_changes_once_at_a_time() {
     assert!(again.is_none());
     // The log goes on meanwhile.
     put(&mut disk, 61, &accepted(61, 3000)).unwrap();
-    let before = names(dir.path(), "wal");
+    // Spare ones are made meanwhile; the first is what the truncation is about.
+    let first = || names(dir.path(), "wal")[0].clone();
     keeper.truncate(&mut truncation).unwrap();
     disk.end_truncate(truncation);
     disk.promise(ballot(9), None).unwrap();
-    assert_eq!(
-        names(dir.path(), "wal"),
-        before,
-        "a promise waits for no file"
-    );
+    assert_eq!(first(), "00000001.seg", "a promise waits for no file");
     keeper.tidy().unwrap();
-    assert!(names(dir.path(), "wal").len() < before.len());
+    assert_ne!(first(), "00000001.seg");
     assert_eq!(disk.superblock().unwrap().promised, ballot(9));
     disk.append(RecordNo::new(62), &accepted(62, 10)).unwrap();
 }
