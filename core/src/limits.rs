@@ -70,6 +70,9 @@ pub const SNAPSHOT_WINDOW: u32 = 4;
 pub const TRANSFER_PATIENCE: Duration = Duration::from_millis(500);
 /// How often a server that can make no snapshot asks for one that is due, one peer at a time.
 pub const SNAPSHOT_WISH_EVERY: Duration = Duration::from_secs(1);
+/// How long it waits at most after one came that it could not keep; the first wait is the one above,
+/// and each is twice the one before.
+pub const SNAPSHOT_WISH_WAIT_MAX: Duration = Duration::from_secs(64);
 /// Bytes a second that a server gives to peers that catch up, of its log and its snapshots.
 pub const CATCHUP_BYTES_PER_SECOND: u64 = 32 << 20;
 /// Bytes that it gives at once after a pause.

@@ -15,7 +15,10 @@ impl Node {
     pub(super) fn space(&mut self, space: Space, out: &mut Vec<Output>) {
         self.replica.on_space(space);
         match space {
-            Space::Enough => self.snapshots.retry_now(self.now),
+            Space::Enough => {
+                self.snapshots.retry_now(self.now);
+                self.replica.retry_wish();
+            }
             Space::Low | Space::Full => self.truncate_to_newest(out),
         }
     }

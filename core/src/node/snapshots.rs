@@ -257,7 +257,7 @@ impl Node {
 
     fn begin_to_receive(&mut self, id: SnapshotId, from: NodeId, out: &mut Vec<Output>) -> bool {
         if matches!(self.snapshots.making, Making::Own(_) | Making::Storing(_)) {
-            self.replica.reject_snapshot(id); // one after another
+            self.replica.postpone_snapshot(id); // one after another
             return false;
         }
         out.push(Output::Note(Note::Fetching { id, from }));

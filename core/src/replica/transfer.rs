@@ -24,12 +24,14 @@ use super::{Effect, Replica, Until};
 use crate::config::Membership;
 use crate::ids::{NodeId, Slot, SnapshotId};
 use crate::limits::{
-    SNAPSHOT_CHUNKS_OPEN, SNAPSHOT_WINDOW, SNAPSHOT_WISH_EVERY, TRANSFER_PATIENCE,
+    SNAPSHOT_CHUNKS_OPEN, SNAPSHOT_WINDOW, SNAPSHOT_WISH_EVERY, SNAPSHOT_WISH_WAIT_MAX,
+    TRANSFER_PATIENCE,
 };
 use crate::time::Timestamp;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::time::Duration;
 
 /// A durable snapshot of this server.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +99,33 @@ struct Wish {
     /// Who is asked next, one at a time.
     ask_at: Timestamp,
     asked: Option<NodeId>,
+    /// What came could not be kept: nothing is fetched for it before.
+    rests_until: Timestamp,
+    /// How long it rests next time: each try costs a whole snapshot.
+    rest: Duration,
+}
+
+impl Wish {
+    const fn new(due: Slot, ask_at: Timestamp) -> Self {
+        Self {
+            from: due,
+            due,
+            ask_at,
+            asked: None,
+            rests_until: Timestamp::ZERO,
+            rest: SNAPSHOT_WISH_EVERY,
+        }
+    }
+
+    fn rest(&mut self, now: Timestamp) {
+        self.rest_until(now.plus(self.rest));
+        self.rest = (self.rest * 2).min(SNAPSHOT_WISH_WAIT_MAX);
+    }
+
+    const fn rest_until(&mut self, until: Timestamp) {
+        self.rests_until = until;
+        self.ask_at = until;
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -121,8 +150,9 @@ impl Transfer {
         waits.then(|| incoming.moved_at.plus(TRANSFER_PATIENCE))
     }
 
-    fn wishes_for(&self, id: SnapshotId) -> bool {
-        self.wish.is_some_and(|wish| id.slot >= wish.from)
+    fn wishes_for(&self, id: SnapshotId, now: Timestamp) -> bool {
+        let is_wished = |wish: Wish| id.slot >= wish.from && now >= wish.rests_until;
+        self.wish.is_some_and(is_wished)
     }
 
     fn has(&self, id: SnapshotId) -> bool {
@@ -157,12 +187,8 @@ impl Replica {
             return;
         }
         if self.snapshot().is_none_or(|newest| newest.slot < due) {
-            self.transfer.wish = Some(Wish {
-                from: due,
-                due,
-                ask_at: self.now.plus(SNAPSHOT_WISH_EVERY),
-                asked: None,
-            });
+            let ask_at = self.now.plus(SNAPSHOT_WISH_EVERY);
+            self.transfer.wish = Some(Wish::new(due, ask_at));
         }
     }
 
@@ -237,7 +263,7 @@ impl Replica {
     ) {
         self.catchup.learn(from, id.slot);
         let rests = self.transfer.rests_until.is_some_and(|at| self.now < at);
-        let is_of_use = id.slot > self.log.decided() || self.transfer.wishes_for(id);
+        let is_of_use = id.slot > self.log.decided() || self.transfer.wishes_for(id, self.now);
         if !is_of_use || chunks == 0 || rests {
             return;
         }
@@ -323,7 +349,7 @@ impl Replica {
             return self.tick_wish(out);
         };
         let id = incoming.id;
-        if id.slot <= self.log.decided() && !self.transfer.wishes_for(id) {
+        if id.slot <= self.log.decided() && !self.transfer.wishes_for(id, self.now) {
             return self.abandon(out); // the log came faster
         }
         if self.transfer.wake_at().is_some_and(|at| at <= self.now) {
@@ -383,13 +409,30 @@ impl Replica {
         }
     }
 
-    /// What was received is not what its id says, or could not be stored: it is fetched anew, and
-    /// not at once.
-    pub fn reject_snapshot(&mut self, id: SnapshotId) {
-        let incoming = self.transfer.incoming.as_ref();
-        if incoming.is_some_and(|incoming| incoming.id == id) {
-            self.transfer.incoming = None;
+    /// This server has no hands for it now: it is fetched anew, and not at once.
+    pub fn postpone_snapshot(&mut self, id: SnapshotId) {
+        let incoming = &mut self.transfer.incoming;
+        if incoming.take_if(|incoming| incoming.id == id).is_some() {
             self.transfer.rests_until = Some(self.now.plus(TRANSFER_PATIENCE));
+        }
+    }
+
+    /// What was received is not what its id says, or could not be stored. Who lacks the entries asks again
+    /// soon, for it can do nothing else; who only wishes for it waits twice as long each time.
+    pub fn reject_snapshot(&mut self, id: SnapshotId) {
+        self.postpone_snapshot(id);
+        let now = self.now;
+        if let Some(wish) = &mut self.transfer.wish
+            && id.slot >= wish.from
+        {
+            wish.rest(now);
+        }
+    }
+
+    /// There may be room now for what was wished for and could not be stored.
+    pub const fn retry_wish(&mut self) {
+        if let Some(wish) = &mut self.transfer.wish {
+            wish.rest_until(self.now);
         }
     }
 

@@ -306,6 +306,61 @@ fn the_next_one_is_wanted_after_the_one_before_it_came() {
     assert_eq!(wishes(&tick(&mut witness, 2100)), [(2, 95)]);
 }
 
+/// Else a witness whose disk is too small would fetch whole snapshots without a pause.
+#[test]
+fn one_that_can_not_be_kept_is_wished_for_ever_more_seldom() {
+    let mut witness = replica(1, 100);
+    witness.want_snapshot(Slot::new(90));
+    let mut now = 1000;
+    for wait in [1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 64_000] {
+        assert_eq!(wishes(&tick(&mut witness, now)).len(), 1, "after {now} ms");
+        let out = hear(&mut witness, now, 2, offer(ID, 1));
+        assert_eq!(asked(&out), [(2, 0)]);
+        hear(&mut witness, now, 2, chunk(ID, 0));
+        witness.reject_snapshot(ID);
+        // Whoever offers one to a server that asked for entries.
+        let out = hear(&mut witness, now + wait - 1, 3, offer(ID, 1));
+        assert_eq!(asked(&out), []);
+        assert_eq!(wishes(&tick(&mut witness, now + wait - 1)), []);
+        now += wait;
+    }
+    // One that is kept ends it: the next is asked for as at first.
+    hear(&mut witness, now, 2, offer(ID, 1));
+    witness.on_snapshot_durable(ID, 1);
+    witness.install(ID, Membership::default(), &mut Vec::new());
+    witness.want_snapshot(Slot::new(95));
+    assert_eq!(wishes(&tick(&mut witness, now + 1000)), [(2, 95)]);
+}
+
+#[test]
+fn room_ends_the_wait_of_a_wish() {
+    let mut witness = replica(1, 100);
+    witness.want_snapshot(Slot::new(90));
+    for ms in [1000, 2000, 4000] {
+        tick(&mut witness, ms);
+        hear(&mut witness, ms, 2, offer(ID, 1));
+        witness.reject_snapshot(ID);
+    }
+    assert_eq!(wishes(&tick(&mut witness, 7999)), []);
+    witness.retry_wish();
+    assert_eq!(wishes(&tick(&mut witness, 7999)).len(), 1);
+}
+
+/// The log is not here: nothing else brings this server on.
+#[test]
+fn who_lacks_the_entries_asks_again_soon_though_it_could_not_keep_them() {
+    let mut learner = replica(1, 7);
+    learner.want_snapshot(Slot::new(90));
+    for turn in 1..=3 {
+        let now = 1000 * turn;
+        let out = hear(&mut learner, now, 2, offer(ID, 1));
+        assert_eq!(asked(&out), [(2, 0)], "try {turn}");
+        learner.reject_snapshot(ID);
+        let out = hear(&mut learner, now + 499, 2, offer(ID, 1));
+        assert_eq!(asked(&out), [], "try {turn}");
+    }
+}
+
 #[test]
 fn who_has_none_of_that_slot_says_nothing() {
     let mut full = replica(2, 100);
