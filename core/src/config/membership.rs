@@ -136,6 +136,12 @@ fn check_seats(seats: &[Seat]) -> Result<(), Unfit> {
     }
 }
 
+/// Those of `seats` that may lead.
+fn full_voters(seats: &[Seat]) -> impl Iterator<Item = NodeId> {
+    let full = seats.iter().filter(|seat| seat.role == Role::Voter);
+    full.map(|seat| seat.node)
+}
+
 impl Member {
     /// Whether it is let in: it may speak and is spoken to.
     pub const fn is_in(&self) -> bool {
@@ -178,7 +184,8 @@ impl Shared {
     }
 
     /// Who is to vote in the next epoch, if the voters are to change and can: of the newcomers only
-    /// those that are `ready`.
+    /// those that are `ready`. As long as all who could lead then drain, the epoch goes on: one that is to
+    /// leave waits for the newcomer that can do without it.
     pub fn next_membership(&self, at: Slot, ready: impl Fn(NodeId) -> bool) -> Option<Membership> {
         let arrives = |node| ready(node) && self.newcomers().any(|newcomer| newcomer == node);
         let role = |member: &Member| match member.next {
@@ -195,6 +202,7 @@ impl Shared {
         });
         let seats: Vec<Seat> = seats.collect();
         let next = Membership::new(self.epoch.next(), at, seats).ok()?;
+        self.check_leaders(full_voters(&next.seats)).ok()?;
         (next.seats != self.membership().seats).then_some(next)
     }
 
@@ -219,8 +227,7 @@ impl Shared {
         if usize::from(self.policy.members_min) > stays.len() {
             return Err(Unfit::MembersMin);
         }
-        let full = stays.iter().filter(|seat| seat.role == Role::Voter);
-        self.check_leaders(full.map(|seat| seat.node))?;
+        self.check_leaders(full_voters(&stays))?;
         let voters = stays.into_iter().filter(|seat| seat.role != Role::Observer);
         check_seats(&voters.collect::<Vec<Seat>>())
     }

@@ -76,6 +76,50 @@ fn one_that_is_not_ready_does_not_hold_up_another() {
     assert_eq!(grown.newcomers().collect::<Vec<_>>(), [node(4)]);
 }
 
+fn drain(number: u64) -> Change {
+    let node = node(number);
+    Change::Drain { node, drains: true }
+}
+
+/// Else a change would leave only those to lead that take no clients, for as long as the newcomer takes.
+#[test]
+fn who_leaves_waits_for_a_newcomer_if_all_the_others_drain() {
+    let drained = changed(&cluster(2), &drain(1)).unwrap();
+    let leave = Change::Remove { node: node(2) };
+    let to_vote_only = Change::Role {
+        node: node(2),
+        role: Role::QuorumOnly,
+    };
+    assert_eq!(changed(&drained, &leave), Err(Unfit::Leaders));
+    let grows = changed(&drained, &add(3, Role::Voter)).unwrap();
+    let grows = changed(&grows, &add(4, Role::QuorumOnly)).unwrap();
+    for (change, after) in [(leave, vec![1, 3, 4]), (to_vote_only, vec![1, 2, 3, 4])] {
+        let goes = changed(&grows, &change).unwrap();
+        assert_eq!(
+            turned(&goes, &[]),
+            None,
+            "only one that drains would be left"
+        );
+        assert_eq!(turned(&goes, &[4]), None, "the newcomer never leads");
+        let gone = turned(&goes, &[3, 4]).unwrap();
+        assert_eq!(voters(&gone), after);
+        assert!(gone.is_settled());
+    }
+    // The way back is open as long as the newcomer has not come.
+    let goes = changed(&grows, &Change::Remove { node: node(2) }).unwrap();
+    let given_up = Change::Remove { node: node(3) };
+    assert_eq!(changed(&goes, &given_up), Err(Unfit::Leaders));
+    let stays = Change::Role {
+        node: node(2),
+        role: Role::Voter,
+    };
+    let stays = changed(&goes, &stays).unwrap();
+    assert_eq!(
+        changed(&stays, &given_up).map(|shared| voters(&shared)),
+        Ok(vec![1, 2])
+    );
+}
+
 #[test]
 fn a_replaced_member_votes_until_the_new_one_does() {
     let new = member(4, Role::Voter);
