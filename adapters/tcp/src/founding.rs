@@ -5,7 +5,6 @@ use crate::link::{self, First, LinkError};
 use bytes::BytesMut;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,7 +32,7 @@ const REPEAT_AFTER: Duration = Duration::from_secs(30);
 /// Why this server founds no cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum FoundingError {
-    /// The cluster stands, and does not have this server like this.
+    /// The cluster stands, and will never have this server like this.
     #[error("server {node} at {address} refuses server {me}: {refusal}")]
     Refused {
         /// This server.
@@ -75,6 +74,32 @@ pub async fn found(
     }
 }
 
+/// What was heard when all others were asked once. Who did not answer is not in it.
+#[derive(Default)]
+struct Round {
+    answers: BTreeMap<NodeId, Word>,
+    /// Who answers at a member's address, and would have nothing to do with this server.
+    refusals: BTreeMap<NodeId, HelloRefusal>,
+}
+
+/// Whether a refusal is the last word of the cluster that this server was to found. The others are those of a
+/// stranger, who may stand at a member's address for a while: a port that was another server's, a file that is
+/// not mended yet.
+const fn is_final(refusal: &HelloRefusal) -> bool {
+    match refusal {
+        HelloRefusal::Stands { .. }
+        | HelloRefusal::Incarnation { .. }
+        | HelloRefusal::Removed { .. } => true,
+        HelloRefusal::Version { .. }
+        | HelloRefusal::Cluster { .. }
+        | HelloRefusal::UnknownMember { .. }
+        | HelloRefusal::NotMe { .. }
+        | HelloRefusal::OldBoot { .. }
+        | HelloRefusal::Forked { .. }
+        | HelloRefusal::NotApproved { .. } => false,
+    }
+}
+
 struct Shared {
     founding: Mutex<Founding>,
     /// How each member was that asked last.
@@ -97,7 +122,7 @@ impl Shared {
         let mut teller = Teller::new(waits);
         let mut backoff = BACKOFF_MIN;
         loop {
-            let answers = self.ask_all().await?;
+            let Round { answers, refusals } = self.ask_all().await?;
             let step = lock(&self.founding).judge(&answers);
             match step {
                 Step::Keep(record) => {
@@ -107,7 +132,7 @@ impl Shared {
                 Step::Found(founders) => return Ok(founders),
                 Step::Wait(obstacles) => {
                     let config = lock(&self.founding).config().clone();
-                    teller.tell(&config, &obstacles);
+                    teller.tell(&whom(&config, &obstacles, &refusals));
                     backoff = select! { biased;
                         () = self.news.notified() => {
                             clock::sleep(PAUSE).await;
@@ -120,8 +145,8 @@ impl Shared {
         }
     }
 
-    /// Asks every other member once. Who gives no answer is not in it.
-    async fn ask_all(&self) -> Result<BTreeMap<NodeId, Word>, FoundingError> {
+    /// Asks every other member once.
+    async fn ask_all(&self) -> Result<Round, FoundingError> {
         let founding = lock(&self.founding).clone();
         let config = founding.config();
         let ask = |peer| {
@@ -131,14 +156,14 @@ impl Shared {
             (peer, address.clone(), spawn(ask(address, question)))
         };
         let asked: Vec<_> = config.peers().map(ask).collect();
-        let mut answers = BTreeMap::new();
+        let mut round = Round::default();
         for (node, address, asking) in asked {
             match asking.await {
                 Ok(Ok(word)) => {
                     lock(&self.founding).hear(&word);
-                    answers.insert(node, word);
+                    round.answers.insert(node, word);
                 }
-                Ok(Err(LinkError::Unwelcome(refusal))) => {
+                Ok(Err(LinkError::Unwelcome(refusal))) if is_final(&refusal) => {
                     return Err(FoundingError::Refused {
                         me: config.me(),
                         node,
@@ -146,11 +171,14 @@ impl Shared {
                         refusal,
                     });
                 }
+                Ok(Err(LinkError::Unwelcome(refusal))) => {
+                    round.refusals.insert(node, refusal);
+                }
                 Ok(Err(error)) => tracing::debug!("server {node} at {address}: {error}"),
                 Err(error) => tracing::error!(%error, "asking a server ended early"),
             }
         }
-        Ok(answers)
+        Ok(round)
     }
 
     /// Takes questions, for ever.
@@ -234,30 +262,37 @@ impl<'w> Teller<'w> {
         }
     }
 
-    fn tell(&mut self, config: &Config, obstacles: &[(NodeId, Obstacle)]) {
+    fn tell(&mut self, text: &str) {
         let now = clock::now();
         if now.since(self.began) < SILENCE_AT_FIRST {
             return;
         }
-        let text = whom(config, obstacles);
         let is_old = |at| now.since(at) >= REPEAT_AFTER;
         if *self.waits.borrow() != text || self.said_at.is_none_or(is_old) {
             tracing::warn!("a new cluster begins when all its members are there: {text}");
             self.said_at = Some(now);
         }
-        self.waits.send_replace(text);
+        self.waits.send_replace(text.to_owned());
     }
 }
 
 /// Whom this server waits for, where, and why.
-fn whom(config: &Config, obstacles: &[(NodeId, Obstacle)]) -> String {
-    let mut text = String::from("waiting for ");
-    for (index, (node, why)) in obstacles.iter().enumerate() {
+fn whom(
+    config: &Config,
+    obstacles: &[(NodeId, Obstacle)],
+    refusals: &BTreeMap<NodeId, HelloRefusal>,
+) -> String {
+    let one = |(node, obstacle): &(NodeId, Obstacle)| {
         let member = config.shared().member(*node);
         let address = member.map_or("", |member| &member.peer);
-        let comma = if index == 0 { "" } else { "; " };
-        write!(text, "{comma}server {node} at {address}: {why}")
-            .expect("writing to a string does not fail");
-    }
-    text
+        let refusal = refusals.get(node);
+        let why = refusal.map_or_else(|| obstacle.to_string(), why_refused);
+        format!("server {node} at {address}: {why}")
+    };
+    let all: Vec<String> = obstacles.iter().map(one).collect();
+    format!("waiting for {}", all.join("; "))
+}
+
+fn why_refused(refusal: &HelloRefusal) -> String {
+    format!("who answers there refuses this server: {refusal}")
 }

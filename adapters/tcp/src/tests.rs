@@ -12,6 +12,7 @@ use tenure_host::{Appended, Group, Log, NoKeeper};
 use tenure_rt::net::{Listener, Stream};
 use tenure_rt::{block_on, clock};
 
+mod founding;
 mod mesh;
 mod native;
 
