@@ -34,7 +34,7 @@ enum Step {
         durable: Durable,
         tail: Box<Tail>,
         kept: Box<Kept>,
-        sync: Sync,
+        syncs: Vec<Sync>,
     },
 }
 
@@ -134,9 +134,11 @@ impl Server {
                 durable,
                 tail,
                 kept,
-                sync,
+                syncs,
             } => {
-                self.disk.end_sync(&sync);
+                for sync in &syncs {
+                    self.disk.end_sync(sync);
+                }
                 let (recovered, writer) = tail.done();
                 marks.sometimes(!recovered.accepted.is_empty(), Mark::Recovered);
                 marks.sometimes(kept.1.is_some(), Mark::Restored);
@@ -180,12 +182,15 @@ impl Server {
             }
         };
         marks.sometimes(tail.verdict == Verdict::Torn, Mark::RecoveredTorn);
+        let mut syncs = Vec::new();
         if let Some(zeroing) = tail.zero {
+            let segment = zeroing.segment.get();
             let zeros = vec![0; zeroing.len as usize];
-            self.disk
-                .write(zeroing.segment.get(), zeroing.offset as usize, &zeros);
+            self.disk.write(segment, zeroing.offset as usize, &zeros);
+            // Another segment than the last one that holds something, if its first group is dropped.
+            syncs.push(self.disk.begin_sync(segment, 0, usize::MAX));
         }
-        let sync = self.disk.begin_sync(tail.sync.get(), 0, usize::MAX);
+        syncs.push(self.disk.begin_sync(tail.sync.get(), 0, usize::MAX));
         let mut slow = false;
         let at = now + self.sync_delay(now, &mut slow);
         self.life = Life::Opening(Box::new(Opening {
@@ -193,7 +198,7 @@ impl Server {
                 durable,
                 tail: Box::new(tail),
                 kept: Box::new(kept),
-                sync,
+                syncs,
             },
         }));
         Some(at)
