@@ -2,17 +2,16 @@
 
 use crate::counters::{Counters, Tally};
 use crate::error::DiskError;
+use crate::files::Files;
 use crate::lock::Lock;
 use crate::mapping::Mapping;
 use crate::segments::Segments;
 use crate::spare::Spares;
 use crate::superblock::SuperblockFile;
-use crate::trace::{Trace, trace};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tenure_core::config::Membership;
@@ -47,7 +46,7 @@ pub struct Disk {
     pub(crate) spares: Spares,
     pub(crate) readers: BTreeMap<SegmentNo, File>,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) trace: Option<SyncSender<Trace>>,
+    pub(crate) files: Files,
     /// The last thing that goes.
     pub(crate) _lock: Arc<Lock>,
 }
@@ -139,12 +138,11 @@ pub struct Sealed {
 }
 
 struct Stored {
-    segment: SegmentNo,
     file: Arc<File>,
     path: PathBuf,
     bytes: u64,
     through: RecordNo,
-    trace: Option<SyncSender<Trace>>,
+    files: Files,
     /// Nobody opens the directory while a sync of it may still fail.
     _lock: Arc<Lock>,
 }
@@ -167,16 +165,10 @@ impl Sealed {
             return Ok(None);
         };
         let began = Instant::now();
-        // Also writes what was stored through the mapping: the kernel finds those pages dirty.
-        if let Err(error) = stored.file.sync_data() {
-            return self
-                .shared
-                .fail(DiskError::io("synced", &stored.path)(error));
+        if let Err(error) = stored.files.sync((&stored.file, &stored.path)) {
+            return self.shared.fail(error);
         }
         self.shared.tally.synced(stored.bytes, began.elapsed());
-        trace(&stored.trace, || Trace::Synced {
-            segment: stored.segment,
-        });
         self.shared.in_flight.store(false, Ordering::SeqCst);
         Ok(Some(stored.through))
     }
@@ -190,13 +182,13 @@ impl Disk {
     /// No room for the next segment ([`DiskError::Full`]: nothing was appended), or the disk failed
     /// before, or the group is full (`DiskError::Append`: seal, sync, and try again).
     pub fn append(&mut self, number: RecordNo, record: &Record) -> Result<(), DiskError> {
-        self.shared.check()?;
+        self.check()?;
         let payload = match record {
             Record::Accepted { entry, .. } | Record::Decided { entry, .. } => entry.bytes().len(),
             Record::DecidedHint { .. } => 0,
         };
         if self.writer.may_need_next_segment(payload) {
-            self.spares.need()?;
+            self.need_segment()?;
         }
         Ok(self.writer.append(number, record)?)
     }
@@ -213,7 +205,7 @@ impl Disk {
             return Err(DiskError::NotSynced);
         }
         let group = if self.writer.is_empty() {
-            self.trailing_seal()
+            self.trailing_seal()?
         } else {
             self.writer.seal()
         };
@@ -279,12 +271,17 @@ impl Disk {
     }
 
     /// Whether new work can be taken. Asks again for room, now and then, if there was none.
-    pub fn space(&mut self) -> Space {
-        if self.spares.are_low() {
+    ///
+    /// # Errors
+    ///
+    /// The disk failed, now or before.
+    pub fn space(&mut self) -> Result<Space, DiskError> {
+        self.check()?;
+        Ok(if self.spares.are_low() {
             Space::Low
         } else {
             Space::Enough
-        }
+        })
     }
 
     /// Whether the last group has records, so that a trailing seal is due.
@@ -307,12 +304,29 @@ impl Disk {
         Counting(Arc::clone(&self.shared))
     }
 
-    fn trailing_seal(&mut self) -> Option<Group> {
-        let fits = !self.writer.may_need_next_segment(0) || self.spares.need().is_ok();
-        if fits {
-            self.writer.trailing_seal()
-        } else {
-            None
+    fn trailing_seal(&mut self) -> Result<Option<Group>, DiskError> {
+        if self.writer.may_need_next_segment(0) {
+            match self.need_segment() {
+                Err(error) if error.is_full() => return Ok(None),
+                needed => needed?,
+            }
+        }
+        Ok(self.writer.trailing_seal())
+    }
+
+    /// Whether anything failed so far, also while the next segment was made.
+    fn check(&mut self) -> Result<(), DiskError> {
+        self.shared.check()?;
+        match self.spares.check() {
+            Ok(()) => Ok(()),
+            Err(error) => self.shared.fail(error),
+        }
+    }
+
+    fn need_segment(&mut self) -> Result<(), DiskError> {
+        match self.spares.need() {
+            Err(error) if error.is_failed_sync() => self.shared.fail(error),
+            needed => needed,
         }
     }
 
@@ -327,18 +341,13 @@ impl Disk {
         self.active.mapping.store(offset, first, others);
         self.shared.in_flight.store(true, Ordering::SeqCst);
         let bytes = u64::try_from(group.bytes.len()).unwrap_or(u64::MAX);
-        trace(&self.trace, || Trace::Stored {
-            segment: group.segment,
-            offset: group.offset,
-            bytes: group.bytes,
-        });
+        self.files.stored(&path, group.offset, group.bytes);
         Ok(Stored {
-            segment: group.segment,
             file: Arc::clone(&self.active.file),
             path,
             bytes,
             through: group.through,
-            trace: self.trace.clone(),
+            files: self.files.clone(),
             _lock: Arc::clone(&self._lock),
         })
     }
@@ -348,12 +357,7 @@ impl Disk {
         let (number, file) = self.spares.take()?;
         assert!(number == wanted, "segments are used in their order");
         let path = self.segments.path(number);
-        let len = file.metadata().map_err(DiskError::io("read", &path))?.len();
         self.active = Active::new(number, file).map_err(DiskError::io("mapped", &path))?;
-        trace(&self.trace, || Trace::Made {
-            segment: number,
-            bytes: len,
-        });
         Ok(())
     }
 }

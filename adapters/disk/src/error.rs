@@ -9,6 +9,9 @@ use tenure_core::wal::snapshot::SnapshotDamage;
 use tenure_core::wal::superblock::SuperblockError;
 use tenure_core::wal::writer::AppendError;
 
+/// What was tried when a sync fails.
+pub(crate) const SYNCED: &str = "synced";
+
 /// What can be wrong with a data directory.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
@@ -142,6 +145,13 @@ impl DiskError {
 }
 
 impl DiskError {
+    /// Whether a sync failed. It is never tried again, nor what it was for: the kernel says it once, and
+    /// calls the next one a success (Rebello et al., "Can Applications Recover from fsync Failures?", ATC
+    /// 2020).
+    pub fn is_failed_sync(&self) -> bool {
+        matches!(self, Self::Io { doing: SYNCED, .. }) && !self.is_full()
+    }
+
     /// Whether there is no room, so that what was written can be given up, and tried again later.
     pub fn is_full(&self) -> bool {
         match self {

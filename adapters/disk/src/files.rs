@@ -1,6 +1,6 @@
-//! What is done to whole files, each step told to a test that makes crash images of it.
+//! What is done to files, each step told to a test that makes crash images of it.
 
-use crate::error::DiskError;
+use crate::error::{DiskError, SYNCED};
 use crate::trace::{Trace, trace};
 use bytes::Bytes;
 use std::fs::{self, File, OpenOptions};
@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::mpsc::SyncSender;
 
-/// Steps on files that are written, synced, named and removed as a whole.
+/// Steps on files: made, written, synced, named, removed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Files {
     trace: Option<SyncSender<Trace>>,
@@ -18,6 +18,15 @@ pub(crate) struct Files {
 impl Files {
     pub(crate) const fn new(trace: Option<SyncSender<Trace>>) -> Self {
         Self { trace }
+    }
+
+    /// Tells that a group was stored into a mapped file.
+    pub(crate) fn stored(&self, path: &Path, offset: u64, bytes: Bytes) {
+        self.tell(|| Trace::Stored {
+            path: path.to_owned(),
+            offset,
+            bytes,
+        });
     }
 
     /// An empty file, whatever was there.
@@ -47,8 +56,10 @@ impl Files {
         Ok(())
     }
 
+    /// Waits until what was written to a file, or stored into its mapping, survives a crash: the kernel
+    /// finds those pages dirty too.
     pub(crate) fn sync(&self, (file, path): (&File, &Path)) -> Result<(), DiskError> {
-        file.sync_data().map_err(DiskError::io("synced", path))?;
+        file.sync_data().map_err(DiskError::io(SYNCED, path))?;
         self.tell(|| Trace::FileSynced {
             path: path.to_owned(),
         });
@@ -67,7 +78,7 @@ impl Files {
     /// Makes the names in a folder durable, and that other names are not in it any more.
     pub(crate) fn sync_folder(&self, folder: &Path) -> Result<(), DiskError> {
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(DiskError::io("synced", folder))?;
+        synced.map_err(DiskError::io(SYNCED, folder))?;
         self.tell(|| Trace::FolderSynced {
             path: folder.to_owned(),
         });

@@ -5,7 +5,7 @@ use crate::error::DiskError;
 use crate::files::Files;
 use crate::keeper::Keeper;
 use crate::lock::Lock;
-use crate::segments::{Segments, sync_folder};
+use crate::segments::Segments;
 use crate::spare::{AHEAD, Spares};
 use crate::superblock::SuperblockFile;
 use crate::trace::Trace;
@@ -87,7 +87,8 @@ impl Disk {
         config: Bytes,
         options: &Options,
     ) -> Result<(), DiskError> {
-        let segments = Segments::of(dir);
+        let files = Files::new(options.trace.clone());
+        let segments = Segments::of(dir, files.clone());
         let made = fs::create_dir_all(segments.folder());
         made.map_err(DiskError::io("made", segments.folder()))?;
         let _lock = Lock::take(dir)?;
@@ -104,15 +105,15 @@ impl Disk {
             segments.remove(number)?;
         }
         let first = superblock::format(identity, config);
-        let (mut file, _) = SuperblockFile::make(&unfinished, first)?;
-        sync_folder(dir)?;
+        SuperblockFile::make(&unfinished, first, files.clone())?;
+        files.sync_folder(dir)?;
         let number = SegmentNo::new(1);
         segments.make(number, options.sizes.of(number))?;
-        file.rename(&dir.join(SUPERBLOCK))?;
-        sync_folder(dir)?;
+        files.rename(&unfinished, &dir.join(SUPERBLOCK))?;
+        files.sync_folder(dir)?;
         dir.parent()
             .filter(|parent| parent.is_dir())
-            .map_or(Ok(()), sync_folder)
+            .map_or(Ok(()), |parent| files.sync_folder(parent))
     }
 
     /// Opens a data directory above its newest snapshot, of which nothing is kept: see [`Opening`].
@@ -155,10 +156,10 @@ impl Opening {
     /// It is in use, belongs to somebody else, has no superblock that can be believed, or the system
     /// says no.
     pub fn begin(dir: &Path, owner: Owner, options: Options) -> Result<Self, DiskError> {
-        let segments = Segments::of(dir);
+        let files = Files::new(options.trace.clone());
+        let segments = Segments::of(dir, files.clone());
         check_formatted(dir, &segments)?;
         let lock = Arc::new(Lock::take(dir)?);
-        let files = Files::new(options.trace.clone());
         let file = SuperblockFile::open(&dir.join(SUPERBLOCK), files.clone())?;
         let superblock = open_superblock(dir, owner, &file)?;
         let shared = Arc::new(Shared::default());
@@ -264,7 +265,7 @@ impl Opening {
             spares,
             readers: BTreeMap::new(),
             shared: self.shared,
-            trace: self.options.trace,
+            files: Files::new(self.options.trace),
             _lock: self.lock,
         };
         // What was recovered is no longer the last thing in the log.

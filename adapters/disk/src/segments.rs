@@ -1,9 +1,10 @@
 //! The files of the log.
 
 use crate::error::{DiskError, is_full};
+use crate::files::Files;
 use rustix::fs::{Advice, fadvise, statvfs};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use tenure_core::ids::SegmentNo;
@@ -20,12 +21,14 @@ const SYNC_EVERY: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Segments {
     folder: PathBuf,
+    files: Files,
 }
 
 impl Segments {
-    pub(crate) fn of(dir: &Path) -> Self {
+    pub(crate) fn of(dir: &Path, files: Files) -> Self {
         Self {
             folder: dir.join("wal"),
+            files,
         }
     }
 
@@ -49,7 +52,7 @@ impl Segments {
             match (extension, number) {
                 (Some("seg"), Some(number)) => numbers.push(SegmentNo::new(number)),
                 (Some("new"), Some(_)) => {
-                    fs::remove_file(&path).map_err(DiskError::io("removed", &path))?;
+                    self.files.remove(&path)?;
                 }
                 (Some(_) | None, _) => {}
             }
@@ -69,14 +72,28 @@ impl Segments {
     pub(crate) fn make(&self, number: SegmentNo, bytes: u64) -> Result<File, DiskError> {
         let path = self.path(number);
         let unfinished = path.with_extension("new");
-        let made = fill(&unfinished, bytes).map_err(|error| {
+        let made = self.fill(&unfinished, bytes).map_err(|error| {
             // The room is given back; if even that fails, a start will do it.
-            drop(fs::remove_file(&unfinished));
+            drop(self.files.remove(&unfinished));
             full(&path, bytes, error)
         })?;
-        fs::rename(&unfinished, &path).map_err(DiskError::io("renamed", &unfinished))?;
-        sync_folder(&self.folder)?;
+        self.files.rename(&unfinished, &path)?;
+        self.files.sync_folder(&self.folder)?;
         Ok(made)
+    }
+
+    fn fill(&self, path: &Path, bytes: u64) -> Result<File, DiskError> {
+        let file = self.files.create(path)?;
+        calm(&file).map_err(DiskError::io("advised", path))?;
+        let page = u64::try_from(PAGE.len()).unwrap_or(u64::MAX);
+        for at in (0..bytes).step_by(PAGE.len()) {
+            self.files.write((&file, path), at, &PAGE)?;
+            if (at + page).is_multiple_of(SYNC_EVERY) {
+                self.files.sync((&file, path))?;
+            }
+        }
+        self.files.sync((&file, path))?;
+        Ok(file)
     }
 
     pub(crate) fn open(&self, number: SegmentNo) -> Result<File, DiskError> {
@@ -123,38 +140,18 @@ impl Segments {
 
     /// Sets a part of a segment that is not mapped to zero, and syncs it.
     pub(crate) fn zero(&self, number: SegmentNo, offset: u64, len: u64) -> Result<(), DiskError> {
-        let io = || DiskError::io("set to zero", &self.path(number));
+        let path = self.path(number);
         let file = self.open(number)?;
         for at in (offset..offset + len).step_by(PAGE.len()) {
-            file.write_all_at(&PAGE, at).map_err(io())?;
+            self.files.write((&file, &path), at, &PAGE)?;
         }
-        file.sync_data().map_err(io())
+        self.files.sync((&file, &path))
     }
 
     pub(crate) fn remove(&self, number: SegmentNo) -> Result<(), DiskError> {
-        let path = self.path(number);
-        fs::remove_file(&path).map_err(DiskError::io("removed", &path))?;
-        sync_folder(&self.folder)
+        self.files.remove(&self.path(number))?;
+        self.files.sync_folder(&self.folder)
     }
-}
-
-fn fill(path: &Path, bytes: u64) -> io::Result<File> {
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)?;
-    calm(&file)?;
-    let page = u64::try_from(PAGE.len()).unwrap_or(u64::MAX);
-    for at in (0..bytes).step_by(PAGE.len()) {
-        file.write_all(&PAGE)?;
-        if (at + page).is_multiple_of(SYNC_EVERY) {
-            file.sync_data()?;
-        }
-    }
-    file.sync_all()?;
-    Ok(file)
 }
 
 /// Reading ahead would leave large folios in the page cache, as large zeros would.
@@ -162,21 +159,10 @@ fn calm(file: &File) -> io::Result<()> {
     Ok(fadvise(file, 0, None, Advice::Random)?)
 }
 
-fn full(path: &Path, bytes: u64, error: io::Error) -> DiskError {
+fn full(path: &Path, bytes: u64, error: DiskError) -> DiskError {
     let path = path.to_owned();
-    if is_full(&error) {
-        DiskError::Full { path, bytes, error }
-    } else {
-        DiskError::Io {
-            doing: "made",
-            path,
-            error,
-        }
+    match error {
+        DiskError::Io { error, .. } if is_full(&error) => DiskError::Full { path, bytes, error },
+        other => other,
     }
-}
-
-/// Makes names in `folder` durable.
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), DiskError> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(DiskError::io("synced", folder))
 }

@@ -77,10 +77,22 @@ impl Spares {
         spares
     }
 
+    /// Notes what became of the one that is being made.
+    ///
+    /// # Errors
+    ///
+    /// A sync failed: it is not tried again, although there may be segments left.
+    pub(crate) fn check(&mut self) -> Result<(), DiskError> {
+        self.poll();
+        let broken = |failed: &mut Failed| failed.error.is_failed_sync();
+        self.failed
+            .take_if(broken)
+            .map_or(Ok(()), |failed| Err(failed.error))
+    }
+
     /// Whether no more than the emergency segment is left, and no other can be made. Tries again now
     /// and then.
     pub(crate) fn are_low(&mut self) -> bool {
-        self.poll();
         self.try_again();
         self.ready.len() < AHEAD - 1 && self.failed.is_some()
     }

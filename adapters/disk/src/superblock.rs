@@ -2,7 +2,7 @@
 
 use crate::error::DiskError;
 use crate::files::Files;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -19,29 +19,17 @@ pub(crate) struct SuperblockFile {
 }
 
 impl SuperblockFile {
-    /// Makes the file at `path`, without a name that a start would believe.
-    pub(crate) fn make(path: &Path, first: Pending) -> Result<(Self, Durable), DiskError> {
-        let io = || DiskError::io("made", path);
-        let made = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path);
-        let file = made.map_err(io())?;
+    /// Makes the file at `path`, which is no name that a start would believe.
+    pub(crate) fn make(path: &Path, first: Pending, files: Files) -> Result<(), DiskError> {
+        let file = files.create(path)?;
         let zeros = vec![0; COPY_BYTES];
         let len = u64::try_from(COPY_BYTES).unwrap_or(u64::MAX);
         for at in (0..FILE_BYTES / len).map(|index| index * len) {
-            file.write_all_at(&zeros, at).map_err(io())?;
+            files.write((&file, path), at, &zeros)?;
         }
-        file.sync_all().map_err(io())?;
-        let made = Self {
-            file,
-            path: path.to_owned(),
-            files: Files::default(),
-        };
-        let durable = made.write(first)?;
-        Ok((made, durable))
+        files.sync((&file, path))?;
+        let path = path.to_owned();
+        Self { file, path, files }.write(first).map(drop)
     }
 
     pub(crate) fn open(path: &Path, files: Files) -> Result<Self, DiskError> {
@@ -76,13 +64,6 @@ impl SuperblockFile {
             self.files.sync(place)?;
         }
         Ok(pending.done())
-    }
-
-    /// Gives a finished file the name that a start believes.
-    pub(crate) fn rename(&mut self, path: &Path) -> Result<(), DiskError> {
-        fs::rename(&self.path, path).map_err(DiskError::io("renamed", &self.path))?;
-        path.clone_into(&mut self.path);
-        Ok(())
     }
 }
 

@@ -3,38 +3,25 @@
 use bytes::Bytes;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
-use tenure_core::ids::SegmentNo;
 
 /// One thing that was done.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Trace {
-    /// A segment is there: zero in every byte, and synced.
-    Made {
-        /// Which.
-        segment: SegmentNo,
-        /// How large.
-        bytes: u64,
-    },
-    /// A group was stored into the mapping, in the order first byte 8 to the end, then 0 to 7.
+    /// A group was stored into a mapped segment, in the order first byte 8 to the end, then 0 to 7.
     Stored {
-        /// Where.
-        segment: SegmentNo,
+        /// Which.
+        path: PathBuf,
         /// Where in it.
         offset: u64,
         /// What.
         bytes: Bytes,
-    },
-    /// All that was stored in the segment so far is synced.
-    Synced {
-        /// Which.
-        segment: SegmentNo,
     },
     /// A file is there, and empty.
     Created {
         /// Which.
         path: PathBuf,
     },
-    /// Bytes were written to a file that is no segment.
+    /// Bytes were written to a file that is not mapped.
     Written {
         /// Which.
         path: PathBuf,
@@ -43,7 +30,7 @@ pub enum Trace {
         /// What.
         bytes: Bytes,
     },
-    /// All that was written to the file so far is synced.
+    /// All that was written to the file, or stored into it, so far is synced.
     FileSynced {
         /// Which.
         path: PathBuf,

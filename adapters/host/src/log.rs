@@ -34,8 +34,12 @@ pub trait Log: Send + 'static {
 
     /// Whether new work can be taken. While not, it is refused, and what room is left is for the work
     /// that has begun. Asked again and again.
-    fn space(&mut self) -> Space {
-        Space::Enough
+    ///
+    /// # Errors
+    ///
+    /// The disk is broken.
+    fn space(&mut self) -> io::Result<Space> {
+        Ok(Space::Enough)
     }
 
     /// What keeps the snapshots; asked for once. It goes to a thread of its own.

@@ -162,12 +162,12 @@ impl Log for Disk {
         Ok(Appended::Yes)
     }
 
-    fn space(&mut self) -> Space {
-        if self.has_room.load(Ordering::Relaxed) {
+    fn space(&mut self) -> io::Result<Space> {
+        Ok(if self.has_room.load(Ordering::Relaxed) {
             Space::Enough
         } else {
             Space::Low
-        }
+        })
     }
 
     fn seal(&mut self) -> io::Result<Written> {

@@ -54,11 +54,11 @@ impl Log for FileLog {
         }
     }
 
-    fn space(&mut self) -> Space {
-        match self.disk.space() {
+    fn space(&mut self) -> io::Result<Space> {
+        Ok(match self.disk.space()? {
             tenure_disk::Space::Enough => Space::Enough,
             tenure_disk::Space::Low => Space::Low,
-        }
+        })
     }
 
     fn keeper(&mut self) -> Option<FileKeeper> {

@@ -4,28 +4,22 @@ use crate::common::{OWNER, accepted, ballot, format, open, slots, tiny};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::sync_channel;
 use tempfile::TempDir;
-use tenure_core::ids::{ClusterId, NodeId, RecordNo, Seed, SegmentNo};
+use tenure_core::ids::{ClusterId, NodeId, RecordNo, Seed};
 use tenure_core::rng::Rng;
 use tenure_disk::{Disk, Options, Owner, Trace};
 
 const ATOM: usize = 512;
 
 /// The log's files after some of what was stored reached the disk.
-struct Files(BTreeMap<SegmentNo, Vec<u8>>);
+struct Files(BTreeMap<PathBuf, Vec<u8>>);
 
 impl Files {
-    fn store(
-        &mut self,
-        segment: SegmentNo,
-        offset: u64,
-        bytes: &[u8],
-        kept: impl Fn(usize) -> bool,
-    ) {
-        let file = self.0.get_mut(&segment).unwrap();
+    fn store(&mut self, path: &Path, offset: u64, bytes: &[u8], kept: impl Fn(usize) -> bool) {
+        let file = self.0.get_mut(path).unwrap();
         for (index, atom) in bytes.chunks(ATOM).enumerate() {
             if kept(index) {
                 let at = offset as usize + index * ATOM;
@@ -39,8 +33,8 @@ impl Files {
         let dir = TempDir::new().unwrap();
         fs::create_dir(dir.path().join("wal")).unwrap();
         fs::copy(like.join("superblock"), dir.path().join("superblock")).unwrap();
-        for (number, bytes) in &self.0 {
-            let name = format!("wal/{:08}.seg", number.get());
+        for (path, bytes) in &self.0 {
+            let name = path.strip_prefix(like).unwrap();
             fs::write(dir.path().join(name), bytes).unwrap();
         }
         dir
@@ -79,36 +73,38 @@ fn every_crash_image_gives_the_synced_groups_and_at_most_the_next() {
     let dir = TempDir::new().unwrap();
     let trace = recorded(dir.path());
     let mut rng = Rng::new(Seed::new(5));
-    let mut files = Files(BTreeMap::from([(SegmentNo::new(1), vec![0; 32 << 10])]));
+    let mut files = Files(BTreeMap::from([(
+        dir.path().join("wal/00000001.seg"),
+        vec![0; 32 << 10],
+    )]));
     let mut durable: Vec<u64> = Vec::new();
     let (mut images, mut kept_whole) = (0, 0);
     for (index, event) in trace.iter().enumerate() {
         match event {
-            Trace::Made { segment, bytes } => {
-                files.0.insert(*segment, vec![0; *bytes as usize]);
+            Trace::Renamed { to, .. } => {
+                files.0.insert(to.clone(), vec![0; 64 << 10]);
             }
-            Trace::Synced { .. } => {}
-            // The superblock, which is copied as it is at the end; `images.rs` has the rest.
+            // Also of the superblock, which is copied as it is at the end; `images.rs` has the rest.
             Trace::Created { .. }
             | Trace::Written { .. }
             | Trace::FileSynced { .. }
-            | Trace::Renamed { .. }
             | Trace::Removed { .. }
             | Trace::FolderSynced { .. } => {}
             Trace::Stored {
-                segment,
+                path,
                 offset,
                 bytes,
             } => {
-                let synced = Trace::Synced { segment: *segment };
-                assert_eq!(
-                    trace.get(index + 1),
-                    Some(&synced),
-                    "a group is synced before the next"
-                );
+                // Segments are made meanwhile, on another thread.
+                let next = trace[index + 1..].iter().find(|event| match event {
+                    Trace::Stored { .. } => true,
+                    Trace::FileSynced { path: synced } => synced == path,
+                    _ => false,
+                });
+                let synced = Trace::FileSynced { path: path.clone() };
+                assert_eq!(next, Some(&synced), "a group is synced before the next");
                 let atoms = bytes.len() / ATOM;
-                let whole =
-                    recovered_with(&files, dir.path(), (*segment, *offset, bytes), |_| true);
+                let whole = recovered_with(&files, dir.path(), (path, *offset, bytes), |_| true);
                 assert!(whole.starts_with(&durable));
                 for image in 0..6 {
                     let mask = rng.next();
@@ -118,8 +114,7 @@ fn every_crash_image_gives_the_synced_groups_and_at_most_the_next() {
                         2 => atom < cut,
                         _ => mask >> (atom % 64) & 1 == 1,
                     };
-                    let found =
-                        recovered_with(&files, dir.path(), (*segment, *offset, bytes), kept);
+                    let found = recovered_with(&files, dir.path(), (path, *offset, bytes), kept);
                     assert!(
                         found == durable || found == whole,
                         "{found:?} after {durable:?}"
@@ -127,7 +122,7 @@ fn every_crash_image_gives_the_synced_groups_and_at_most_the_next() {
                     kept_whole += usize::from(found == whole && whole != durable);
                     images += 1;
                 }
-                files.store(*segment, *offset, bytes, |_| true);
+                files.store(path, *offset, bytes, |_| true);
                 durable = whole;
             }
         }
@@ -143,11 +138,11 @@ fn every_crash_image_gives_the_synced_groups_and_at_most_the_next() {
 fn recovered_with(
     files: &Files,
     like: &Path,
-    (segment, offset, bytes): (SegmentNo, u64, &[u8]),
+    (path, offset, bytes): (&Path, u64, &[u8]),
     kept: impl Fn(usize) -> bool,
 ) -> Vec<u64> {
     let mut torn = Files(files.0.clone());
-    torn.store(segment, offset, bytes, kept);
+    torn.store(path, offset, bytes, kept);
     let dir = torn.directory(like);
     let first = slots(&open(dir.path()).unwrap().1);
     // What recovery did to the end of the log is itself recovered.

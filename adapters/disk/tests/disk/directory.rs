@@ -212,7 +212,7 @@ fn counters_count_and_space_is_enough() {
         (1, 4096)
     );
     assert!(after.sync_time >= before.sync_time && after.sync_time_max <= after.sync_time);
-    assert_eq!(disk.space(), Space::Enough);
+    assert_eq!(disk.space().unwrap(), Space::Enough);
 }
 
 #[test]

@@ -146,10 +146,10 @@ fn a_full_disk_is_said_before_anything_is_appended() {
     let name = "full::a_full_disk_is_said_before_anything_is_appended";
     on_small_disk(name, 1 << 20, |small| {
         let (mut disk, _) = fresh(small);
-        assert_eq!(disk.space(), Space::Enough);
+        assert_eq!(disk.space().unwrap(), Space::Enough);
         let acked = fill(&mut disk);
         assert!(acked > 50, "{acked} records fit in a megabyte");
-        assert_eq!(disk.space(), Space::Low);
+        assert_eq!(disk.space().unwrap(), Space::Low);
         // The promise and what was written before are not touched.
         disk.promise(ballot(2), None).unwrap();
         let again = put(&mut disk, acked + 1, &accepted(acked + 1, 3000));
@@ -161,7 +161,9 @@ fn a_full_disk_is_said_before_anything_is_appended() {
         small.grow(4 << 20);
         let record = accepted(acked + 1, 3000);
         until(&mut disk, "room", |disk| put(disk, 1, &record).is_ok());
-        until(&mut disk, "room", |disk| disk.space() == Space::Enough);
+        until(&mut disk, "room", |disk| {
+            disk.space().unwrap() == Space::Enough
+        });
     });
 }
 
@@ -173,7 +175,7 @@ fn a_whole_segment_is_left_when_the_disk_is_low() {
     on_small_disk(name, 2 << 20, |small| {
         let (mut disk, _) = fresh(small);
         let mut slot = 0;
-        while disk.space() == Space::Enough {
+        while disk.space().unwrap() == Space::Enough {
             slot += 1;
             put(&mut disk, slot, &accepted(slot, 3000)).unwrap();
             // A disk's syncs leave the filler its time; this one's take none.
@@ -183,7 +185,7 @@ fn a_whole_segment_is_left_when_the_disk_is_low() {
         let full = loop {
             slot += 1;
             match put(&mut disk, slot, &accepted(slot, 3000)) {
-                Ok(()) => assert_eq!(disk.space(), Space::Low, "it stays low at {slot}"),
+                Ok(()) => assert_eq!(disk.space().unwrap(), Space::Low, "it stays low at {slot}"),
                 Err(error) => break error,
             }
         };
@@ -194,11 +196,13 @@ fn a_whole_segment_is_left_when_the_disk_is_low() {
         small.grow(8 << 20);
         let record = accepted(slot, 3000);
         until(&mut disk, "room", |disk| put(disk, slot, &record).is_ok());
-        until(&mut disk, "room", |disk| disk.space() == Space::Enough);
+        until(&mut disk, "room", |disk| {
+            disk.space().unwrap() == Space::Enough
+        });
         for slot in slot + 1..slot + 100 {
             put(&mut disk, slot, &accepted(slot, 3000)).unwrap();
         }
-        assert_eq!(disk.space(), Space::Enough);
+        assert_eq!(disk.space().unwrap(), Space::Enough);
     });
 }
 
@@ -214,7 +218,7 @@ fn a_low_disk_is_not_filled_with_zeros_in_vain() {
         let asked = Instant::now();
         // It looks for room once a second.
         while asked.elapsed() < Duration::from_millis(2500) {
-            assert_eq!(disk.space(), Space::Low);
+            assert_eq!(disk.space().unwrap(), Space::Low);
             assert_eq!(small.free(), free, "after {acked} records");
             std::thread::park_timeout(Duration::from_micros(200));
         }

@@ -27,6 +27,8 @@ struct Bytes {
     cache: Vec<u8>,
     durable: Vec<u8>,
     dirty: BTreeSet<usize>,
+    /// Atoms that were ever written: the others are holes, or beyond the end.
+    written: BTreeSet<usize>,
 }
 
 /// A change of names in a folder that is not synced.
@@ -79,6 +81,7 @@ impl World {
             world.durable.insert(path.clone(), world.files.len());
             world.names.insert(path, world.files.len());
             world.files.push(Bytes {
+                written: (0..bytes.len() / ATOM).collect(),
                 cache: bytes.clone(),
                 durable: bytes,
                 dirty: BTreeSet::new(),
@@ -95,6 +98,7 @@ impl World {
         }
         file.cache[from..to].copy_from_slice(bytes);
         file.dirty.extend(from / ATOM..to.div_ceil(ATOM));
+        file.written.extend(from / ATOM..to.div_ceil(ATOM));
     }
 
     fn sync(&mut self, path: &Path) {
@@ -108,29 +112,16 @@ impl World {
         self.pending.push(naming);
     }
 
-    fn did(&mut self, dir: &Path, trace: &Trace) {
-        let segment = |number: u64| dir.join(format!("wal/{number:08}.seg"));
+    fn did(&mut self, trace: &Trace) {
         match trace {
-            Trace::Made {
-                segment: made,
-                bytes,
-            } => {
-                let file = self.files.len();
-                let zeros = vec![0; *bytes as usize];
-                self.files.push(Bytes {
-                    cache: zeros.clone(),
-                    durable: zeros,
-                    dirty: BTreeSet::new(),
-                });
-                self.names.insert(segment(made.get()), file);
-                self.durable.insert(segment(made.get()), file);
-            }
             Trace::Stored {
-                segment: to,
+                path,
                 offset,
                 bytes,
-            } => self.write(&segment(to.get()), *offset, bytes),
-            Trace::Synced { segment: which } => self.sync(&segment(which.get())),
+            } => {
+                self.may_be_stored_into(path);
+                self.write(path, *offset, bytes);
+            }
             Trace::Created { path } => {
                 self.files.push(Bytes::default());
                 self.name(Naming::Add(path.clone(), self.files.len() - 1));
@@ -160,6 +151,25 @@ impl World {
                 });
             }
         }
+    }
+
+    /// A store meets no hole, for which there may be no room, and goes into no file whose name a power
+    /// cut takes away: all of it was written and synced before, and its folder too.
+    fn may_be_stored_into(&self, path: &Path) {
+        let file = self
+            .durable
+            .get(path)
+            .expect("the name of a segment is synced");
+        let file = &self.files[*file];
+        let is_full = file
+            .written
+            .iter()
+            .copied()
+            .eq(0..file.durable.len() / ATOM);
+        assert!(
+            is_full && file.durable.len() == file.cache.len(),
+            "every byte of a segment is written and synced before it is used"
+        );
     }
 
     /// A data directory as a power cut may leave it.
@@ -276,12 +286,19 @@ fn no_crash_image_forgets_what_was_acknowledged() {
     let (mut images, mut late) = (0, 0);
     for (number, step) in steps.iter().enumerate() {
         match step {
-            Step::Did(trace) => world.did(dir.path(), trace),
+            Step::Did(trace) => world.did(trace),
             Step::Slot(slot) => acked.slot = *slot,
             Step::Snapshot(slot) => acked.snapshot = *slot,
             Step::Promise(round) => acked.promise = *round,
         }
-        let about_files = !matches!(step, Step::Did(Trace::Stored { .. } | Trace::Synced { .. }));
+        let about_files = match step {
+            Step::Did(Trace::Stored { .. } | Trace::FileSynced { .. }) => false,
+            // The zeros of the next segment.
+            Step::Did(Trace::Written { path, .. }) => {
+                path.extension().is_none_or(|name| name != "new")
+            }
+            _ => true,
+        };
         let tries = if about_files { 4 } else { 1 };
         for how in 0..tries {
             let how = if about_files { how } else { 2 };

@@ -3,6 +3,7 @@
 mod common;
 mod crash;
 mod directory;
+mod failing;
 mod full;
 mod images;
 mod snapshots;

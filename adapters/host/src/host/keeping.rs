@@ -83,7 +83,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
     /// Looks at the room on the disk, and tells the node what changed. What waited for room is tried
     /// again first.
     pub(super) fn take_space(&mut self) -> Result<(), HostError> {
-        let mut space = self.log.space();
+        let mut space = self.log.space().map_err(disk("extended"))?;
         if self.waits_for_room {
             self.sync_appended()?;
         }
