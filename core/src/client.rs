@@ -9,6 +9,7 @@
 //! from the moment when the request that the answer echoes was *first* sent (rule 14), less what two
 //! clocks may drift apart ([`belief`]). The answer to a retry extends nothing (rule 15).
 
+use crate::config::Mark;
 use crate::ids::{ClusterId, Fence, RequestId, RequestSeq, Seed};
 use crate::limits::IDENTIFIER_BYTES_MAX;
 use crate::machine::command::Acquire;
@@ -97,7 +98,7 @@ pub enum Want {
         /// The new time to live.
         ttl_ms: Option<u64>,
     },
-    /// A question: `Inspect`, `List` or `Servers`.
+    /// A question: `Inspect`, `List`, `Servers`, or one of the first two as `Stale`.
     Query(Ask),
     /// End the session, and with it all that it holds. Opened again by the next call.
     CloseSession,
@@ -252,6 +253,8 @@ pub struct Client {
     link: Link,
     session: Session,
     caller: Caller,
+    /// The newest state of the shared configuration that any server spoke of.
+    config: Option<Mark>,
     incoming: BytesMut,
     outgoing: BytesMut,
     pending: BTreeMap<RequestId, Pending>,
@@ -284,6 +287,7 @@ impl Client {
             link,
             session: Session::default(),
             caller: Caller::default(),
+            config: None,
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
             pending: BTreeMap::new(),
@@ -345,6 +349,19 @@ impl Client {
         Some(self.until(hold))
     }
 
+    /// The newest state of the shared configuration that any server spoke of, in its hello, a pong, the
+    /// answer to a keep-alive or to `Servers`. Another one is a reason to ask for the servers again.
+    pub const fn config(&self) -> Option<Mark> {
+        self.config
+    }
+
+    /// A server that is behind says nothing new. Of one change two hashes are news: servers are forked.
+    fn learn_config(&mut self) {
+        let heard = self.caller.mark();
+        let is_old = |heard: &Mark| self.config.is_some_and(|known| heard.change < known.change);
+        self.config = heard.filter(|heard| !is_old(heard)).or(self.config);
+    }
+
     fn flush(&mut self, out: &mut Vec<Output>) {
         if !self.outgoing.is_empty() {
             let (link, bytes) = (self.link.id(), self.outgoing.split().freeze());
@@ -360,7 +377,10 @@ impl Client {
         self.incoming.extend_from_slice(bytes);
         loop {
             match self.caller.read(&mut self.incoming) {
-                Ok(Some(heard)) => self.heard(now, heard.id, heard.word, out),
+                Ok(Some(heard)) => {
+                    self.learn_config();
+                    self.heard(now, heard.id, heard.word, out);
+                }
                 Ok(None) => return,
                 Err(error) => return self.garbled(now, error, out),
             }

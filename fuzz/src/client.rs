@@ -219,8 +219,12 @@ fn resay(word: &Word) -> Option<Word> {
             token,
             slot,
         },
-        Word::Lock { view, slot, stamp } => Reply::Lock { view, slot, stamp },
-        Word::Locks { page, slot, stamp } => Reply::Locks { page, slot, stamp },
+        Word::Lock {
+            view, slot, stamp, ..
+        } => Reply::Lock { view, slot, stamp },
+        Word::Locks {
+            page, slot, stamp, ..
+        } => Reply::Locks { page, slot, stamp },
         Word::Hello { .. }
         | Word::Pong
         | Word::Reset

@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 use tenure_core::client::{CallId, Client, Failed, Input, LinkId, News, Output, Want};
+use tenure_core::config::Mark;
 use tenure_core::ids::{Fence, Seed};
 use tenure_core::limits::IDENTIFIER_BYTES_MAX;
 use tenure_core::machine::answer::Answer;
@@ -84,15 +85,22 @@ struct Driver {
     /// Calls of the task itself, which nobody waits for; counted down from the top.
     own_calls: u64,
     outputs: Vec<Output>,
+    /// The newest state of the shared configuration.
+    config: watch::Sender<Option<Mark>>,
     /// Dropped when the task ends, which is what the handles wait for.
     _ended: watch::Sender<()>,
 }
 
+/// What the task of a client shows.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// It has ended when nobody can say any more that it has.
+    pub(crate) ended: watch::Receiver<()>,
+    pub(crate) config: watch::Receiver<Option<Mark>>,
+}
+
 /// Starts the task of a client.
-pub(crate) fn start(
-    options: Options,
-    inbox: mpsc::Receiver<Command>,
-) -> Result<watch::Receiver<()>, Error> {
+pub(crate) fn start(options: Options, inbox: mpsc::Receiver<Command>) -> Result<Shown, Error> {
     let settings = options.settings();
     if settings.servers == 0 {
         return Err(Error::Options("no endpoints are given"));
@@ -103,7 +111,8 @@ pub(crate) fn start(
     }
     let seed = getrandom::u64().map_err(Error::Random)?;
     let now = clock::now();
-    let (ended, end) = watch::channel(());
+    let (ending, ended) = watch::channel(());
+    let (teller, config) = watch::channel(None);
     let driver = Driver {
         client: Client::new(settings, Seed::new(seed), now),
         endpoints: options.endpoints,
@@ -117,10 +126,11 @@ pub(crate) fn start(
         guards: BTreeMap::new(),
         own_calls: u64::MAX,
         outputs: Vec::new(),
-        _ended: ended,
+        config: teller,
+        _ended: ending,
     };
     drop(spawn(driver.run()));
-    Ok(end)
+    Ok(Shown { ended, config })
 }
 
 impl Driver {
@@ -266,6 +276,20 @@ impl Driver {
                 self.take(Input::Flush);
             }
         }
+        self.show_config();
+    }
+
+    fn show_config(&self) {
+        let now = self.client.config();
+        self.config.send_if_modified(|known| {
+            let before = std::mem::replace(known, now);
+            if let (Some(before), Some(now)) = (before, now)
+                && before != now
+            {
+                tracing::info!(%before, %now, "the shared configuration of the servers changed");
+            }
+            before != now
+        });
     }
 
     fn output(&mut self, output: Output) {

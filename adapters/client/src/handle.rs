@@ -1,7 +1,7 @@
 //! What a program calls.
 
 use crate::driver;
-use crate::driver::{CALLS_QUEUED_MAX, Command, Reply};
+use crate::driver::{CALLS_QUEUED_MAX, Command, Reply, Shown};
 use crate::error::Error;
 use crate::lock::LockRequest;
 use crate::options::{Options, millis};
@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tenure_core::client::{CallId, Want};
+use tenure_core::config::Mark;
 use tenure_core::ids::{NodeId, Slot};
 use tenure_core::machine::answer::Answer;
 use tenure_core::machine::key::Key;
-use tenure_core::node::input::{Ask, Proof};
+use tenure_core::node::input::{Ask, Proof, Question};
 use tenure_core::query::{LockView, Page};
 use tenure_core::time::Stamp;
 use tenure_core::wire::client::{ServerRow, Word};
-use tenure_rt::sync::{mpsc, oneshot, watch};
+use tenure_rt::sync::{mpsc, oneshot};
 
 /// A client. Cloning gives another handle of the same connection; when the last one and all guards
 /// are gone, its session is closed.
@@ -30,7 +31,7 @@ struct Shared {
     commands: mpsc::Sender<Command>,
     next_call: AtomicU64,
     has_session: bool,
-    ended: watch::Receiver<()>,
+    shown: Shown,
 }
 
 /// Something that was read, and where in the log it was true.
@@ -42,6 +43,8 @@ pub struct Seen<T> {
     pub slot: Slot,
     /// The cluster's agreed time.
     pub stamp: Stamp,
+    /// One server said it by itself: it was true at `slot`, and may be over since.
+    pub is_stale: bool,
 }
 
 /// The servers, as one of them knows them.
@@ -67,12 +70,12 @@ impl Client {
     pub fn connect(options: Options) -> Result<Self, Error> {
         let has_session = options.has_session();
         let (commands, inbox) = mpsc::channel(CALLS_QUEUED_MAX);
-        let ended = driver::start(options, inbox)?;
+        let shown = driver::start(options, inbox)?;
         let shared = Shared {
             commands,
             next_call: AtomicU64::new(1),
             has_session,
-            ended,
+            shown,
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -121,11 +124,32 @@ impl Client {
     ///
     /// Nobody answered.
     pub async fn inspect(&self, key: Key) -> Result<Seen<LockView>, Error> {
-        match self.call(Want::Query(Ask::Inspect { key })).await?.word {
-            Word::Lock { view, slot, stamp } => Ok(Seen {
+        self.look(Ask::Inspect { key }).await
+    }
+
+    /// How a lock was when the server that is asked last heard of it. It answers at once, also without a
+    /// leader or a majority, and the answer may be over: never decide by it whether you hold a lock. A
+    /// client with a session needs a majority all the same, to open it.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answered.
+    pub async fn inspect_stale(&self, key: Key) -> Result<Seen<LockView>, Error> {
+        self.look(Ask::Stale(Question::Inspect { key })).await
+    }
+
+    async fn look(&self, ask: Ask) -> Result<Seen<LockView>, Error> {
+        match self.call(Want::Query(ask)).await?.word {
+            Word::Lock {
+                view,
+                slot,
+                stamp,
+                is_stale,
+            } => Ok(Seen {
                 value: view,
                 slot,
                 stamp,
+                is_stale,
             }),
             _ => Err(Error::Confused),
         }
@@ -143,19 +167,66 @@ impl Client {
         after: Option<Key>,
         limit: usize,
     ) -> Result<Seen<Page>, Error> {
-        let ask = Ask::List {
+        self.look_at_some(Ask::List {
+            prefix,
+            after,
+            limit,
+        })
+        .await
+    }
+
+    /// The same of one server alone, as [`Self::inspect_stale`] is.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answered.
+    pub async fn list_stale(
+        &self,
+        prefix: bytes::Bytes,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Seen<Page>, Error> {
+        let question = Question::List {
             prefix,
             after,
             limit,
         };
+        self.look_at_some(Ask::Stale(question)).await
+    }
+
+    async fn look_at_some(&self, ask: Ask) -> Result<Seen<Page>, Error> {
         match self.call(Want::Query(ask)).await?.word {
-            Word::Locks { page, slot, stamp } => Ok(Seen {
+            Word::Locks {
+                page,
+                slot,
+                stamp,
+                is_stale,
+            } => Ok(Seen {
                 value: page,
                 slot,
                 stamp,
+                is_stale,
             }),
             _ => Err(Error::Confused),
         }
+    }
+
+    /// The newest state of the servers' shared configuration that any of them spoke of.
+    pub fn config(&self) -> Option<Mark> {
+        *self.shared.shown.config.borrow()
+    }
+
+    /// Waits until the servers speak of another state than `known`: a reason to ask for [`Self::servers`]
+    /// again. A client with a session hears of one with its next keep-alive.
+    ///
+    /// # Errors
+    ///
+    /// The client has ended.
+    pub async fn config_moved(&self, known: Option<Mark>) -> Result<Mark, Error> {
+        let mut config = self.shared.shown.config.clone();
+        let moved = config.wait_for(|mark| mark.is_some() && *mark != known);
+        let mark = moved.await.map_err(|_| Error::Closed)?;
+        mark.ok_or(Error::Closed)
     }
 
     /// Who the servers are.
@@ -192,7 +263,7 @@ impl Client {
     /// Waits for the last words: what dropped guards and abandoned claims still have to say, and the
     /// end of the session. Half a second at most, once the other handles and all guards are gone.
     pub async fn finish(self) {
-        let mut ended = self.shared.ended.clone();
+        let mut ended = self.shared.shown.ended.clone();
         drop(self);
         while ended.changed().await.is_ok() {}
     }

@@ -38,6 +38,7 @@ pub use lock::LockRequest;
 pub use options::{Options, SessionOptions};
 
 pub use tenure_core::client::{Failed, Loss, News};
+pub use tenure_core::config::Mark;
 pub use tenure_core::ids::{Fence, SessionId, Slot, TicketId};
 pub use tenure_core::machine::answer::{Blocker, Grant};
 pub use tenure_core::machine::command::{Acquire, Life, Mode};

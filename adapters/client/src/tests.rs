@@ -5,7 +5,9 @@ use crate::{Client, Error, Key, Life, Loss, Mode, News, Options, SessionOptions}
 use server::Server;
 use std::future::Future;
 use std::time::Duration;
+use tenure_core::config::{Change, Config, Policy};
 use tenure_core::machine::key::path_prefix;
+use tenure_core::time::Stamp;
 use tenure_rt::{block_on, clock, spawn};
 
 mod server;
@@ -334,5 +336,47 @@ fn what_can_not_work_is_said_before_anything_is_sent() {
             long,
             Err(Error::Failed(crate::Failed::Invalid(_)))
         ));
+    });
+}
+
+#[test]
+fn what_one_server_says_by_itself_has_a_label() {
+    test(async {
+        let server = Server::start().await;
+        let client = client(&server);
+        let guard = client.lock("a/b").holder("alice").acquire().await;
+        let guard = guard.expect("it is free");
+        let fresh = client.inspect(path("a/b")).await.expect("it answers");
+        let stale = client.inspect_stale(path("a/b")).await;
+        let stale = stale.expect("it answers");
+        assert_eq!((fresh.is_stale, stale.is_stale), (false, true));
+        assert_eq!(stale.value.holders[0].fence, guard.fence());
+        let all = client.list_stale(path_prefix(""), None, 10).await;
+        let all = all.expect("it answers");
+        assert!(all.is_stale && all.slot >= fresh.slot);
+        assert_eq!(all.value.locks.len(), 1);
+        let fresh = client.list(path_prefix(""), None, 10).await;
+        assert!(!fresh.expect("it answers").is_stale);
+    });
+}
+
+#[test]
+fn another_configuration_is_noticed_with_the_next_keep_alive() {
+    test(async {
+        let server = Server::start().await;
+        let client = in_session(&server, 1_000);
+        let known = client.config_moved(None).await;
+        let known = known.expect("a server says hello");
+        assert_eq!(known, server.config().shared().mark());
+        let (before, change) = (server.config(), Change::Policy(Policy::default()));
+        let at = tenure_core::ids::Slot::new(5);
+        let shared = before.shared();
+        let shared = shared.apply(at, Stamp::ZERO, "ann", known.change, &change);
+        let shared = shared.expect("nobody else changes anything");
+        let after = shared.mark();
+        server.learns(Config::of(before.me(), shared).expect("it is a member"));
+        let moved = client.config_moved(Some(known)).await;
+        assert_eq!(moved.expect("the client lives"), after);
+        assert_eq!(client.config(), Some(after));
     });
 }

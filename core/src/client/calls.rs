@@ -5,7 +5,7 @@ use super::{CALLS_MAX, CallId, Client, Failed, HOLDS_MAX, Hold, Output, Want};
 use crate::ids::{Fence, RequestId, SessionId, TicketId};
 use crate::limits::{HOLDER_BYTES_MAX, KEY_BYTES_MAX, SESSION_WINDOW};
 use crate::machine::command;
-use crate::node::input::Ask;
+use crate::node::input::{Ask, Question};
 use crate::time::Timestamp;
 use crate::wire::client::Rejection;
 use alloc::vec::Vec;
@@ -373,10 +373,17 @@ fn out_of_bounds(want: &Want) -> Option<&'static str> {
         Want::Acquire { acquire, .. } if acquire.holder.len() > HOLDER_BYTES_MAX => {
             Some("the holder's name is longer than 128 bytes")
         }
-        Want::Query(Ask::List { prefix, .. }) if prefix.len() > KEY_BYTES_MAX => {
+        Want::Query(Ask::List { prefix, .. } | Ask::Stale(Question::List { prefix, .. }))
+            if prefix.len() > KEY_BYTES_MAX =>
+        {
             Some("the prefix is longer than any key")
         }
-        Want::Query(Ask::Inspect { .. } | Ask::List { .. } | Ask::Servers) => None,
+        Want::Query(
+            Ask::Inspect { .. }
+            | Ask::List { .. }
+            | Ask::Servers
+            | Ask::Stale(Question::Inspect { .. } | Question::List { .. }),
+        ) => None,
         Want::Query(_) => Some("this is not a question"),
         Want::Acquire { .. }
         | Want::Release { .. }

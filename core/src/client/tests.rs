@@ -1,7 +1,7 @@
 //! What a client may believe, and what it does when servers die, are silent, or say no.
 
 use super::*;
-use crate::config::{Config, Member};
+use crate::config::{Change, Config, Member, Policy};
 use crate::ids::{NodeId, SessionId, Slot, TicketId, ZoneId};
 use crate::machine::answer::{Answer, Grant, Refusal};
 use crate::machine::command;
@@ -9,6 +9,7 @@ use crate::machine::command::{Life, Mode};
 use crate::machine::key::Key;
 use crate::node::input::{Request, Token};
 use crate::node::output::{Failure, Reply};
+use crate::time::Stamp;
 use crate::wire::client::{Asked, Edge};
 use alloc::format;
 use alloc::vec;
@@ -147,9 +148,14 @@ impl World {
     }
 
     fn reply(&mut self, number: u64, reply: &Reply) {
+        self.reply_under(&config(), number, reply);
+    }
+
+    /// A server answers that knows this configuration.
+    fn reply_under(&mut self, config: &Config, number: u64, reply: &Reply) {
         let (link, edge) = self.edge.as_mut().unwrap();
         let (link, mut out) = (*link, BytesMut::new());
-        assert!(edge.reply(&config(), number, reply, &mut out));
+        assert!(edge.reply(config, number, reply, &mut out));
         let bytes = out.freeze();
         self.step(Input::Received { link, bytes });
     }

@@ -91,6 +91,15 @@ impl Server {
         self.world().next_conn
     }
 
+    /// It speaks of another configuration.
+    pub(super) fn learns(&self, config: Config) {
+        self.world().config = config;
+    }
+
+    pub(super) fn config(&self) -> Config {
+        self.world().config.clone()
+    }
+
     /// It answers nothing any more, and takes no connection.
     pub(super) fn stop(&self) {
         self.world().stopped = true;

@@ -313,3 +313,34 @@ fn a_wait_counts_only_once_a_server_has_the_claim() {
     world.pass(60_000);
     assert_eq!(failed(&world, call), Some(&Failed::TimedOut { sent: true }));
 }
+
+#[test]
+fn it_notices_another_configuration_and_forgets_it_for_no_older_one() {
+    let mut world = World::session();
+    let before = config();
+    assert_eq!(
+        world.client.config(),
+        Some(before.shared().mark()),
+        "by the hello"
+    );
+    let changed = |by| {
+        let change = Change::Policy(Policy::default());
+        let (at, seen) = (Slot::new(5), before.shared().mark().change);
+        let shared = before.shared().apply(at, Stamp::ZERO, by, seen, &change);
+        Config::of(before.me(), shared.unwrap()).unwrap()
+    };
+    let after = changed("ann");
+    let forked = changed("bob");
+    for (server, known) in [(&after, &after), (&before, &after), (&forked, &forked)] {
+        world.pass(3_400);
+        let asked = world.asked.remove(0);
+        assert!(matches!(asked.request.ask, Ask::KeepAlive { .. }));
+        world.reply_under(server, asked.number, &kept());
+        assert_eq!(world.client.config(), Some(known.shared().mark()));
+    }
+    assert_ne!(
+        after.shared().mark(),
+        forked.shared().mark(),
+        "one change, two hashes"
+    );
+}

@@ -39,14 +39,14 @@ pub(super) fn put_hello(out: &mut BytesMut, to: To, config: &Config) {
     for capability in [n::SET_LOCK_WAIT, n::OPEN_SESSION, n::QUERY, n::LIST] {
         put_int(out, n::CAPABILITY, capability.into());
     }
-    put_config_id(out, config.shared());
+    put_mark(out, config.shared());
     put_execute(out, n::HELLO);
 }
 
 /// The server is there.
 pub(super) fn put_pong(out: &mut BytesMut, to: To, config: &Config) {
     to.begin(out);
-    put_config_id(out, config.shared());
+    put_mark(out, config.shared());
     put_execute(out, n::PONG);
 }
 
@@ -90,7 +90,7 @@ pub(super) fn put_reply(
     out: &mut BytesMut,
     to: To,
     execute: u16,
-    session: Option<SessionId>,
+    (session, is_stale): (Option<SessionId>, bool),
     config: &Config,
     reply: &Reply,
 ) {
@@ -103,7 +103,7 @@ pub(super) fn put_reply(
         } => {
             let end = put_answer(out, execute, answer, *token);
             if matches!(answer, Answer::KeptAlive { .. }) {
-                put_config_id(out, config.shared());
+                put_mark(out, config.shared());
             }
             put_int(out, n::LOG_INDEX, slot.get());
             end
@@ -114,6 +114,7 @@ pub(super) fn put_reply(
         }
         Reply::Lock { view, slot, stamp } => {
             put_lock(out, view);
+            put_flag(out, n::STALE, is_stale);
             put_int(out, n::LOG_INDEX, slot.get());
             put_int(out, n::AGREED_TIME_NS, stamp.as_nanos());
             n::QUERY
@@ -121,6 +122,7 @@ pub(super) fn put_reply(
         Reply::Locks { page, slot, stamp } => {
             page.locks.iter().for_each(|lock| put_lock(out, lock));
             put_flag(out, n::MORE, page.more);
+            put_flag(out, n::STALE, is_stale);
             put_int(out, n::LOG_INDEX, slot.get());
             put_int(out, n::AGREED_TIME_NS, stamp.as_nanos());
             n::LIST
@@ -135,12 +137,12 @@ pub(super) fn put_reply(
             put_int(out, n::SERVER_ID, config.me().get());
             put_int(out, n::LOG_INDEX, applied.get());
             put_int(out, n::DIGEST, *digest);
-            put_config_id(out, config.shared());
+            put_mark(out, config.shared());
             n::SERVERS
         }
         // Only HTTP asks for it.
         Reply::Config { shared, slot, .. } => {
-            put_config_id(out, shared);
+            put_mark(out, shared);
             put_int(out, n::LOG_INDEX, slot.get());
             n::CONFIGURE
         }
@@ -176,9 +178,12 @@ pub(super) const fn is_last(reply: &Reply) -> bool {
     }
 }
 
-/// The last change that the server knows: a client that knows an earlier one asks for the servers.
-pub(super) fn put_config_id(out: &mut BytesMut, shared: &Shared) {
-    put_int(out, n::CONFIG_ID, shared.mark().change.get());
+/// The state of the shared configuration that the server knows: a client that knows an earlier one asks
+/// for the servers.
+pub(super) fn put_mark(out: &mut BytesMut, shared: &Shared) {
+    let mark = shared.mark();
+    put_int(out, n::CONFIG_ID, mark.change.get());
+    put_int(out, n::CONFIG_HASH, mark.hash);
 }
 
 const fn failed(execute: u16) -> u16 {

@@ -5,7 +5,8 @@ use super::numbers::Kind;
 use super::registers::{Bad, Registers};
 use super::request;
 use super::{ANSWER_BYTES_MAX, Param, StreamError, lex, put_execute, put_fixed};
-use crate::ids::{ClusterId, NodeId, RequestId, SessionId, Slot};
+use crate::config::Mark;
+use crate::ids::{ChangeId, ClusterId, NodeId, RequestId, SessionId, Slot};
 use crate::machine::answer::{Answer, Blocker, Grant};
 use crate::machine::command::{Client, Life};
 use crate::node::input::{Ask, Token};
@@ -64,6 +65,8 @@ pub enum Word {
         slot: Slot,
         /// The cluster's time.
         stamp: Stamp,
+        /// Only the server that says so was asked: it may be over since.
+        is_stale: bool,
     },
     /// Some locks.
     Locks {
@@ -73,6 +76,8 @@ pub enum Word {
         slot: Slot,
         /// The cluster's time.
         stamp: Stamp,
+        /// Only the server that says so was asked: it may be over since.
+        is_stale: bool,
     },
     /// The servers.
     Servers {
@@ -155,6 +160,7 @@ pub struct Caller {
     servers: Vec<ServerRow>,
     answer_bytes: usize,
     skipped: u64,
+    mark: Option<Mark>,
 }
 
 impl Caller {
@@ -180,6 +186,11 @@ impl Caller {
     /// How many commands were skipped because this version does not know them.
     pub const fn skipped(&self) -> u64 {
         self.skipped
+    }
+
+    /// The state of the shared configuration that the server spoke of last.
+    pub const fn mark(&self) -> Option<Mark> {
+        self.mark
     }
 
     /// Takes the next whole answer from the front of `bytes`.
@@ -210,6 +221,7 @@ impl Caller {
             }
             if ends {
                 let id = self.registers.request_id();
+                self.mark = mark(&self.registers).or(self.mark);
                 let word = self.word(number).map_err(|bad| wrong(number, bad))?;
                 self.clear();
                 return Ok(Some(Heard { id, word }));
@@ -280,10 +292,12 @@ impl Caller {
                 view: self.locks.pop().ok_or(missing_lock())?,
                 slot: slot(registers)?,
                 stamp: stamp(registers)?,
+                is_stale: registers.flag(n::STALE)?,
             },
             n::LIST => Word::Locks {
                 slot: slot(registers)?,
                 stamp: stamp(registers)?,
+                is_stale: registers.flag(n::STALE)?,
                 page: Page {
                     more: registers.flag(n::MORE)?,
                     locks: core::mem::take(&mut self.locks),
@@ -392,6 +406,14 @@ fn slot(registers: &Registers) -> Result<Slot, Bad> {
 fn stamp(registers: &Registers) -> Result<Stamp, Bad> {
     let nanos = registers.need_int(n::AGREED_TIME_NS)?;
     Ok(Stamp::from_nanos(nanos))
+}
+
+/// A server of an earlier version says no hash, and so names no state.
+fn mark(registers: &Registers) -> Option<Mark> {
+    Some(Mark {
+        change: ChangeId::new(registers.int(n::CONFIG_ID)?),
+        hash: registers.int(n::CONFIG_HASH)?,
+    })
 }
 
 fn text(registers: &Registers, number: u16) -> String {

@@ -33,6 +33,8 @@ struct Open {
     to: To,
     execute: u16,
     session: Option<SessionId>,
+    /// What the server has applied will do for it.
+    is_stale: bool,
 }
 
 /// The server's half of one connection.
@@ -110,8 +112,9 @@ impl Edge {
         let Some(open) = self.open.get(&number) else {
             return false;
         };
-        answer::put_reply(out, open.to, open.execute, open.session, config, reply);
-        let session = open.session;
+        let (session, is_stale) = (open.session, open.is_stale);
+        let asked = (session, is_stale);
+        answer::put_reply(out, open.to, open.execute, asked, config, reply);
         self.learn_session(session, reply);
         if answer::is_last(reply) {
             self.open.remove(&number);
@@ -262,6 +265,7 @@ impl Edge {
             to,
             execute,
             session,
+            is_stale: matches!(request.ask, Ask::Stale(_)),
         };
         self.open.insert(number, open);
         Ok(Asked { number, request })

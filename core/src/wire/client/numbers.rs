@@ -61,6 +61,8 @@ commands! {
     JEOPARDY = 0x0009 Reserved,
     /// A claim's priority.
     PRIORITY = 0x000a Reserved,
+    /// Of a question: 1, if what this server has applied will do. Of its answer: it may be over since.
+    STALE = 0x000b Register,
 
     /// A thing that this server can do; repeated.
     CAPABILITY = 0x1000 Register,
@@ -120,6 +122,8 @@ commands! {
     DIGEST = 0x3010 Register,
     /// When a claim is given up.
     DEADLINE_MS = 0x3011 Reserved,
+    /// A hash of the shared configuration at that change, and of every state before it.
+    CONFIG_HASH = 0x3012 Register,
 
     /// The session that what follows is done in; zero is none. Stays.
     SESSION_ID = 0x4000 Register,

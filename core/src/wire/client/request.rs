@@ -47,9 +47,7 @@ pub(super) fn read(registers: &Registers, shared: &Shared, execute: u16) -> Resu
         n::CLOSE_SESSION => Ask::CloseSession {
             session: registers.need_session()?,
         },
-        n::QUERY => Ask::Inspect {
-            key: registers.key()?,
-        },
+        n::QUERY => query(registers)?,
         n::LIST => list(registers)?,
         n::SERVERS => Ask::Servers,
         number => {
@@ -156,6 +154,16 @@ fn proof(registers: &Registers) -> Result<Proof, Bad> {
     })
 }
 
+/// How a lock is: for the cluster, or as far as this server knows.
+fn query(registers: &Registers) -> Result<Ask, Bad> {
+    let key = registers.key()?;
+    Ok(if registers.flag(n::STALE)? {
+        Ask::Stale(Question::Inspect { key })
+    } else {
+        Ask::Inspect { key }
+    })
+}
+
 fn list(registers: &Registers) -> Result<Ask, Bad> {
     let after = match registers.text(n::KEY_AFTER) {
         Some(after) => {
@@ -166,10 +174,20 @@ fn list(registers: &Registers) -> Result<Ask, Bad> {
     };
     let limit = registers.int(n::LIMIT).map(usize::try_from);
     let limit = limit.map_or(PAGE_MAX, |limit| limit.unwrap_or(PAGE_MAX));
-    Ok(Ask::List {
-        prefix: registers.text(n::KEY_PREFIX).unwrap_or_default(),
-        after,
-        limit: limit.min(PAGE_MAX),
+    let prefix = registers.text(n::KEY_PREFIX).unwrap_or_default();
+    let limit = limit.min(PAGE_MAX);
+    Ok(if registers.flag(n::STALE)? {
+        Ask::Stale(Question::List {
+            prefix,
+            after,
+            limit,
+        })
+    } else {
+        Ask::List {
+            prefix,
+            after,
+            limit,
+        }
     })
 }
 
@@ -261,8 +279,7 @@ fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
         }
         Ask::KeepAlive { .. } => n::KEEP_ALIVE,
         Ask::CloseSession { .. } => n::CLOSE_SESSION,
-        // No register asks for less than the truth: who would take a stale answer gets a fresh one.
-        Ask::Inspect { key } | Ask::Stale(Question::Inspect { key }) => {
+        Ask::Inspect { key } => {
             put_key(out, key);
             n::QUERY
         }
@@ -270,26 +287,45 @@ fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
             prefix,
             after,
             limit,
+        } => {
+            put_list(out, prefix, after.as_ref(), *limit);
+            n::LIST
         }
-        | Ask::Stale(Question::List {
+        Ask::Stale(question) => put_stale(out, question),
+        Ask::Servers => n::SERVERS,
+        // It has its number, and servers refuse it: operators ask over HTTP.
+        Ask::Admin(_) => n::CONFIGURE,
+    }
+}
+
+fn put_stale<B: BufMut>(out: &mut B, question: &Question) -> u16 {
+    put_int(out, n::STALE, 1);
+    match question {
+        Question::Inspect { key } => {
+            put_key(out, key);
+            n::QUERY
+        }
+        Question::List {
             prefix,
             after,
             limit,
-        }) => {
-            if !prefix.is_empty() {
-                put_text(out, n::KEY_PREFIX, prefix);
-            }
-            if let Some(after) = after {
-                put_text(out, n::KEY_AFTER, after.as_bytes());
-            }
-            let limit = u64::try_from(*limit).unwrap_or(u64::MAX);
-            put_int(out, n::LIMIT, limit.min(u32::MAX.into()));
+        } => {
+            put_list(out, prefix, after.as_ref(), *limit);
             n::LIST
         }
-        Ask::Servers => n::SERVERS,
-        // It has its number, and servers refuse it: operators ask over HTTP.
-        Ask::Admin(_) | Ask::Stale(Question::Config) => n::CONFIGURE,
+        Question::Config => n::CONFIGURE,
     }
+}
+
+fn put_list<B: BufMut>(out: &mut B, prefix: &Bytes, after: Option<&Key>, limit: usize) {
+    if !prefix.is_empty() {
+        put_text(out, n::KEY_PREFIX, prefix);
+    }
+    if let Some(after) = after {
+        put_text(out, n::KEY_AFTER, after.as_bytes());
+    }
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    put_int(out, n::LIMIT, limit.min(u32::MAX.into()));
 }
 
 fn put_acquire<B: BufMut>(out: &mut B, acquire: &Acquire) -> u16 {

@@ -5,7 +5,7 @@ use crate::config::{Config, Member};
 use crate::ids::{ClusterId, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId};
 use crate::machine::command::{Acquire, Client, Life, Mode};
 use crate::machine::key::Key;
-use crate::node::input::{Ask, Proof, Request, Token};
+use crate::node::input::{Ask, Proof, Question, Request, Token};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;

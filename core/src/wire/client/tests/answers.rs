@@ -98,6 +98,8 @@ fn samples() -> Vec<(&'static str, &'static str, Reply)> {
         ("locks", "list", Reply::Locks { page: Page { locks: vec![free(), lock()], more: true }, slot, stamp }),
         ("no_locks", "list", Reply::Locks { page: Page { locks: vec![], more: false }, slot, stamp }),
         ("servers", "servers", Reply::Servers { nodes, leader: Some(NodeId::new(2)), applied: slot, digest: 0xfeed }),
+        ("lock_stale", "query_stale", Reply::Lock { view: lock(), slot, stamp }),
+        ("locks_stale", "list_stale", Reply::Locks { page: Page { locks: vec![lock()], more: true }, slot, stamp }),
     ]
 }
 
@@ -168,7 +170,7 @@ fn every_answer_begins_with_its_stream_and_request() {
     }
 }
 
-fn heard_as(reply: Reply) -> Word {
+fn heard_as(reply: Reply, is_stale: bool) -> Word {
     match reply {
         Reply::Decided {
             answer,
@@ -181,8 +183,18 @@ fn heard_as(reply: Reply) -> Word {
         },
         Reply::Resumed => Word::Resumed { session: SESSION },
         Reply::Config { .. } => panic!("nobody asks for it here"),
-        Reply::Lock { view, slot, stamp } => Word::Lock { view, slot, stamp },
-        Reply::Locks { page, slot, stamp } => Word::Locks { page, slot, stamp },
+        Reply::Lock { view, slot, stamp } => Word::Lock {
+            view,
+            slot,
+            stamp,
+            is_stale,
+        },
+        Reply::Locks { page, slot, stamp } => Word::Locks {
+            page,
+            slot,
+            stamp,
+            is_stale,
+        },
         Reply::Servers {
             nodes,
             leader,
@@ -211,7 +223,7 @@ fn heard_as(reply: Reply) -> Word {
 fn every_answer_is_heard_as_it_was_said() {
     for (name, request, reply) in samples() {
         let heard = words(&mut answer_bytes(request, &reply));
-        let word = heard_as(reply);
+        let word = heard_as(reply, request.ends_with("_stale"));
         assert_eq!(heard, [Heard { id: ID, word }], "{name}");
     }
 }
@@ -336,6 +348,36 @@ proptest! {
         let grant = Grant { fence, session, life, holder, remaining_ms, replayed, ..grant() };
         let reply = decided(Answer::Granted(grant), Some(Token(token)));
         let heard = words(&mut answer_bytes("set_lock", &reply));
-        prop_assert_eq!(&heard[0].word, &heard_as(reply));
+        prop_assert_eq!(&heard[0].word, &heard_as(reply, false));
     }
+}
+
+/// What they said before a word was added is still understood.
+#[test]
+fn what_servers_said_before_is_still_heard() {
+    let before = include_str!("../../../../../tests/vectors/client_answers_before.txt");
+    let mut heard = 0;
+    for line in before.lines().filter(|line| !line.starts_with('#')) {
+        let (name, hex) = line.split_once(' ').unwrap();
+        let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        let mut bytes: BytesMut = (0..hex.len()).step_by(2).map(digit).collect();
+        let mut caller = Caller::default();
+        let word = caller.read(&mut bytes).unwrap().unwrap().word;
+        assert!(!matches!(word, Word::Rejected(_)), "{name}: {word:?}");
+        assert_eq!(caller.mark(), None, "{name} has no hash");
+        heard += 1;
+    }
+    assert_eq!(heard, 3);
+}
+
+#[test]
+fn a_keep_alive_names_the_configuration() {
+    let answer = Answer::KeptAlive {
+        session: SESSION,
+        ttl_ms: 10_000,
+    };
+    let mut bytes = answer_bytes("keep_alive", &decided(answer, None));
+    let mut caller = Caller::default();
+    caller.read(&mut bytes).unwrap().unwrap();
+    assert_eq!(caller.mark(), Some(config().shared().mark()));
 }

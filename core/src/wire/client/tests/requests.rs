@@ -42,6 +42,8 @@ pub(super) fn samples() -> Vec<(&'static str, Client, Ask)> {
         ("list", none, Ask::List { prefix: Bytes::new(), after: None, limit: PAGE_MAX }),
         ("list_after", none, Ask::List { prefix: Bytes::from_static(b"_path"), after: Some(path("a")), limit: 10 }),
         ("servers", none, Ask::Servers),
+        ("query_stale", none, Ask::Stale(Question::Inspect { key: path("deploy/prod") })),
+        ("list_stale", none, Ask::Stale(Question::List { prefix: Bytes::from_static(b"_path"), after: Some(path("a")), limit: 10 })),
     ]
 }
 
