@@ -56,8 +56,9 @@ pub struct Frame {
     pub to: usize,
     /// The sender's start that sent it.
     pub from_boot: Boot,
-    /// The receiver's start that it was sent to.
-    pub to_boot: Boot,
+    /// The receiver's start that it was sent to, as the world counts them: a disk that was lost counts its
+    /// own anew.
+    pub to_start: u64,
     /// What it says.
     pub message: Message,
 }
@@ -166,7 +167,7 @@ impl Net {
         }
         if self.rand.chance(self.knobs.replay_ppm)
             && let Some(again) = self.links[index].old(self.rand.index(OLD_DRAWS)).cloned()
-            && again.to_boot == frame.to_boot
+            && again.to_start == frame.to_start
         {
             marks.hit(Mark::Replay);
             marks.sometimes(again.from_boot < frame.from_boot, Mark::StaleBoot);

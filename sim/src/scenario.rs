@@ -207,6 +207,8 @@ pub enum Trouble {
     Drain,
     /// An operator takes back what a member was to be.
     TakeBack,
+    /// A server's disk is lost: its data directory is empty, and its number the old one.
+    Wipe,
     /// A server's disk has room for little more, or for everything again.
     LowSpace,
     /// All servers' disks have.

@@ -2,6 +2,7 @@
 //! real host does: take all inputs that are ready, step the node, do its outputs.
 
 mod boot;
+mod door;
 mod snapshots;
 mod storage;
 
@@ -11,6 +12,7 @@ use crate::disk::Disk;
 use crate::rand::Rand;
 use crate::scenario::HostKnobs;
 use bytes::Bytes;
+use door::{Doors, Guests};
 use snapshots::{Kept, Snapshots};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -26,6 +28,7 @@ use tenure_core::replica::record::Recovered;
 use tenure_core::time::Timestamp;
 
 pub use boot::Opening;
+pub use door::{Lost, first_incarnation};
 pub use storage::{DiskDone, Stored};
 
 /// The cluster that every world simulates.
@@ -97,6 +100,8 @@ pub struct Process {
     pub storage: Storage,
     /// Its snapshots on the simulated disk.
     pub snapshots: Snapshots,
+    /// Whom it has let in.
+    pub guests: Guests,
     /// Which snapshot it was sent a chunk of last, and by whom.
     pub fetched_from: Option<(SnapshotId, usize)>,
     /// What it will be told.
@@ -148,6 +153,8 @@ pub struct Server {
     pub joined: Option<Shared>,
     /// It was removed from the cluster, and stays off.
     pub is_gone: bool,
+    /// Its data directory, and those of the others.
+    pub door: Doors,
     /// What it kept before it had another role, and in which start that was.
     pub kept: Option<(Form, u64)>,
     /// It crashes soon after each of its next so many starts.
@@ -186,6 +193,7 @@ impl Server {
             crash_in: None,
             joined: None,
             is_gone: false,
+            door: Doors::new(index, knobs.founders.unwrap_or(servers)),
             kept: None,
             loops: 0,
             slow_cpu_until: 0,
@@ -200,7 +208,8 @@ impl Server {
         }
     }
 
-    fn genesis(&self) -> Shared {
+    /// What its cluster began with.
+    pub fn genesis(&self) -> Shared {
         genesis(self.servers, &self.knobs)
     }
 
@@ -279,6 +288,7 @@ impl Server {
         let membership = genesis.membership();
         let known = self.joined.clone().unwrap_or_else(|| genesis.clone());
         let config = Config::seen_by(node_id(self.index), known, membership);
+        let guests = self.door.open(&config, boot);
         let fence_floor = Fence::new(1 << 20);
         let node = Node::boot(
             &config,
@@ -298,6 +308,7 @@ impl Server {
             node,
             storage,
             snapshots,
+            guests,
             fetched_from: None,
             inbox: VecDeque::new(),
             knows_full: false,

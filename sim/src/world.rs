@@ -2,6 +2,7 @@
 
 mod clients;
 mod codec;
+mod door;
 mod effects;
 mod event;
 mod graphs;
@@ -21,7 +22,7 @@ use crate::marks::{Mark, Marks};
 use crate::net::Net;
 use crate::rand::Rand;
 use crate::scenario::{Fault, MS, Plan, SECOND};
-use crate::server::{Life, Server};
+use crate::server::{Life, Lost, Server};
 use crate::trace::{Print, Trace};
 use crate::transcript::HEAD;
 use event::{Event, Queue};
@@ -339,6 +340,9 @@ impl World {
             return;
         }
         let server = &mut self.servers[index];
+        if server.door.lost == Some(Lost::Asks) {
+            return self.ask_to_found(index);
+        }
         server.start += 1;
         let first = server.open(self.now, &mut self.marks, &mut self.judges.docket);
         if let Some(at) = first {

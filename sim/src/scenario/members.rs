@@ -15,6 +15,7 @@ impl Plan {
             (Trouble::ChangeRole, 2),
             (Trouble::Drain, 4),
             (Trouble::TakeBack, 5),
+            (Trouble::Wipe, 1),
             (Trouble::Crash, 4),
             (Trouble::CrashLeader, 3),
             (Trouble::PowerCut, 1),
@@ -65,6 +66,7 @@ impl Plan {
             (Trouble::Mend, 6),
             (Trouble::HandOver, 2),
             (Trouble::LowSpace, rand.below(2)),
+            (Trouble::Wipe, rand.below(2)),
         ];
         self.trouble(rand.log_uniform(100 * MS, SECOND), &troubles);
         self.nemesis.down_mean = rand.log_uniform(20 * MS, 2 * SECOND);

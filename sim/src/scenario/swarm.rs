@@ -21,6 +21,10 @@ impl Plan {
             self.bad_clock = Some(rand.index(self.servers));
         }
         self.host.located = rand.chance(500_000);
+        if rand.chance(200_000) {
+            let total: u64 = self.nemesis.troubles.iter().map(|(_, weight)| weight).sum();
+            self.nemesis.troubles.push((Trouble::Wipe, 1 + total / 10));
+        }
     }
 
     fn swarm_net(&mut self, rand: &mut Rand) {

@@ -9,7 +9,7 @@ use crate::check::Docket;
 use crate::disk::{SUPERBLOCK, Sync};
 use crate::judges::Judges;
 use crate::marks::{Mark, Marks};
-use tenure_core::ids::{Boot, Incarnation, SegmentNo, Slot};
+use tenure_core::ids::{Boot, SegmentNo, Slot};
 use tenure_core::machine::Form;
 use tenure_core::wal::recovery::{Floor, Recovery, Tail, Verdict};
 use tenure_core::wal::superblock::{self, Durable, FILE_BYTES, Pending, Superblock};
@@ -43,7 +43,7 @@ impl Server {
         Identity {
             cluster: CLUSTER,
             node: node_id(self.index),
-            incarnation: Incarnation::new(self.index as u64 + 77),
+            incarnation: self.door.incarnation,
         }
     }
 

@@ -77,15 +77,13 @@ impl World {
         if self.phase == Phase::Safety || is_right {
             return server;
         }
-        if self.plan.host.founders.is_some() {
-            let members: Vec<usize> = (0..self.servers.len())
-                .filter(|index| self.takes_clients(*index))
-                .collect();
-            return members[server % members.len()];
-        }
-        let core = self.core.iter().copied();
-        let core: Vec<usize> = core.filter(|index| self.takes_clients(*index)).collect();
-        core[server % core.len()]
+        let take = (0..self.servers.len()).filter(|index| self.takes_clients(*index));
+        let take: Vec<usize> = take.collect();
+        let whole = take.iter().filter(|index| self.core.contains(index));
+        let whole: Vec<usize> = whole.copied().collect();
+        // Those that came since then are whole, too.
+        let those = if whole.is_empty() { take } else { whole };
+        those[server % those.len()]
     }
 
     /// The store behind a lock takes a write, unless a later holder wrote before.

@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::marks::Mark;
-use crate::server::{CLUSTER, node_id};
+use crate::server::{CLUSTER, first_incarnation, node_id};
 use bytes::{Bytes, BytesMut};
 use tenure_core::ids::{Boot, Epoch, Incarnation, NodeId};
 use tenure_core::replica::message::Message;
@@ -17,7 +17,7 @@ fn hello(from: usize, to: usize, boot: Boot) -> Hello {
         cluster: CLUSTER,
         node: node_id(from),
         to: node_id(to),
-        incarnation: Incarnation::new(from as u64 + 77),
+        incarnation: first_incarnation(from),
         boot,
         epoch: Epoch::new(1),
         mark: tenure_core::config::Mark::default(),

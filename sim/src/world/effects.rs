@@ -8,7 +8,7 @@ use crate::marks::Mark;
 use crate::net::Frame;
 use crate::server::{DiskDone, index_of, node_id};
 use std::collections::{BTreeMap, VecDeque};
-use tenure_core::ids::{Boot, NodeId};
+use tenure_core::ids::NodeId;
 use tenure_core::machine::Form;
 use tenure_core::node::input::Input;
 use tenure_core::node::output::{Halt, Note, Output, Why};
@@ -192,7 +192,8 @@ impl World {
             | Output::SnapshotDone { .. }
             | Output::Truncate { .. }
             | Output::LoadChunk { .. } => self.do_snapshot(index, output),
-            Output::Retire(_) | Output::Configured { .. } => {}
+            Output::Retire(_) => {}
+            Output::Configured { config } => self.configured(index, *config),
             Output::Note(note) => self.do_note(index, &note),
             Output::Halt {
                 reason: Halt::Removed { .. },
@@ -335,9 +336,8 @@ impl World {
     }
 
     fn send(&mut self, from: usize, to: usize, message: Message) {
-        let from_boot = self.servers[from].boot();
-        let to_boot = self.servers[to].boot();
-        if to_boot == Boot::new(0) {
+        let (from_boot, to_start) = (self.servers[from].boot(), self.servers[to].start);
+        if self.servers[to].process_ref().is_none() || !self.have_met(from, to) {
             return;
         }
         let message = if self.plan.net.codec {
@@ -352,7 +352,7 @@ impl World {
             from,
             to,
             from_boot,
-            to_boot,
+            to_start,
             message,
         };
         for (at, frame) in self.net.send(self.now, frame, &mut self.marks) {
@@ -362,7 +362,7 @@ impl World {
 
     /// A frame arrives, if its receiver still lives.
     pub(super) fn arrive(&mut self, frame: Frame) {
-        if self.servers[frame.to].boot() != frame.to_boot {
+        if self.servers[frame.to].start != frame.to_start {
             return;
         }
         let Frame {

@@ -40,12 +40,21 @@ impl World {
         });
         match trouble {
             Trouble::AddMember => fresh.map(Change::Add),
-            Trouble::ReplaceMember => fresh.map(|new| Change::Replace { old: any, new }),
+            Trouble::ReplaceMember => {
+                let old = self.lost_member(shared).unwrap_or(any);
+                fresh.map(|new| Change::Replace { old, new })
+            }
             Trouble::ChangeRole => Some(Change::Role { node: any, role }),
             Trouble::Drain => Some(self.wanted_drain(shared, any)),
             Trouble::TakeBack => self.wanted_back(shared),
             _ => Some(Change::Remove { node: any }),
         }
+    }
+
+    /// A member whose disk was lost: it is replaced first.
+    fn lost_member(&self, shared: &Shared) -> Option<NodeId> {
+        let mut nodes = shared.members().iter().map(|member| member.node);
+        nodes.find(|node| self.servers[index_of(*node)].is_lost())
     }
 
     /// Fewer than half of the members drain at once: the clients of this world try any server, and must

@@ -78,13 +78,43 @@ impl World {
                 let leader = self.leader_or_any();
                 self.isolate(leader);
             }
+            Trouble::CutOneWay
+            | Trouble::CutSome
+            | Trouble::CutAll
+            | Trouble::Mend
+            | Trouble::Clog
+            | Trouble::Swizzle
+            | Trouble::Flap
+            | Trouble::SlowReader
+            | Trouble::BlackHole => self.trouble_links(trouble, any, stall),
+            Trouble::HandOver => {
+                let is_named = self.nemesis.chance(500_000);
+                let to = is_named.then(|| node_id(self.any_server()));
+                self.order(any, Input::HandOver { to });
+            }
+            Trouble::AddMember
+            | Trouble::RemoveMember
+            | Trouble::ReplaceMember
+            | Trouble::ChangeRole
+            | Trouble::Drain
+            | Trouble::TakeBack => self.change_members(any, trouble),
+            Trouble::Wipe => self.wipe(any),
+            Trouble::LowSpace => self.bound_disk(any),
+            Trouble::LowSpaces => self.all(Self::bound_disk),
+            Trouble::ClockJump | Trouble::ClockBack | Trouble::ClockRate => self.bend(trouble),
+        }
+        self.trace(any, trouble_name(trouble));
+    }
+
+    /// Does something to links, those of one server or of any.
+    fn trouble_links(&mut self, trouble: Trouble, any: usize, stall: crate::Nanos) {
+        match trouble {
             Trouble::CutOneWay => self.cut_one_way(any),
             Trouble::CutSome => self.cut_some(),
             Trouble::CutAll => {
                 self.marks.hit(Mark::CutAll);
                 self.all(Self::isolate);
             }
-            Trouble::Mend => self.mend(),
             Trouble::Clog => {
                 let other = self.any_server();
                 self.net.clog((any, other), self.now, self.now + stall);
@@ -99,22 +129,8 @@ impl World {
                 let bytes_max = self.nemesis.log_uniform(20, 2_000) as usize;
                 self.all(|world, other| world.net.black_hole(any, other, Some(bytes_max)));
             }
-            Trouble::HandOver => {
-                let is_named = self.nemesis.chance(500_000);
-                let to = is_named.then(|| node_id(self.any_server()));
-                self.order(any, Input::HandOver { to });
-            }
-            Trouble::AddMember
-            | Trouble::RemoveMember
-            | Trouble::ReplaceMember
-            | Trouble::ChangeRole
-            | Trouble::Drain
-            | Trouble::TakeBack => self.change_members(any, trouble),
-            Trouble::LowSpace => self.bound_disk(any),
-            Trouble::LowSpaces => self.all(Self::bound_disk),
-            Trouble::ClockJump | Trouble::ClockBack | Trouble::ClockRate => self.bend(trouble),
+            _ => self.mend(),
         }
-        self.trace(any, trouble_name(trouble));
     }
 
     fn all(&mut self, act: impl Fn(&mut Self, usize)) {
@@ -283,6 +299,7 @@ impl World {
         let mut all: Vec<usize> = (0..servers).collect();
         self.nemesis.shuffle(&mut all);
         let size = self.nemesis.range(quorum as u64, servers as u64) as usize;
+        all.retain(|index| !self.servers[*index].is_lost());
         if self.plan.host.founders.is_none() {
             all.truncate(size);
         }
@@ -355,6 +372,7 @@ const fn trouble_name(trouble: Trouble) -> &'static str {
         Trouble::ChangeRole => "operator changes a role",
         Trouble::Drain => "operator drains a server, or no more",
         Trouble::TakeBack => "operator takes a wish back",
+        Trouble::Wipe => "disk is lost",
         Trouble::LowSpace => "space changes",
         Trouble::LowSpaces => "space changes on all",
         Trouble::ClockJump => "clock jumps",
