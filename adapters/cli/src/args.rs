@@ -447,6 +447,11 @@ pub(crate) struct Bench {
     /// Clients speak through TLS.
     #[arg(long)]
     pub(crate) tls: bool,
+    /// Instead of cycles: kill the leader so many times, and stop it as often, and tell how long it takes
+    /// until another server's client has its next lock.
+    #[arg(long, value_name = "TIMES", conflicts_with_all = ["endpoints", "contend", "http"],
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) failover: Option<u16>,
     /// Print one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,6 +3,7 @@
 //! One cycle is an acquire and a release, each waited for. By default the servers are its own, on
 //! loopback with files on this disk; their processes end with this one.
 
+mod failover;
 mod http;
 mod native;
 mod own;
@@ -52,6 +53,16 @@ pub(crate) fn run(bench: &Bench) -> Result<(), Exit> {
     if bench.tls {
         let message = "--tls: this version has no TLS; its servers listen on loopback only";
         return Err(Exit::new(Code::Config, message));
+    }
+    if let Some(times) = bench.failover {
+        let report = block_on(failover::measure(bench, times)).map_err(system)??;
+        let text = if bench.json {
+            report.json()
+        } else {
+            report.table()
+        };
+        crate::serve::print(&text);
+        return Ok(());
     }
     let report = block_on(measure(bench)).map_err(system)??;
     let text = if bench.json {

@@ -5,6 +5,8 @@ use super::usage::Usage;
 use crate::args::Bench;
 use crate::exit::{Code, Exit};
 use crate::serve::make_shared_key;
+use rustix::process::{Pid, Signal, kill_process};
+use std::cell::Cell;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ pub(super) struct Own {
 struct Server {
     process: Process,
     said: mpsc::Receiver<String>,
+    /// What it said last of itself.
+    leads: Cell<bool>,
 }
 
 struct Process(Child);
@@ -96,6 +100,43 @@ impl Own {
             .collect()
     }
 
+    /// Waits until one server says that it leads, and gives its place, from 0.
+    pub(super) async fn leader(&self) -> Result<usize, Exit> {
+        let until = clock::now().plus(PATIENCE);
+        while clock::now() < until {
+            if let Some(place) = self.servers.iter().position(Server::leads) {
+                return Ok(place);
+            }
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+        Err(system("no server says that it leads"))
+    }
+
+    /// `kill -9`; it is gone when this returns, or about to be.
+    pub(super) fn kill(&mut self, place: usize) -> Result<(), Exit> {
+        self.servers[place].process.0.kill().map_err(system)
+    }
+
+    /// Starts one again that was killed, and waits until it follows another.
+    pub(super) fn start_again(&mut self, place: usize) -> Result<(), Exit> {
+        let count = u16::try_from(self.servers.len()).map_err(system)?;
+        let member = u16::try_from(place + 1).map_err(system)?;
+        let server = Server::start(&self.folder.0, count, member, self.port);
+        self.servers[place] = server.map_err(system)?;
+        self.servers[place].follows()
+    }
+
+    /// Stops a process, so that nothing of it runs while its connections stay.
+    pub(super) fn stop(&self, place: usize) -> Result<(), Exit> {
+        self.servers[place].signal(Signal::STOP)
+    }
+
+    /// Lets one go on that was stopped, and waits until it follows another.
+    pub(super) fn go_on(&self, place: usize) -> Result<(), Exit> {
+        self.servers[place].signal(Signal::CONT)?;
+        self.servers[place].follows()
+    }
+
     /// What all servers have used so far.
     pub(super) fn usage(&self) -> Result<Usage, Exit> {
         let mut total = Usage::default();
@@ -131,6 +172,7 @@ impl Server {
         Ok(Self {
             process: Process(child),
             said,
+            leads: Cell::new(false),
         })
     }
 
@@ -140,10 +182,32 @@ impl Server {
             let line = self.said.recv_timeout(PATIENCE).map_err(|_| {
                 Exit::new(Code::System, "a server that was started says nothing more")
             })?;
+            self.note(&line);
             if let Some(found) = find(&line) {
                 return Ok(found);
             }
         }
+    }
+
+    fn note(&self, line: &str) {
+        if line == "leads" {
+            self.leads.set(true);
+        } else if line == "looks" || line.starts_with("follows") {
+            self.leads.set(false);
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.said.try_iter().for_each(|line| self.note(&line));
+        self.leads.get()
+    }
+
+    fn follows(&self) -> Result<(), Exit> {
+        self.hear(|line| line.starts_with("follows").then_some(()))
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Exit> {
+        kill_process(Pid::from_child(&self.process.0), signal).map_err(system)
     }
 
     fn usage(&self) -> Result<Usage, Exit> {
