@@ -33,6 +33,8 @@ mod session;
 use calls::{Kind, Pending};
 use holds::Hold;
 use link::Link;
+
+pub use link::CONNECT_PATIENCE;
 use session::Session;
 
 /// Calls that wait for their answer; one more is refused.

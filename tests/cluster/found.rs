@@ -30,7 +30,7 @@ fn waits_for(members: &Members, member: usize, words: &[&str]) {
     }
 }
 
-fn takes_a_lock(members: &Members, member: usize, lock: &str) {
+pub(crate) fn takes_a_lock(members: &Members, member: usize, lock: &str) {
     let until = Instant::now() + PATIENCE;
     let path = format!("/v1/locks/{lock}?ttl=60s");
     loop {

@@ -182,7 +182,7 @@ pub(crate) fn is_reached(members: &Members, member: usize) -> bool {
     TcpStream::connect_timeout(&members.client(member), Duration::from_secs(1)).is_ok()
 }
 
-fn votes(members: &Members, member: usize) {
+pub(crate) fn votes(members: &Members, member: usize) {
     wait(members, &format!("{member} votes"), |voters| {
         voters.contains(&(member, true))
     });

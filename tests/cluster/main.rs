@@ -9,6 +9,7 @@ mod found;
 mod grow;
 mod kill;
 mod load;
+mod names;
 mod oracle;
 mod roles;
 mod seats;

@@ -1,6 +1,7 @@
 //! What the black-box tests share: the binary, its processes on loopback, and two clients that
 //! speak the protocols plainly, one request at a time, with blocking sockets.
 
+pub mod balancer;
 pub mod binary;
 pub mod http;
 pub mod loopback;

@@ -8,14 +8,16 @@ use std::future::{Future, pending};
 use std::io;
 use std::pin::Pin;
 use std::time::Duration;
-use tenure_core::client::{CallId, Client, Failed, Input, LinkId, News, Output, Want};
+use tenure_core::client::{
+    CONNECT_PATIENCE, CallId, Client, Failed, Input, LinkId, News, Output, Want,
+};
 use tenure_core::config::Mark;
 use tenure_core::ids::{Fence, Seed};
 use tenure_core::limits::IDENTIFIER_BYTES_MAX;
 use tenure_core::machine::answer::Answer;
 use tenure_core::time::Timestamp;
 use tenure_core::wire::client::Word;
-use tenure_rt::net::{self, Exchange, Stream};
+use tenure_rt::net::{Exchange, Stream};
 use tenure_rt::sync::{mpsc, oneshot, watch};
 use tenure_rt::{clock, select, spawn};
 
@@ -297,10 +299,7 @@ impl Driver {
             Output::Connect { link, server } => {
                 let endpoint = self.endpoints.get(server).cloned().unwrap_or_default();
                 tracing::debug!(%endpoint, "connecting");
-                let connecting = async move {
-                    let address = net::resolve(&endpoint).await?;
-                    Stream::connect(address).await
-                };
+                let connecting = async move { Stream::dial(&endpoint, CONNECT_PATIENCE).await };
                 self.wire = Wire::Connecting(link, Box::pin(connecting));
             }
             Output::Disconnect { .. } => self.wire = Wire::None,

@@ -125,6 +125,32 @@ impl Stream {
         Ok(Self::new(TcpStream::connect(address).await?))
     }
 
+    /// Connects to what `name` (`host:port`) stands for: to the first of its addresses at which anybody
+    /// answers. Each gets an equal part of `patience`, so one that is silent hides none of the others.
+    ///
+    /// # Errors
+    ///
+    /// Nobody knows the host in time, or nobody answers at any of its addresses: why not at the last.
+    pub async fn dial(name: &str, patience: Duration) -> io::Result<Self> {
+        let found = clock::timeout(patience, resolve_all(name));
+        let found = found.await.ok_or(io::ErrorKind::TimedOut)??;
+        Self::dial_any(&found, patience).await
+    }
+
+    pub(crate) async fn dial_any(addresses: &[SocketAddr], patience: Duration) -> io::Result<Self> {
+        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+        let part = patience / count.max(1);
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for address in addresses {
+            match clock::timeout(part, Self::connect(*address)).await {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => last = error,
+                None => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(last)
+    }
+
     fn new(inner: TcpStream) -> Self {
         // Without it a small frame waits for the acknowledgement of the last one. A socket that
         // refuses the option still works.

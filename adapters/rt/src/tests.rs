@@ -173,3 +173,26 @@ fn a_hyper_timer_measures_time() {
     })
     .expect("the runtime starts");
 }
+
+/// A name may stand for several addresses, of which some are silent, and some nobody's.
+#[test]
+fn the_first_address_of_a_name_at_which_anybody_answers_is_taken() {
+    block_on(async {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let gone = Listener::bind(any).await.expect("a port is free");
+        let nobody = gone.local_addr().expect("it is bound");
+        drop(gone);
+        let listener = Listener::bind(any).await.expect("a port is free");
+        let there = listener.local_addr().expect("it is bound");
+        let patience = Duration::from_secs(20);
+        let dialed = Stream::dial_any(&[nobody, there], patience).await;
+        let dialed = dialed.expect("somebody listens at the second");
+        assert_eq!(dialed.peer_addr().expect("it is connected"), there);
+        assert!(Stream::dial_any(&[nobody], patience).await.is_err());
+        assert!(Stream::dial_any(&[], patience).await.is_err());
+        let named = Stream::dial(&format!("localhost:{}", there.port()), patience).await;
+        assert!(named.is_ok(), "also if localhost is ::1 first");
+        assert!(Stream::dial("no-port", patience).await.is_err());
+    })
+    .expect("the runtime starts");
+}

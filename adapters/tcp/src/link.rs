@@ -7,7 +7,7 @@ use tenure_core::founding::Word;
 use tenure_core::wire::peer::{self, Body, Encoded, Frame, FrameError, Header, HelloRefusal};
 use tenure_rt::clock;
 use tenure_rt::line::Hearer;
-use tenure_rt::net::{Stream, resolve};
+use tenure_rt::net::Stream;
 
 /// A peer that is silent this long is gone, whatever the network says: it pings many times a second.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
@@ -89,9 +89,7 @@ pub(crate) async fn say(
 
 /// Connects to a peer.
 pub(crate) async fn dial(address: &str) -> Result<Stream, LinkError> {
-    let address = resolve(address).await?;
-    let dialed = clock::timeout(DIAL_PATIENCE, Stream::connect(address));
-    Ok(dialed.await.ok_or(LinkError::Silent)??)
+    Ok(Stream::dial(address, DIAL_PATIENCE).await?)
 }
 
 /// What a connection begins with.

@@ -7,8 +7,9 @@ use crate::wire::client::Caller;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// A server that does not say hello for this long is given up.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+/// A connection that is not made for this long is given up, and one on which the server does not say hello
+/// for as long again.
+pub const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 /// A server that was silent for this long, while something waits for it, is asked whether it is
 /// there; and given up after as long again and again.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -143,10 +144,11 @@ impl Client {
         half + Duration::from_nanos(self.rng.below(nanos))
     }
 
-    /// A server that has no quorum may be cut off from one that has.
+    /// A server that has no quorum may be cut off from one that has. So may be another one behind the same
+    /// address, if that is a name of several or a balancer's: it is left also if there is only one.
     pub(super) fn no_quorum(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         self.link.refusals += 1;
-        if self.link.refusals >= REFUSALS_MAX && self.settings.servers > 1 {
+        if self.link.refusals >= REFUSALS_MAX {
             self.drop_link(now, out);
         }
     }

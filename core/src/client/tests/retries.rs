@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::SESSION_WINDOW;
+use crate::node::output::NotReady;
 use crate::wire::codes;
 
 fn failed(world: &World, of: CallId) -> Option<&Failed> {
@@ -158,6 +159,25 @@ fn no_quorum_is_tried_again_and_then_elsewhere() {
     world.pass(400);
     let again = world.answer(&granted(LEASE));
     assert_eq!(again.client, first);
+    assert!(is_ok(&world.heard[0], call));
+}
+
+/// Its only address may be that of a balancer, before a server that is cut off and others that are not.
+#[test]
+fn one_address_is_dialed_again_when_who_answers_there_has_no_quorum() {
+    let mut world = World::new(1, None);
+    let call = world.want(acquire(LEASE, 0));
+    for failure in [Failure::NoQuorum, Failure::NotReady(NotReady::OnlyVotes)] {
+        world.answer(&Reply::Failed(failure));
+        world.pass(200);
+    }
+    assert_eq!(
+        world.servers,
+        [0, 0],
+        "the same address, another connection"
+    );
+    world.pass(400);
+    world.answer(&granted(LEASE));
     assert!(is_ok(&world.heard[0], call));
 }
 
