@@ -1,8 +1,11 @@
 //! Multi-Paxos in schedules: each page is a script over real nodes (`crate::stage`), and what it shows
 //! stands in `tests/transcripts`. A page more is a function of a few lines and a row in `PAGES`.
 
+mod bugs;
+
 use crate::disk::Fate;
-use crate::stage::{NEVER, Stage};
+use crate::scenario::HostKnobs;
+use crate::stage::Stage;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,15 +17,15 @@ pub struct Page {
     servers: usize,
     /// Servers that are let in later.
     newcomers: usize,
-    /// Bytes of the log between two snapshots.
-    snapshot_bytes: u64,
+    /// In what its servers differ from others: room, limits, snapshots.
+    differ: fn(&mut HostKnobs),
     script: fn(&mut Stage),
 }
 
 impl Page {
     /// What the script shows.
     pub fn play(&self) -> String {
-        let mut stage = Stage::new(self.servers, self.newcomers, self.snapshot_bytes);
+        let mut stage = Stage::new(self.servers, self.newcomers, self.differ);
         (self.script)(&mut stage);
         stage.transcript()
     }
@@ -37,28 +40,39 @@ pub const PAGES: &[Page] = &[
     page("0005-half-a-quorum-missed", 5, half_a_quorum_missed),
     page("0006-torn-tail", 3, torn_tail),
     page("0007-late-write-fenced-off", 3, late_write),
-    forgetful(page("0008-cold-follower", 3, cold_follower), 2_000),
+    forgetful(page("0008-cold-follower", 3, cold_follower)),
     page("0009-time-of-a-deposed-leader", 3, time_of_a_deposed_leader),
     growing(page("0010-stop-sign", 3, stop_sign), 1),
     page("0011-removed-leader", 3, removed_leader),
 ];
+
+/// What fixed bugs left behind, in the order in which they were found.
+pub const BUGS: &[Page] = bugs::PAGES;
 
 const fn page(name: &'static str, servers: usize, script: fn(&mut Stage)) -> Page {
     Page {
         name,
         servers,
         newcomers: 0,
-        snapshot_bytes: NEVER,
+        differ: |_| {},
         script,
     }
 }
 
 /// A page on which servers make snapshots and forget what lies below.
-const fn forgetful(page: Page, snapshot_bytes: u64) -> Page {
-    Page {
-        snapshot_bytes,
-        ..page
-    }
+const fn forgetful(page: Page) -> Page {
+    let differ = |knobs: &mut HostKnobs| {
+        knobs.snapshots.bytes = 2_000;
+        knobs.snapshots.window_slots = 2;
+        knobs.segment_bytes = 16 << 10;
+    };
+    Page { differ, ..page }
+}
+
+/// A page on which a leader may have one open slot, and no more.
+const fn narrow(page: Page) -> Page {
+    let differ = |knobs: &mut HostKnobs| knobs.limits.open_slots = Some(1);
+    Page { differ, ..page }
 }
 
 /// A page on which more servers are let in.

@@ -20,7 +20,9 @@ use tenure_core::ids::{Boot, Fence};
 use tenure_core::replica::message::Message;
 
 /// Bytes of log that no page writes: no snapshot is ever due.
-pub const NEVER: u64 = 1 << 30;
+const NEVER: u64 = 1 << 30;
+/// How far agreed time may be ahead of true time while one clock is wrong: 2 T_e (decision 0003).
+const SLACK: Nanos = 300 * MS;
 /// Words that one action may cause: beyond it something runs in circles.
 const WORDS_MAX: usize = 100_000;
 
@@ -51,33 +53,32 @@ pub struct Stage {
     judges: Judges,
     marks: Marks,
     text: String,
+    /// Nothing is told.
+    is_quiet: bool,
 }
 
-/// Disks that store at once, and snapshots every `snapshot_bytes` of the log.
-fn knobs(snapshot_bytes: u64) -> HostKnobs {
+/// Disks that store at once, and no snapshots.
+fn knobs() -> HostKnobs {
     let mut knobs = Plan::draw(Scenario::Calm, 1).host;
     knobs.sync_min = 1;
     knobs.sync_mean = 1;
     knobs.round_mean = 1;
     knobs.inputs_max = 1_000;
     knobs.segment_bytes = 1 << 20;
-    knobs.snapshots.bytes = snapshot_bytes;
+    knobs.snapshots.bytes = NEVER;
     knobs.snapshots.chunk_bytes = 2 << 10;
     knobs.snapshots.window_slots = 4096;
-    if snapshot_bytes < NEVER {
-        knobs.segment_bytes = 16 << 10;
-        knobs.snapshots.window_slots = 2;
-    }
     knobs
 }
 
 impl Stage {
     /// So many servers that serve, none of which leads, and some more whose power is off until they are
-    /// let in; a snapshot is due every `snapshot_bytes`.
-    pub fn new(founders: usize, newcomers: usize, snapshot_bytes: u64) -> Self {
+    /// let in; `differ` says in what they are not like those of other pages.
+    pub fn new(founders: usize, newcomers: usize, differ: fn(&mut HostKnobs)) -> Self {
         let servers = founders + newcomers;
-        let mut knobs = knobs(snapshot_bytes);
+        let mut knobs = knobs();
         knobs.founders = Some(founders);
+        differ(&mut knobs);
         let knobs = Rc::new(knobs);
         let server = |index| {
             let clock = Clock::new(0, 0, 0);
@@ -99,6 +100,7 @@ impl Stage {
             judges: Judges::new(servers, &knobs),
             marks: Marks::default(),
             text: String::new(),
+            is_quiet: false,
         };
         for number in 1..=founders {
             stage.power_on(number);
@@ -106,12 +108,13 @@ impl Stage {
         stage
     }
 
-    /// A sentence for the reader.
-    pub fn say(&mut self, sentence: &str) {
+    /// Sentences for the reader, each line one of the page.
+    pub fn say(&mut self, sentences: &str) {
+        let sentences = sentences.replace('\n', "\n# ");
         if self.text.is_empty() {
-            self.text = format!("# {sentence}\n#\n{HEAD}\n");
+            self.text = format!("# {sentences}\n#\n{HEAD}\n");
         } else {
-            self.text.push_str(&format!("\n# {sentence}\n"));
+            self.text.push_str(&format!("\n# {sentences}\n"));
         }
     }
 
@@ -125,10 +128,13 @@ impl Stage {
     }
 
     fn note(&mut self, index: usize, event: &str) {
-        if self.text.is_empty() {
-            return; // the page has not begun
+        if self.text.is_empty() || self.is_quiet {
+            return; // the page has not begun, or the reader knows what comes
         }
         let line = line(self.now, &self.servers[index], event);
+        if self.text.lines().next_back() == Some(line.as_str()) {
+            return; // said again in the same moment
+        }
         self.text.push_str(&line);
         self.text.push('\n');
     }
@@ -237,6 +243,27 @@ impl Stage {
             }
         }
         self.now = until;
+    }
+
+    /// Time passes in which the same is said again and again: the page does not tell of it.
+    pub fn skip(&mut self, ms: u64) {
+        self.is_quiet = true;
+        self.pass(ms);
+        self.is_quiet = false;
+    }
+
+    /// A server's clock runs so many parts of a million too fast from now on.
+    pub fn run_clock(&mut self, number: usize, ppm: i64) {
+        let now = self.now;
+        self.judges.docket.clock_slack = SLACK;
+        self.servers[number - 1].clock.set_rate(now, ppm);
+    }
+
+    /// A server's clock jumps ahead.
+    pub fn jump_clock(&mut self, number: usize, ms: u64) {
+        let now = self.now;
+        self.judges.docket.clock_slack = SLACK;
+        self.servers[number - 1].clock.jump(now, ms * MS);
     }
 
     /// Time passes until somebody leads whose lead is known to a quorum. Gives its number.

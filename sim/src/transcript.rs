@@ -154,7 +154,21 @@ pub fn said(message: &Message) -> Option<String> {
     if let Message::Decided { first, entries, .. } = message {
         return Some(format!("chosen is {}", told(*first, entries)));
     }
-    said_of_snapshots(message).or_else(|| Some(first_word(message).to_lowercase()))
+    let said = said_of_reads(message).or_else(|| said_of_snapshots(message));
+    said.or_else(|| Some(first_word(message).to_lowercase()))
+}
+
+fn said_of_reads(message: &Message) -> Option<String> {
+    if let Message::ReadIndex { .. } = message {
+        return Some("asks what a read must see".to_owned());
+    }
+    if let Message::ReadAt { slot, .. } = message {
+        return Some(format!("a read must see slot {slot}"));
+    }
+    if let Message::Outranked { promised, .. } = message {
+        return Some(format!("somebody promised {promised}"));
+    }
+    None
 }
 
 fn said_of_snapshots(message: &Message) -> Option<String> {
@@ -174,14 +188,26 @@ fn said_of_snapshots(message: &Message) -> Option<String> {
 }
 
 fn told(first: Slot, entries: &[Entry]) -> String {
-    let slots = (first.get()..).zip(entries);
-    let told: Vec<String> = slots
-        .map(|(slot, entry)| format!("{slot} {}", what(entry)))
-        .collect();
-    if told.is_empty() {
+    let mut told: Vec<(u64, u64, String)> = Vec::new();
+    for (slot, entry) in (first.get()..).zip(entries) {
+        let what = what(entry);
+        match told.last_mut() {
+            Some((_, last, before)) if *before == what => *last = slot,
+            Some(_) | None => told.push((slot, slot, what)),
+        }
+    }
+    let words = told.iter().map(|(first, last, what)| {
+        if first == last {
+            format!("{first} {what}")
+        } else {
+            format!("{first} to {last} {what}")
+        }
+    });
+    let words: Vec<String> = words.collect();
+    if words.is_empty() {
         "nothing new".to_owned()
     } else {
-        told.join(", ")
+        words.join(", ")
     }
 }
 
@@ -215,6 +241,16 @@ fn replied(reply: &Reply) -> String {
             return format!("granted, fence {} (slot {slot})", grant.fence);
         }
         return format!("{} (slot {slot})", first_word(answer).to_lowercase());
+    }
+    if let Reply::Lock { view, slot, .. } = reply {
+        let holder = view.holders.first().map(|holder| &holder.holder);
+        let holder = holder.map_or("nobody".into(), |name| String::from_utf8_lossy(name));
+        return format!("held by {holder} (slot {slot})");
+    }
+    if let Reply::Failed(failure) = reply {
+        let why = failure.to_string();
+        let end = why.find(';').unwrap_or(why.len());
+        return format!("not: {}", &why[..end]);
     }
     first_word(reply).to_lowercase()
 }

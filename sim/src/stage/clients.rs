@@ -36,7 +36,7 @@ impl Stage {
             principal: Bytes::new(),
             client: Client::Key(self.request_id(conn)),
             ask: Ask::Acquire(Acquire {
-                key: Key::from_path(&self.lock).unwrap_or_else(|error| panic!("a key: {error}")),
+                key: self.key(),
                 mode: Mode::Exclusive,
                 life: Term::Lease { ttl_ms },
                 wait_ms,
@@ -47,6 +47,25 @@ impl Stage {
         let tag = Tag { conn, request: 1 };
         self.hand(number - 1, Input::Request { tag, request });
         self.settle();
+    }
+
+    /// A client asks a server how the lock is.
+    pub fn read(&mut self, client: &str, number: usize) {
+        let conn = self.client(client);
+        let request = Request {
+            zone: ZoneId::new(0),
+            principal: Bytes::new(),
+            client: Client::None,
+            ask: Ask::Inspect { key: self.key() },
+        };
+        self.note(number - 1, &format!("{client} asks who holds the lock"));
+        let tag = Tag { conn, request: 2 };
+        self.hand(number - 1, Input::Request { tag, request });
+        self.settle();
+    }
+
+    fn key(&self) -> Key {
+        Key::from_path(&self.lock).unwrap_or_else(|error| panic!("a key: {error}"))
     }
 
     /// A client that was granted the lock writes to what the lock protects, under its fence.
@@ -72,6 +91,13 @@ impl Stage {
         self.judges.advance(&mut self.marks);
         self.servers[newcomer - 1].joined = Some(self.judges.history.shared().clone());
         self.power_on(newcomer);
+    }
+
+    /// An operator asks a server to let this one be taken down.
+    pub fn drain(&mut self, member: usize, number: usize) {
+        let node = node_id(member - 1);
+        let change = Change::Drain { node, drains: true };
+        self.configure(number, change, &format!("drain {member}"));
     }
 
     /// An operator asks a server to remove this one from the cluster.
