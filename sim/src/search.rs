@@ -9,10 +9,11 @@
 
 mod laws;
 mod model;
+mod words;
 
 use model::{Step, What, World};
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -59,6 +60,8 @@ pub struct Bounds {
     pub time: Duration,
     /// What servers lie about.
     pub lie: Option<Lie>,
+    /// Words that are dead are remembered all the same: many more states, and as many situations.
+    pub remembers: bool,
 }
 
 impl Default for Bounds {
@@ -72,6 +75,7 @@ impl Default for Bounds {
             states: 20_000_000,
             time: Duration::from_secs(20),
             lie: None,
+            remembers: false,
         }
     }
 }
@@ -81,6 +85,8 @@ impl Default for Bounds {
 pub struct Found {
     /// Different states.
     pub states: usize,
+    /// Different situations: what servers are and have on their disks, without the words on their way.
+    pub situations: usize,
     /// Steps tried.
     pub steps: u64,
     /// The length of the longest schedule.
@@ -103,9 +109,11 @@ pub fn search(bounds: &Bounds) -> Found {
         crash_after: None,
     };
     parents.insert(first.print(), (0, begin));
+    let mut situations = BTreeSet::from([first.situation()]);
     let mut queue = VecDeque::from([(0, first)]);
     let mut found = Found {
         states: 1,
+        situations: 1,
         steps: 0,
         depth: 0,
         is_whole: false,
@@ -130,7 +138,9 @@ pub fn search(bounds: &Bounds) -> Found {
             let print = next.print();
             if let Entry::Vacant(vacant) = parents.entry(print) {
                 vacant.insert((world.print(), step));
+                situations.insert(next.situation());
                 found.states += 1;
+                found.situations = situations.len();
                 queue.push_back((depth + 1, next));
             }
         }
@@ -193,6 +203,7 @@ pub fn report(found: &Found, cpu: Duration, json: bool) {
     });
     let Found {
         states,
+        situations,
         steps,
         depth,
         is_whole,
@@ -202,7 +213,7 @@ pub fn report(found: &Found, cpu: Duration, json: bool) {
     if json {
         let failures = law.unwrap_or_default();
         println!(
-            "{{\"states\":{states},\"steps\":{steps},\"depth\":{depth},\"whole\":{is_whole},\"cpu_s\":{cpu:.3},\"failures\":[{failures}]}}"
+            "{{\"states\":{states},\"situations\":{situations},\"steps\":{steps},\"depth\":{depth},\"whole\":{is_whole},\"cpu_s\":{cpu:.3},\"failures\":[{failures}]}}"
         );
     } else {
         let rest = if *is_whole {
@@ -210,7 +221,9 @@ pub fn report(found: &Found, cpu: Duration, json: bool) {
         } else {
             "more are left"
         };
-        println!("{states} states, {steps} steps, {depth} deep, {cpu:.1} CPU s; {rest}");
+        println!(
+            "{states} states, {situations} situations, {steps} steps, {depth} deep, {cpu:.1} CPU s; {rest}"
+        );
     }
 }
 

@@ -16,7 +16,7 @@ cargo sim [SEED]... [--scenario NAME] [--trace | --transcript] [--json]
 cargo sim [--for 45s | --cpu 45s] [--seeds N] [--from SEED] [--scenario NAME] [--keep-going] [--all-marks] [--json]
 cargo sim SEED --shrink [--scenario NAME] [--for 120s]
 cargo sim --replay FILE [--trace | --transcript | --shrink] [--json]
-cargo sim search [--ballots 2] [--commands 0] [--signs 0] [--crashes 1] [--lie reports|bases|signs] [--for 20s] [--json]
+cargo sim search [--ballots 2] [--commands 0] [--signs 0] [--crashes 1] [--lie reports|bases|signs] [--for 20s] [--whole] [--remember] [--json]
 cargo sim mutants [--only NAME] [--rotation COMMIT] [--cpu SECONDS] [--again] [--table]
 
 Without a seed: fresh ones for 60 s. Scenarios: ";
@@ -90,7 +90,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
 /// `cargo sim search`.
 fn searched(mut arguments: impl Iterator<Item = String>) -> Result<ExitCode, String> {
     keep_panics();
-    let (mut bounds, mut json) = (Bounds::default(), false);
+    let (mut bounds, mut json, mut whole) = (Bounds::default(), false, false);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
         match argument.as_str() {
@@ -104,12 +104,15 @@ fn searched(mut arguments: impl Iterator<Item = String>) -> Result<ExitCode, Str
                 bounds.lie = Some(Lie::named(&name).ok_or(format!("{name} is no lie"))?);
             }
             "--json" => json = true,
+            "--whole" => whole = true,
+            "--remember" => bounds.remembers = true,
             other => return Err(format!("search does not know {other}")),
         }
     }
     let found = search::search(&bounds);
     search::report(&found, cpu_time(), json);
-    Ok(ExitCode::from(u8::from(found.broken.is_some())))
+    let is_short = whole && !found.is_whole;
+    Ok(ExitCode::from(u8::from(found.broken.is_some() || is_short)))
 }
 
 fn number(text: &str) -> Result<u64, String> {

@@ -1,5 +1,6 @@
 //! A state of the small world, and its steps.
 
+use super::words::Word;
 use super::{Bounds, Lie};
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -7,7 +8,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::rc::Rc;
 use tenure_core::config::{Change, Config, Member, Membership, Shared};
-use tenure_core::entry::EntryKind;
 use tenure_core::hash::{hash64, hash64_after};
 use tenure_core::ids::{Ballot, Boot, ClusterId, NodeId, RecordNo, Seed, Slot};
 use tenure_core::replica::message::{Message, Proposal};
@@ -47,23 +47,14 @@ pub(super) enum What {
 /// Promises and records that one step causes at most, for which a crash is tried before each.
 const STORED_MAX: u8 = 3;
 
-/// Something that was said.
-#[derive(Debug)]
-pub(super) struct Word {
-    print: u64,
-    from: usize,
-    to: usize,
-    boots: (u64, u64),
-    message: Message,
-}
-
 /// One server.
 #[derive(Clone)]
 pub(super) struct Server {
     pub(super) index: usize,
     pub(super) replica: Replica,
-    boot: u64,
-    promise: Ballot,
+    pub(super) boot: u64,
+    /// What its superblock says.
+    pub(super) promise: Ballot,
     membership: Option<Membership>,
     promising: Option<(Ballot, Option<Membership>)>,
     /// Every record of every start; a crash cuts them down to what is durable.
@@ -72,23 +63,24 @@ pub(super) struct Server {
     /// Records of earlier starts.
     before: usize,
     held: Vec<(Until, NodeId, Message)>,
-    print: u64,
+    pub(super) print: u64,
 }
 
 /// A state.
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) servers: Vec<Rc<Server>>,
-    words: Rc<Vec<Rc<Word>>>,
+    pub(super) words: Rc<Vec<Rc<Word>>>,
     stood: u64,
     proposed: u64,
     signed: u64,
     crashed: u64,
-    lie: Option<Lie>,
+    pub(super) lie: Option<Lie>,
+    pub(super) remembers: bool,
     print: u64,
 }
 
-fn print_of(value: &impl std::fmt::Debug) -> u64 {
+pub(super) fn print_of(value: &impl std::fmt::Debug) -> u64 {
     thread_local! {
         static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
     }
@@ -97,6 +89,12 @@ fn print_of(value: &impl std::fmt::Debug) -> u64 {
         let written = write!(text, "{value:?}");
         assert!(written.is_ok(), "a string takes all text");
         hash64(text.as_bytes())
+    })
+}
+
+fn print_all(first: u64, parts: impl Iterator<Item = u64>) -> u64 {
+    parts.fold(first, |print, part| {
+        hash64_after(print, &part.to_le_bytes())
     })
 }
 
@@ -158,7 +156,7 @@ impl Server {
         server
     }
 
-    fn seal(&mut self) {
+    pub(super) fn seal(&mut self) {
         let state = (
             &self.replica,
             (self.boot, self.promise, &self.promising, &self.membership),
@@ -166,6 +164,13 @@ impl Server {
             &self.held,
         );
         self.print = print_of(&state);
+    }
+
+    /// Hears a word.
+    pub(super) fn hear(&mut self, word: &Word, effects: &mut Vec<Effect>) {
+        let (from, boot) = (NodeId::new(word.from as u64 + 1), Boot::new(word.boots.0));
+        let message = word.message.clone();
+        self.replica.on_message(NOW, from, boot, message, effects);
     }
 
     /// What it wrote, durable or not.
@@ -250,7 +255,7 @@ impl Server {
     }
 
     /// Does what the replica asks for, and stores it; true if it crashes in the middle.
-    fn store(
+    pub(super) fn store(
         &mut self,
         effects: Vec<Effect>,
         crash_after: Option<u8>,
@@ -305,33 +310,6 @@ impl Server {
     }
 }
 
-/// Whether a word matters here: pings, votes and refusals only keep the peace.
-const fn matters(message: &Message) -> bool {
-    matches!(
-        message,
-        Message::Prepare { .. }
-            | Message::Promise { .. }
-            | Message::Accept { .. }
-            | Message::Accepted { .. }
-    )
-}
-
-impl Lie {
-    /// Changes what is said.
-    fn tell(self, message: &mut Message) {
-        if let Message::Promise {
-            decided, reports, ..
-        } = message
-        {
-            match self {
-                Self::Reports => reports.clear(),
-                Self::Bases => *decided = Slot::new(0),
-                Self::Signs => reports.retain(|report| report.entry.kind() != EntryKind::Stop),
-            }
-        }
-    }
-}
-
 impl World {
     pub(super) fn new(bounds: &Bounds) -> Self {
         let servers = (0..bounds.servers).map(|index| Rc::new(Server::new(index, bounds.servers)));
@@ -343,6 +321,7 @@ impl World {
             signed: 0,
             crashed: 0,
             lie: bounds.lie,
+            remembers: bounds.remembers,
             print: 0,
         };
         world.seal();
@@ -353,12 +332,16 @@ impl World {
         self.print
     }
 
-    fn seal(&mut self) {
+    /// What the servers are, whatever is on its way.
+    pub(super) fn situation(&self) -> u64 {
         let counts = [self.stood, self.proposed, self.signed, self.crashed];
         let servers = self.servers.iter().map(|server| server.print);
+        print_all(1, counts.into_iter().chain(servers))
+    }
+
+    fn seal(&mut self) {
         let words = self.words.iter().map(|word| word.print);
-        let parts = counts.into_iter().chain(servers).chain(words);
-        self.print = parts.fold(1, |print, part| hash64_after(print, &part.to_le_bytes()));
+        self.print = print_all(self.situation(), words);
     }
 
     /// Everything that may happen next.
@@ -425,10 +408,7 @@ impl World {
             What::Begin | What::Nothing(_) | What::Sign(_) => {}
             What::Hear(print) => {
                 if let Some(word) = self.word(print) {
-                    let (from, boot) = (NodeId::new(word.from as u64 + 1), Boot::new(word.boots.0));
-                    let message = word.message.clone();
-                    let replica = &mut server.replica;
-                    replica.on_message(NOW, from, boot, message, &mut effects);
+                    server.hear(word, &mut effects);
                 }
             }
             What::Stand(_) => {
@@ -461,30 +441,6 @@ impl World {
         next.say((index, boot), said);
         next.seal();
         Ok(next)
-    }
-
-    fn say(&mut self, (from, boot): (usize, u64), said: Vec<(NodeId, Message)>) {
-        for (to, mut message) in said {
-            let to = to.get() as usize - 1;
-            if !matters(&message) {
-                continue;
-            }
-            if let Some(lie) = self.lie {
-                lie.tell(&mut message);
-            }
-            let boots = (boot, self.servers[to].boot);
-            let print = print_of(&(from, to, boots, &message));
-            if let Err(place) = self.words.binary_search_by_key(&print, |word| word.print) {
-                let word = Word {
-                    print,
-                    from,
-                    to,
-                    boots,
-                    message,
-                };
-                Rc::make_mut(&mut self.words).insert(place, Rc::new(word));
-            }
-        }
     }
 
     /// A step in words.

@@ -14,6 +14,25 @@ fn one_ballot_is_searched_to_its_end() {
     assert!(found.states > 100, "{} states", found.states);
 }
 
+/// Words that are dead hide nothing: without them there are fewer states, and as many situations.
+#[test]
+fn what_is_forgotten_changes_no_situation() {
+    let bounds = Bounds {
+        ballots: 1,
+        crashes: 0,
+        time: Duration::from_secs(120),
+        ..Bounds::default()
+    };
+    let few = search(&bounds);
+    let all = search(&Bounds {
+        remembers: true,
+        ..bounds
+    });
+    assert!(few.is_whole && all.is_whole, "{} states", all.states);
+    assert!(few.states < all.states, "{} states", few.states);
+    assert_eq!(few.situations, all.situations);
+}
+
 #[test]
 fn a_lie_is_found_out_by_a_shortest_schedule() {
     for (lie, steps) in [(Lie::Reports, 7), (Lie::Bases, 8)] {
