@@ -27,6 +27,11 @@ impl Clock {
         }
     }
 
+    /// Whether it runs too fast or too slow.
+    pub const fn drifts(&self) -> bool {
+        self.rate_ppm != 0
+    }
+
     fn source(&self, now: Nanos) -> u64 {
         let elapsed = i128::from(now.saturating_sub(self.anchor_true));
         let local = elapsed + elapsed * i128::from(self.rate_ppm) / 1_000_000;

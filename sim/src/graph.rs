@@ -2,6 +2,7 @@
 //! for hours (Cloudflare 2020), so each graph here has a bound within which a leader must serve.
 
 use crate::Nanos;
+use crate::marks::Mark;
 use crate::rand::Rand;
 use crate::scenario::{MS, SECOND};
 
@@ -85,11 +86,41 @@ impl Graph {
         Self::SiteLost,
     ];
 
-    /// One that `servers` servers can have.
-    pub fn draw(rand: &mut Rand, servers: usize) -> Self {
+    /// All that `servers` servers can have, in any order.
+    pub fn deck(rand: &mut Rand, servers: usize) -> Vec<Self> {
         let can = |graph: &&Self| servers >= graph.facts().servers_min;
-        let graphs: Vec<Self> = Self::ALL.iter().filter(can).copied().collect();
-        graphs[rand.index(graphs.len())]
+        let mut graphs: Vec<Self> = Self::ALL.iter().filter(can).copied().collect();
+        rand.shuffle(&mut graphs);
+        graphs
+    }
+
+    /// That it was set.
+    pub const fn mark(self) -> Mark {
+        match self {
+            Self::Whole => Mark::GraphWhole,
+            Self::Triangle => Mark::GraphTriangle,
+            Self::QuorumLoss => Mark::GraphQuorumLoss,
+            Self::Constrained => Mark::GraphConstrained,
+            Self::Chain => Mark::GraphChain,
+            Self::Howard => Mark::GraphHoward,
+            Self::Random => Mark::GraphRandom,
+            Self::Mute => Mark::GraphMute,
+            Self::Deaf => Mark::GraphDeaf,
+            Self::OneWay => Mark::GraphOneWay,
+            Self::Flapping => Mark::GraphFlapping,
+            Self::Swizzle => Mark::GraphSwizzle,
+            Self::Unelected => Mark::GraphUnelected,
+            Self::Shunned => Mark::GraphShunned,
+            Self::BlackHole => Mark::GraphBlackHole,
+            Self::SlowDisk => Mark::GraphSlowDisk,
+            Self::HungDisk => Mark::GraphHungDisk,
+            Self::LowSpace => Mark::GraphLowSpace,
+            Self::Asked => Mark::GraphAsked,
+            Self::Killed => Mark::GraphKilled,
+            Self::Stopped => Mark::GraphStopped,
+            Self::CutOff => Mark::GraphCutOff,
+            Self::SiteLost => Mark::GraphSiteLost,
+        }
     }
 
     const fn facts(self) -> Facts {

@@ -319,6 +319,15 @@ impl Server {
         }));
     }
 
+    /// How late the tick of its process is.
+    pub fn ticks_late(&self, now: Nanos) -> Nanos {
+        let wake = self
+            .process_ref()
+            .and_then(|process| process.node.wake_at());
+        let local = self.clock.clone().read(now);
+        wake.map_or(0, |wake| local.since(wake).as_nanos() as Nanos)
+    }
+
     /// One round of the host's loop: what the node wants done after hearing what is at hand.
     pub fn round(&mut self, now: Nanos) -> Vec<Output> {
         self.round_at = now;

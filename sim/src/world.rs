@@ -357,6 +357,8 @@ impl World {
                 },
             );
         }
+        let drifts = self.servers[index].clock.drifts();
+        self.marks.sometimes(drifts, Mark::ClockDrift);
         self.trace(index, "power on");
     }
 

@@ -9,6 +9,7 @@ use crate::net::Frame;
 use crate::server::{DiskDone, index_of, node_id};
 use std::collections::{BTreeMap, VecDeque};
 use tenure_core::ids::NodeId;
+use tenure_core::limits::ELECTION_TIMEOUT;
 use tenure_core::machine::Form;
 use tenure_core::node::input::Input;
 use tenure_core::node::output::{Halt, Note, Output, Why};
@@ -62,6 +63,9 @@ impl World {
             self.schedule(index, at);
             return;
         }
+        let late = server.ticks_late(now);
+        let is_starved = late > ELECTION_TIMEOUT.as_nanos() as crate::Nanos;
+        self.marks.sometimes(is_starved, Mark::ClockStarved);
         let outputs = server.round(now);
         self.rounds += 1;
         let audit = self.rounds.is_multiple_of(AUDIT_EVERY);

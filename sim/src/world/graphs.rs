@@ -55,6 +55,8 @@ struct Reign {
 pub(super) struct Graphs {
     rand: Rand,
     graph: Graph,
+    /// Those that come next.
+    deck: Vec<Graph>,
     /// Counts the graphs: what was planned for an earlier one is not for this one.
     number: u64,
     /// The server that the graph is about.
@@ -72,6 +74,7 @@ impl Graphs {
         Self {
             rand: Rand::stream(seed, "graphs"),
             graph: Graph::Whole,
+            deck: Vec::new(),
             number: 0,
             subject: 0,
             leader: 0,
@@ -80,6 +83,16 @@ impl Graphs {
             reign: None,
             flapping: None,
         }
+    }
+}
+
+impl Graphs {
+    /// Each graph comes once before one comes again.
+    fn draw(&mut self, servers: usize) -> Graph {
+        if self.deck.is_empty() {
+            self.deck = Graph::deck(&mut self.rand, servers);
+        }
+        self.deck.pop().unwrap_or(Graph::Whole)
     }
 }
 
@@ -119,7 +132,7 @@ impl World {
         let servers = self.servers.len();
         self.graphs.graph = match self.plan.host.arbiter {
             Some(_) => Graph::SiteLost,
-            None => Graph::draw(&mut self.graphs.rand, servers),
+            None => self.graphs.draw(servers),
         };
         if self.graphs.graph == Graph::Constrained {
             // Who will be the only one with a majority misses what is decided until then.
@@ -138,7 +151,7 @@ impl World {
         self.graphs.chosen = self.judges.votes.contiguous();
         self.graphs.leader = leader;
         self.apply_graph(graph, leader);
-        self.marks.hit(Mark::Graph);
+        self.marks.hit(graph.mark());
         self.trace(leader, &format!("graph {graph:?}"));
         if self.hub_exists() {
             self.plan_graph(graph.bound(), Step::Bound);

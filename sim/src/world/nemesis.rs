@@ -6,6 +6,7 @@ use crate::clock::DRIFT_PPM_MAX;
 use crate::marks::Mark;
 use crate::scenario::{MS, SECOND, Trouble};
 use crate::server::{Server, node_id};
+use tenure_core::limits::ELECTION_TIMEOUT;
 use tenure_core::node::input::Input;
 
 impl World {
@@ -176,6 +177,9 @@ impl World {
         let until = self.now + stall;
         if let Some(process) = self.servers[index].process() {
             self.marks.hit(Mark::Pause);
+            // A host's clock counts what it sleeps: its process sees a leap (C6).
+            let is_long = stall > ELECTION_TIMEOUT.as_nanos() as crate::Nanos;
+            self.marks.sometimes(is_long, Mark::ClockSuspend);
             process.busy_until = process.busy_until.max(until);
         }
     }
