@@ -51,7 +51,8 @@ pub const READS_MAX: usize = 16 << 10;
 pub const WINDOW_SLOTS_MAX: usize = 4096;
 /// Bytes of them.
 pub const WINDOW_BYTES_MAX: usize = 16 << 20;
-/// Bytes of entries in one answer to a follower that catches up, or in one accept.
+/// Bytes of entries in one answer to a follower that catches up, in one accept, or in one part of a
+/// promise.
 pub const BATCH_BYTES_MAX: usize = 256 << 10;
 /// Bytes of one peer frame: a batch of entries of which one may be of the largest size, and a head.
 pub const FRAME_BYTES_MAX: usize = (1 << 20) + (512 << 10);

@@ -270,9 +270,10 @@ impl Replica {
             Message::PreVote { ballot, decided } => self.on_pre_vote(from, ballot, decided, out),
             Message::PreVoteReply { ballot, granted, promised } =>
                 self.on_pre_vote_reply(from, ballot, granted, promised, out),
-            Message::Prepare { ballot } => self.on_prepare(from, ballot, out),
-            Message::Promise { ballot, part, last, decided, heard, started, reports } =>
-                self.on_promise(from, ballot, Piece { part, last, decided, heard, started, reports }, out),
+            Message::Prepare { ballot, from: first, goes_on } =>
+                self.on_prepare(from, ballot, (first, goes_on), out),
+            Message::Promise { ballot, first, next, decided, heard, started, reports } =>
+                self.on_promise(from, ballot, Piece { first, next, decided, heard, started, reports }, out),
             Message::Accept { ballot, base, first, entries, commit } =>
                 self.on_accept(from, Accept { ballot, base, first, commit }, entries, out),
             Message::Accepted { ballot, upto } => self.on_accepted(from, ballot, upto, out),

@@ -92,7 +92,7 @@ pub fn said(message: &Message) -> Option<String> {
     if matches!(message, Message::Ping { .. } | Message::Pong { .. }) {
         return None;
     }
-    if let Message::Prepare { ballot } = message {
+    if let Message::Prepare { ballot, .. } = message {
         return Some(format!("prepare {ballot}"));
     }
     if let Message::Promise {

@@ -153,7 +153,13 @@ impl Replica {
         }
     }
 
-    pub(super) fn on_prepare(&mut self, from: NodeId, ballot: Ballot, out: &mut Vec<Effect>) {
+    pub(super) fn on_prepare(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        (first, goes_on): (Option<Slot>, bool),
+        out: &mut Vec<Effect>,
+    ) {
         // A later epoch is caught up with, never promised to (rule 28).
         let is_ours = ballot.node == from && ballot.epoch == self.config.epoch();
         if !is_ours || self.is_between_epochs() || !self.config.votes(self.config.me()) {
@@ -163,35 +169,39 @@ impl Replica {
         if ballot < self.acceptor.promised {
             return self.nack(from, ballot, self.log.decided().next(), out);
         }
-        if ballot > self.acceptor.promised {
-            if self.acceptor.is_writing() {
-                return; // the candidate asks again (rule 4)
-            }
+        let is_new = ballot > self.acceptor.promised;
+        if self.acceptor.is_writing() {
+            return; // the candidate asks again (rule 4), or is answered once the promise is durable
+        }
+        if is_new {
             self.acceptor.promise(ballot, out);
             self.election.promise_began(self.now);
             self.follow(out);
+        }
+        if is_new || goes_on {
             self.election.wait_for_candidate(self.now);
         }
-        for message in self.promise_parts() {
+        if let Some(first) = first {
             out.push(Effect::Send {
                 to: from,
-                message,
+                message: self.promise_part(first),
                 until: Until::Promise(ballot),
             });
         }
     }
 
-    /// 1b, in parts that fit a frame. What is decided is not reported (rule 2).
-    pub(super) fn promise_parts(&self) -> Vec<Message> {
-        let mut parts = Vec::new();
-        let mut reports = Vec::new();
-        let mut bytes = 0;
-        for (slot, open) in self.log.opens() {
-            if bytes + open.entry.bytes().len() > self.bounds.batch_bytes && !reports.is_empty() {
-                parts.push(core::mem::take(&mut reports));
-                bytes = 0;
-            }
+    /// 1b, from a slot on: as much as fits a frame, the candidate asks for the next part. Each part tells
+    /// of all slots of its own, so it holds beside parts that were told before or after something else
+    /// was decided. What is decided is not reported (rule 2).
+    pub(super) fn promise_part(&self, from: Slot) -> Message {
+        let first = from.max(self.log.decided().next());
+        let (mut reports, mut bytes, mut next) = (Vec::new(), 0, None);
+        for (slot, open) in self.log.opens_from(first) {
             bytes += open.entry.bytes().len();
+            if bytes > self.bounds.batch_bytes && !reports.is_empty() {
+                next = Some(slot);
+                break;
+            }
             // What is decided outranks whatever else was accepted for its slot.
             let ballot = open.ballot.unwrap_or(self.acceptor.promised);
             reports.push(Report {
@@ -200,19 +210,15 @@ impl Replica {
                 entry: open.entry.clone(),
             });
         }
-        parts.push(reports);
-        let count = parts.len();
-        let numbered = parts.into_iter().enumerate();
-        let message = |(index, reports): (usize, Vec<Report>)| Message::Promise {
+        Message::Promise {
             ballot: self.acceptor.promised,
-            part: u32::try_from(index).unwrap_or(u32::MAX),
-            last: index + 1 == count,
+            first,
+            next,
             decided: self.log.decided(),
             heard: self.election.heard(),
             started: self.log.started(),
             reports,
-        };
-        numbered.map(message).collect()
+        }
     }
 
     pub(super) fn on_accept(

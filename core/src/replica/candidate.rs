@@ -7,10 +7,11 @@ use super::message::Message;
 use super::quorum::{Piece, Tally};
 use super::{Effect, Replica, Role, Until};
 use crate::ids::{Ballot, NodeId, Slot};
-use crate::limits::OPEN_SLOTS_MAX;
+use crate::limits::{OPEN_SLOTS_MAX, PING_INTERVAL};
 use crate::time::Timestamp;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// Asks whether a ballot would be promised.
 #[derive(Clone, Debug)]
@@ -42,6 +43,18 @@ pub(super) struct Preparing {
     until: Timestamp,
     /// When the prepare was sent: what the promises confirm began no later.
     sent: Timestamp,
+    asked: BTreeMap<NodeId, Asked>,
+    /// Whether parts of promises came in since the last round of pings.
+    goes_on: bool,
+}
+
+/// What a voter was asked, and how long its answer may take: twice what the last one took, and twice that
+/// when nothing came. A part may wait on a slow link behind those that were asked for in vain.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    first: Timestamp,
+    last: Timestamp,
+    pause: Duration,
 }
 
 impl Preparing {
@@ -56,6 +69,53 @@ impl Preparing {
     /// A voter started anew.
     pub(super) fn forget(&mut self, voter: NodeId) {
         self.tally.forget(voter);
+        self.asked.remove(&voter);
+    }
+
+    /// The first slot of which `voter` is to tell now, if it is time to ask it (again).
+    fn question(&mut self, voter: NodeId, now: Timestamp) -> Option<Slot> {
+        let missing = self.tally.missing(voter)?;
+        let asked = match self.asked.get(&voter) {
+            None => Asked {
+                first: now,
+                last: now,
+                pause: PING_INTERVAL,
+            },
+            Some(asked) if now.since(asked.last) >= asked.pause => Asked {
+                last: now,
+                pause: asked.pause * 2,
+                ..*asked
+            },
+            Some(_) => return None,
+        };
+        self.asked.insert(voter, asked);
+        Some(missing)
+    }
+
+    /// The first slot of what `voter` is to tell next, now that another part of its promise is here.
+    fn next_question(&mut self, voter: NodeId, now: Timestamp) -> Option<Slot> {
+        let missing = self.tally.missing(voter)?;
+        let took = self.asked.get(&voter).map(|asked| now.since(asked.first));
+        let asked = Asked {
+            first: now,
+            last: now,
+            pause: PING_INTERVAL.max(took.unwrap_or_default() * 2),
+        };
+        self.asked.insert(voter, asked);
+        Some(missing)
+    }
+
+    fn ask(&self, to: NodeId, from: Option<Slot>, goes_on: bool) -> Effect {
+        let ballot = self.ballot;
+        Effect::Send {
+            to,
+            message: Message::Prepare {
+                ballot,
+                from,
+                goes_on,
+            },
+            until: Until::Now,
+        }
     }
 }
 
@@ -152,10 +212,12 @@ impl Replica {
         self.acceptor.promise(ballot, out);
         self.election.promise_began(self.now);
         self.role = Role::Preparing(Preparing {
-            tally: Tally::new(ballot, self.config.quorum()),
+            tally: Tally::new(ballot, self.config.quorum(), self.log.decided().next()),
             ballot,
             until: self.stand_until(),
             sent: self.now,
+            asked: BTreeMap::new(),
+            goes_on: false,
         });
     }
 
@@ -167,45 +229,50 @@ impl Replica {
             preparing.until = until;
         }
         self.ask_promises(out);
-        for part in self.promise_parts() {
-            if let Message::Promise {
+        self.promise_oneself(out);
+    }
+
+    fn promise_oneself(&mut self, out: &mut Vec<Effect>) {
+        let mut from = Some(self.log.decided().next());
+        while let Some(slot) = from
+            && let Message::Promise {
                 ballot,
-                part,
-                last,
+                first,
+                next,
                 decided,
                 heard,
                 started,
                 reports,
-            } = part
-            {
-                let piece = Piece {
-                    part,
-                    last,
-                    decided,
-                    heard,
-                    started,
-                    reports,
-                };
-                self.on_promise(self.config.me(), ballot, piece, out);
-            }
+            } = self.promise_part(slot)
+        {
+            let piece = Piece {
+                first,
+                next,
+                decided,
+                heard,
+                started,
+                reports,
+            };
+            self.on_promise(self.config.me(), ballot, piece, out);
+            from = next;
         }
     }
 
-    /// 1a to everybody; again with each round of pings, since it may be lost, or dropped by a voter
-    /// that is busy with another promise.
-    pub(super) fn ask_promises(&self, out: &mut Vec<Effect>) {
-        if let Role::Preparing(preparing) = &self.role
-            && !self.acceptor.is_writing()
-        {
-            for to in self.config.voters() {
-                let message = Message::Prepare {
-                    ballot: preparing.ballot,
-                };
-                out.push(Effect::Send {
-                    to,
-                    message,
-                    until: Until::Now,
-                });
+    /// 1a to everybody; with the rounds of pings again, since it may be lost, or dropped by a voter that
+    /// is busy with another promise. While promises come in, voters are told: a promise may be longer
+    /// than the link is fast, and who stands instead begins anew.
+    pub(super) fn ask_promises(&mut self, out: &mut Vec<Effect>) {
+        let Role::Preparing(preparing) = &mut self.role else {
+            return;
+        };
+        if self.acceptor.is_writing() {
+            return;
+        }
+        let goes_on = core::mem::take(&mut preparing.goes_on);
+        for to in self.config.voters() {
+            let question = preparing.question(to, self.now);
+            if question.is_some() || goes_on {
+                out.push(preparing.ask(to, question, goes_on));
             }
         }
     }
@@ -217,6 +284,7 @@ impl Replica {
         piece: Piece,
         out: &mut Vec<Effect>,
     ) {
+        let (now, until) = (self.now, self.try_until());
         let role = core::mem::replace(&mut self.role, Role::Following);
         let Role::Preparing(mut preparing) = role else {
             self.role = role;
@@ -227,8 +295,16 @@ impl Replica {
             self.role = Role::Preparing(preparing);
             return;
         }
-        preparing.tally.count(from, piece);
-        match preparing.tally.close() {
+        let is_news = preparing.tally.count(from, piece);
+        if from != self.config.me() {
+            preparing.until = preparing.until.max(until);
+            preparing.goes_on = true;
+            if is_news && let Some(next) = preparing.next_question(from, now) {
+                out.push(preparing.ask(from, Some(next), true));
+            }
+        }
+        let Preparing { tally, .. } = preparing;
+        match tally.close() {
             Ok(evidence) => self.lead(&evidence, preparing.sent, out),
             Err(tally) => self.role = Role::Preparing(Preparing { tally, ..preparing }),
         }
@@ -258,3 +334,6 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

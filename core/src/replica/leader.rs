@@ -207,7 +207,8 @@ impl Leading {
 
     fn is_lost(&self, now: Timestamp, log: &Log) -> bool {
         let has_hole = log.decided() < self.base;
-        now.since(self.clock.confirmed()) > CHECK_QUORUM
+        // The promises may have taken longer than that: then the first round is still on its way.
+        now.since(self.clock.confirmed().max(self.since)) > CHECK_QUORUM
             || self.is_stalled(now)
             || has_hole && now.since(self.since) > COMMIT_STALL
     }

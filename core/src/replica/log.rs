@@ -115,6 +115,10 @@ impl Log {
         self.open.iter().map(|(slot, open)| (*slot, open))
     }
 
+    pub(super) fn opens_from(&self, first: Slot) -> impl Iterator<Item = (Slot, &Open)> {
+        self.open.range(first..).map(|(slot, open)| (*slot, open))
+    }
+
     pub(super) fn accept(&mut self, slot: Slot, open: Open) {
         assert!(slot > self.decided, "a decided slot has its value");
         if let Some(before) = self.open.get(&slot) {

@@ -114,22 +114,26 @@ pub enum Message {
     Prepare {
         /// The candidate's ballot; durable at the candidate before this is said.
         ballot: Ballot,
+        /// The first slot of which the candidate wants to hear; none if it asks for nothing now.
+        from: Option<Slot>,
+        /// Whether promises came in since it said this last: its try deserves more patience.
+        goes_on: bool,
     },
-    /// 1b: closed. One of several parts; only all of them together count.
+    /// 1b: closed. One of several parts; only those that cover every slot count.
     Promise {
         /// The ballot promised; durable before this is said.
         ballot: Ballot,
-        /// The number of this part, from 0.
-        part: u32,
-        /// Whether it is the last one.
-        last: bool,
+        /// The first slot of which this part tells.
+        first: Slot,
+        /// The first slot of which the next part tells; none if there is nothing more.
+        next: Option<Slot>,
         /// Every slot up to here is decided, and not reported.
         decided: Slot,
         /// How far agreed time had come (rule 19).
         heard: TimeHeard,
         /// The latest leader of which the promiser's log holds the start, decided or not.
         started: Start,
-        /// What the promiser accepted above `decided`.
+        /// What the promiser accepted from `first` on, and before `next`.
         reports: Vec<Report>,
     },
     /// 2a: accept these, in a row from `first`.

@@ -22,8 +22,8 @@ use alloc::vec::Vec;
 /// One part of a promise.
 #[derive(Clone, Debug)]
 pub(super) struct Piece {
-    pub(super) part: u32,
-    pub(super) last: bool,
+    pub(super) first: Slot,
+    pub(super) next: Option<Slot>,
     pub(super) decided: Slot,
     pub(super) heard: TimeHeard,
     pub(super) started: Start,
@@ -31,39 +31,62 @@ pub(super) struct Piece {
 }
 
 /// A promise that is being put together.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Gathered {
     decided: Slot,
     heard: TimeHeard,
     started: Start,
-    parts: BTreeMap<u32, Vec<Report>>,
-    part_last: Option<u32>,
+    /// By the first slot of each: the first slot after it, and what it reports.
+    parts: BTreeMap<Slot, (Option<Slot>, Vec<Report>)>,
+    /// The first slot of which nothing is known; none once the promise is whole.
+    missing: Option<Slot>,
 }
 
 impl Gathered {
-    /// Parts of two promises never mix: what was decided in between would be missing from both.
-    fn add(&mut self, piece: Piece) {
-        if piece.decided < self.decided {
-            return;
+    fn new(first: Slot) -> Self {
+        Self {
+            decided: Slot::new(0),
+            heard: TimeHeard::default(),
+            started: Start::default(),
+            parts: BTreeMap::new(),
+            missing: Some(first),
         }
-        if piece.decided > self.decided {
-            *self = Self {
-                decided: piece.decided,
-                ..Self::default()
-            };
-        }
-        self.heard = self.heard.max(piece.heard);
-        self.started = self.started.max(piece.started);
-        if piece.last {
-            self.part_last = Some(piece.part);
-        }
-        self.parts.insert(piece.part, piece.reports);
     }
 
-    fn is_whole(&self) -> bool {
-        let parts = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
-        self.part_last
-            .is_some_and(|last| parts == last.saturating_add(1))
+    /// Whether it tells something that was missing.
+    fn add(&mut self, piece: Piece) -> bool {
+        self.decided = self.decided.max(piece.decided);
+        self.heard = self.heard.max(piece.heard);
+        self.started = self.started.max(piece.started);
+        let known = self.parts.get(&piece.first).map(|(next, _)| *next);
+        if known.is_none_or(|known| reaches_further(piece.next, known)) {
+            self.parts.insert(piece.first, (piece.next, piece.reports));
+        }
+        let before = self.missing;
+        while let Some(missing) = self.missing {
+            // What is decided there is told by saying so.
+            let missing = missing.max(self.decided.next());
+            let part = self.parts.range(..=missing).next_back();
+            let next = part.map_or(Some(missing), |(_, (next, _))| *next);
+            self.missing = next.map(|next| next.max(missing));
+            if next.is_some_and(|next| next <= missing) {
+                break;
+            }
+        }
+        self.missing != before
+    }
+
+    const fn is_whole(&self) -> bool {
+        self.missing.is_none()
+    }
+}
+
+/// Whether a part that ends before `next` tells of more than one that ends before `than`.
+fn reaches_further(next: Option<Slot>, than: Option<Slot>) -> bool {
+    match (next, than) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(next), Some(than)) => next > than,
     }
 }
 
@@ -72,21 +95,33 @@ impl Gathered {
 pub(super) struct Tally {
     ballot: Ballot,
     quorum: usize,
+    first: Slot,
     promises: BTreeMap<NodeId, Gathered>,
 }
 
 impl Tally {
-    pub(super) const fn new(ballot: Ballot, quorum: usize) -> Self {
+    /// Nobody has promised `ballot` yet. Promises are whole if they tell of every slot from `first` on:
+    /// what is before is decided.
+    pub(super) const fn new(ballot: Ballot, quorum: usize, first: Slot) -> Self {
         Self {
             ballot,
             quorum,
+            first,
             promises: BTreeMap::new(),
         }
     }
 
-    /// Counts a piece of the promise of `from`. The same piece twice counts once.
-    pub(super) fn count(&mut self, from: NodeId, piece: Piece) {
-        self.promises.entry(from).or_default().add(piece);
+    /// Counts a piece of the promise of `from`, and gives whether it told something that was missing. The
+    /// same piece twice counts once.
+    pub(super) fn count(&mut self, from: NodeId, piece: Piece) -> bool {
+        let new = || Gathered::new(self.first);
+        self.promises.entry(from).or_insert_with(new).add(piece)
+    }
+
+    /// The first slot of which `from` told nothing yet; none if its promise is whole.
+    pub(super) fn missing(&self, from: NodeId) -> Option<Slot> {
+        let promise = self.promises.get(&from);
+        promise.map_or(Some(self.first), |gathered| gathered.missing)
     }
 
     /// What an earlier start of `from` said is no part of what its next one says: it may have lost
@@ -142,7 +177,8 @@ impl PromiseQuorum {
         let mut best: BTreeMap<Slot, Report> = BTreeMap::new();
         let reports = promises
             .into_iter()
-            .flat_map(|(_, gathered)| gathered.parts.into_values());
+            .flat_map(|(_, gathered)| gathered.parts.into_values())
+            .map(|(_, reports)| reports);
         // What is reported under the own ballot is known to be decided behind a hole.
         let counts = |report: &Report| {
             report.slot > base && (report.ballot == ballot || !outlived(report, started))

@@ -147,7 +147,7 @@ impl World {
 /// The ballot that it speaks of, if its receiver goes by that.
 const fn ballot_of(message: &Message) -> Option<Ballot> {
     match message {
-        Message::Prepare { ballot }
+        Message::Prepare { ballot, .. }
         | Message::Promise { ballot, .. }
         | Message::Accept { ballot, .. }
         | Message::Accepted { ballot, .. } => Some(*ballot),

@@ -133,7 +133,7 @@ impl Judges {
     fn watch_message(&mut self, index: usize, boot: Boot, message: &Message) {
         match message {
             Message::Ping { mark, .. } => self.history.on_mark(index, *mark, &mut self.docket),
-            Message::Prepare { ballot } => {
+            Message::Prepare { ballot, .. } => {
                 self.votes.on_lead(index, boot, *ballot, &mut self.docket);
                 self.promises[index].on_say_promise(index, *ballot, &mut self.docket);
             }

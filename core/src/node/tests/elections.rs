@@ -200,7 +200,11 @@ fn promised_in_vain(world: &mut World, candidate: u64, voter: u64) -> Ballot {
     let prepare = Input::Peer {
         from: NodeId::new(candidate),
         boot: world.nodes[&candidate].identity().1,
-        message: Message::Prepare { ballot },
+        message: Message::Prepare {
+            ballot,
+            from: Some(Slot::new(1)),
+            goes_on: false,
+        },
     };
     world.step(voter, prepare);
     ballot

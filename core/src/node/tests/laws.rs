@@ -83,6 +83,8 @@ fn promised() -> World {
         2,
         Message::Prepare {
             ballot: ballot(1, 2),
+            from: Some(Slot::new(1)),
+            goes_on: false,
         },
     );
     give(
@@ -102,6 +104,8 @@ fn a_promise_waits_for_the_superblock() {
         2,
         Message::Prepare {
             ballot: ballot(1, 2),
+            from: Some(Slot::new(1)),
+            goes_on: false,
         },
     );
     assert!(out.contains(&Output::Promise {
@@ -126,6 +130,8 @@ fn one_superblock_write_is_under_way_at_a_time() {
         2,
         Message::Prepare {
             ballot: ballot(1, 2),
+            from: Some(Slot::new(1)),
+            goes_on: false,
         },
     );
     let out = hear(
@@ -133,6 +139,8 @@ fn one_superblock_write_is_under_way_at_a_time() {
         3,
         Message::Prepare {
             ballot: ballot(2, 3),
+            from: Some(Slot::new(1)),
+            goes_on: false,
         },
     );
     assert!(
@@ -151,6 +159,8 @@ fn one_superblock_write_is_under_way_at_a_time() {
         3,
         Message::Prepare {
             ballot: ballot(2, 3),
+            from: Some(Slot::new(1)),
+            goes_on: false,
         },
     );
     assert!(
@@ -170,6 +180,8 @@ fn a_lower_ballot_is_refused() {
         3,
         Message::Prepare {
             ballot: ballot(0, 3),
+            from: Some(Slot::new(1)),
+            goes_on: false,
         },
     );
     assert_eq!(says(&out, is_promise), 0);
@@ -247,6 +259,8 @@ fn a_watermark_decides_only_what_was_accepted_at_its_ballot() {
         2,
         Message::Prepare {
             ballot: ballot(2, 2),
+            from: Some(Slot::new(1)),
+            goes_on: false,
         },
     );
     give(

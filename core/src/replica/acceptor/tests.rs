@@ -7,7 +7,6 @@ use crate::ids::{Boot, ClusterId, Epoch, Round, Seed};
 use crate::replica::record::{Recovered, RecoveredEntry};
 use crate::replica::{Bounds, Window};
 use crate::time::Stamp;
-use alloc::vec;
 use bytes::Bytes;
 
 fn ballot(round: u64, node: u64) -> Ballot {
@@ -87,7 +86,14 @@ fn accepts(replica: &mut Replica, first: u64, count: u64) -> Slot {
 
 fn promise(replica: &mut Replica) {
     let ballot = ballot(2, 2);
-    hear(replica, Message::Prepare { ballot });
+    hear(
+        replica,
+        Message::Prepare {
+            ballot,
+            from: Some(Slot::new(1)),
+            goes_on: false,
+        },
+    );
     replica.on_promise_durable(Timestamp::ZERO, ballot, &mut Vec::new());
 }
 
@@ -115,11 +121,17 @@ fn a_promise_is_told_in_parts_that_fit_a_frame() {
         ..Bounds::default()
     };
     replica.bound(Window::default(), bounds);
-    let parts = replica.promise_parts();
-    let part = |message: &Message| match message {
-        Message::Promise { last, reports, .. } => (*last, reports.len()),
+    let told = |from| match replica.promise_part(Slot::new(from)) {
+        Message::Promise {
+            first,
+            next,
+            reports,
+            ..
+        } => (first.get(), next.map(Slot::get), reports.len()),
         _ => panic!("a part of a promise"),
     };
-    let expected = vec![(false, 2), (false, 2), (false, 2), (false, 2), (true, 1)];
-    assert_eq!(parts.iter().map(part).collect::<Vec<_>>(), expected);
+    assert_eq!(told(0), (1, Some(3), 2));
+    assert_eq!(told(2), (2, Some(4), 2), "from where it is asked for");
+    assert_eq!(told(9), (9, None, 1));
+    assert_eq!(told(10), (10, None, 0), "there is nothing more");
 }

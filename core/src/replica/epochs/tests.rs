@@ -66,7 +66,15 @@ fn hear(replica: &mut Replica, from: u64, message: Message) -> Vec<Effect> {
 }
 
 fn promise(replica: &mut Replica, ballot: Ballot) -> Vec<Effect> {
-    let mut out = hear(replica, ballot.node.get(), Message::Prepare { ballot });
+    let mut out = hear(
+        replica,
+        ballot.node.get(),
+        Message::Prepare {
+            ballot,
+            from: Some(Slot::new(1)),
+            goes_on: false,
+        },
+    );
     if replica.promised() == ballot {
         replica.on_promise_durable(NOW, ballot, &mut out);
     }

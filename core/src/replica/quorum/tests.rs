@@ -29,7 +29,7 @@ fn report(slot: u64, round: u64, text: &str) -> Report {
 }
 
 fn whole(decided: u64, reports: Vec<Report>) -> Piece {
-    piece(0, true, decided, reports)
+    piece(1, None, decided, reports)
 }
 
 fn heard(round: u64, stamp: u64) -> TimeHeard {
@@ -39,10 +39,10 @@ fn heard(round: u64, stamp: u64) -> TimeHeard {
     }
 }
 
-fn piece(part: u32, last: bool, decided: u64, reports: Vec<Report>) -> Piece {
+fn piece(first: u64, next: Option<u64>, decided: u64, reports: Vec<Report>) -> Piece {
     Piece {
-        part,
-        last,
+        first: Slot::new(first),
+        next: next.map(Slot::new),
         decided: Slot::new(decided),
         heard: heard(1, 3),
         started: Start::default(),
@@ -51,7 +51,7 @@ fn piece(part: u32, last: bool, decided: u64, reports: Vec<Report>) -> Piece {
 }
 
 fn tally() -> Tally {
-    Tally::new(ballot(9), 2)
+    Tally::new(ballot(9), 2, Slot::new(1))
 }
 
 fn closed(pieces: Vec<(u64, Piece)>) -> Option<PromiseQuorum> {
@@ -77,19 +77,48 @@ fn one_voter_twice_is_no_quorum() {
 
 #[test]
 fn half_a_promise_is_none() {
-    let first = piece(0, false, 0, vec![report(1, 1, "a")]);
-    let last = piece(1, true, 0, vec![report(2, 1, "b")]);
+    let first = piece(1, Some(2), 0, vec![report(1, 1, "a")]);
+    let last = piece(2, None, 0, vec![report(2, 1, "b")]);
     assert!(closed(vec![(1, whole(0, vec![])), (2, first.clone())]).is_none());
     assert!(closed(vec![(1, whole(0, vec![])), (2, last.clone())]).is_none());
     let chosen = closed(vec![(1, whole(0, vec![])), (2, last), (2, first)]).unwrap();
     assert_eq!(chosen.chosen().len(), 2);
 }
 
+/// What was decided in between is told by saying so, and nothing else may be missing.
 #[test]
-fn parts_of_two_promises_do_not_mix() {
-    let old = piece(0, false, 10, vec![report(11, 1, "a")]);
-    let new = piece(1, true, 15, vec![report(16, 1, "b")]);
-    assert!(closed(vec![(1, whole(0, vec![])), (2, old), (2, new)]).is_none());
+fn parts_cover_every_slot_whatever_was_decided_in_between() {
+    let old = piece(11, Some(12), 10, vec![report(11, 1, "a")]);
+    let far = piece(17, None, 15, vec![report(17, 1, "b")]);
+    assert!(closed(vec![(1, whole(0, vec![])), (2, old.clone()), (2, far)]).is_none());
+    let near = piece(16, None, 15, vec![report(16, 1, "b")]);
+    let chosen = closed(vec![(1, whole(0, vec![])), (2, old), (2, near)]).unwrap();
+    assert_eq!(
+        (chosen.base(), chosen.last()),
+        (Slot::new(15), Slot::new(16))
+    );
+}
+
+#[test]
+fn what_is_missing_is_told_and_what_was_told_is_no_news() {
+    let mut tally = tally();
+    let voter = NodeId::new(2);
+    let missing = |tally: &Tally| tally.missing(voter).map(Slot::get);
+    assert_eq!(missing(&tally), Some(1));
+    assert!(
+        !tally.count(voter, piece(4, Some(6), 0, vec![])),
+        "behind a hole"
+    );
+    assert_eq!(missing(&tally), Some(1));
+    assert!(tally.count(voter, piece(1, Some(4), 0, vec![])));
+    assert_eq!(missing(&tally), Some(6));
+    assert!(!tally.count(voter, piece(1, Some(4), 0, vec![])), "twice");
+    assert!(!tally.count(voter, piece(1, Some(2), 0, vec![])), "less");
+    assert_eq!(missing(&tally), Some(6));
+    assert!(tally.count(voter, piece(6, None, 0, vec![])));
+    assert_eq!(missing(&tally), None);
+    tally.forget(voter);
+    assert_eq!(missing(&tally), Some(1));
 }
 
 #[test]
@@ -224,9 +253,12 @@ proptest! {
 fn parts_of_two_starts_of_a_voter_do_not_mix() {
     let mut tally = tally();
     tally.count(NodeId::new(1), whole(0, vec![]));
-    tally.count(NodeId::new(2), piece(1, true, 0, vec![report(6, 2, "f")]));
+    tally.count(NodeId::new(2), piece(2, None, 0, vec![report(6, 2, "f")]));
     tally.forget(NodeId::new(2));
-    tally.count(NodeId::new(2), piece(0, false, 0, vec![report(1, 1, "a")]));
+    tally.count(
+        NodeId::new(2),
+        piece(1, Some(2), 0, vec![report(1, 1, "a")]),
+    );
     assert!(tally.close().is_err());
 }
 

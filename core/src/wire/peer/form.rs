@@ -55,11 +55,11 @@ pub(super) enum Head {
     Pong(u64, Ballot, BeatForm, Slot, u64, FitnessForm),
     PreVote(Ballot, Slot),
     PreVoteReply(Ballot, bool, Ballot),
-    Prepare(Ballot),
+    Prepare(Ballot, Option<Slot>, bool),
     Promise(
         Ballot,
-        u32,
-        bool,
+        Slot,
+        Option<Slot>,
         Slot,
         TimeHeardForm,
         StartForm,
@@ -103,11 +103,11 @@ impl Head {
             }
             M::PreVote { ballot, decided } => Self::PreVote(*ballot, *decided),
             M::PreVoteReply { ballot, granted, promised } => Self::PreVoteReply(*ballot, *granted, *promised),
-            M::Prepare { ballot } => Self::Prepare(*ballot),
-            M::Promise { ballot, part, last, decided, heard, started, reports } => {
+            M::Prepare { ballot, from, goes_on } => Self::Prepare(*ballot, *from, *goes_on),
+            M::Promise { ballot, first, next, decided, heard, started, reports } => {
                 let report = |report: &Report| (report.slot, report.ballot, push(parts, report.entry.bytes()));
                 let (heard, started) = (TimeHeardForm(heard.ballot, heard.stamp), StartForm(started.ballot, started.slot));
-                Self::Promise(*ballot, *part, *last, *decided, heard, started, List::of(reports.iter().map(report)))
+                Self::Promise(*ballot, *first, *next, *decided, heard, started, List::of(reports.iter().map(report)))
             }
             M::Accept { ballot, base, first, entries, commit } => {
                 Self::Accept(*ballot, *base, *first, *commit, entry_list(entries, parts))
@@ -150,10 +150,10 @@ impl Head {
             }
             Self::PreVote(ballot, decided) => M::PreVote { ballot, decided },
             Self::PreVoteReply(ballot, granted, promised) => M::PreVoteReply { ballot, granted, promised },
-            Self::Prepare(ballot) => M::Prepare { ballot },
-            Self::Promise(ballot, part, last, decided, TimeHeardForm(by, stamp), StartForm(leader, slot), list) => {
+            Self::Prepare(ballot, from, goes_on) => M::Prepare { ballot, from, goes_on },
+            Self::Promise(ballot, first, next, decided, TimeHeardForm(by, stamp), StartForm(leader, slot), list) => {
                 let (heard, started) = (TimeHeard { ballot: by, stamp }, Start { ballot: leader, slot });
-                M::Promise { ballot, part, last, decided, heard, started, reports: parts.reports(list)? }
+                M::Promise { ballot, first, next, decided, heard, started, reports: parts.reports(list)? }
             }
             Self::Accept(ballot, base, first, commit, list) => {
                 M::Accept { ballot, base, first, entries: parts.entries(list)?, commit }
