@@ -39,9 +39,10 @@ impl World {
             if let Some(process) = self.servers[host].process() {
                 process.guests.meet(guest, start);
             }
-            let is_lost = self.servers[guest].is_lost();
+            // Of two that lost theirs, neither knows what the other one had; they are too few to serve.
+            let is_right = !self.servers[guest].is_lost() || self.servers[host].is_lost();
             let docket = &mut self.judges.docket;
-            docket.check(!is_lost, "who lost its disk is let in by nobody", || {
+            docket.check(is_right, "who lost its disk is let in by nobody", || {
                 format!("server {} lets server {} in", host + 1, guest + 1)
             });
         }
