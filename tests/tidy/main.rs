@@ -2,6 +2,7 @@
 
 mod arrows;
 mod deps;
+mod merges;
 mod rooms;
 mod selects;
 mod shared_lints;

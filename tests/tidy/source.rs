@@ -49,6 +49,21 @@ pub(crate) fn all() -> Vec<File> {
     found
 }
 
+/// Every page that people read.
+pub(crate) fn pages() -> Vec<File> {
+    let mut paths = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
+    walk("docs", &mut |path| {
+        if has_extension(path, "md") {
+            paths.push(path.to_owned());
+        }
+    });
+    let page = |path: String| File {
+        text: read(&path),
+        path,
+    };
+    paths.into_iter().map(page).collect()
+}
+
 /// Every `Cargo.toml` of a crate of the workspace, by its folder.
 pub(crate) fn manifests() -> Vec<(String, toml::Table)> {
     let mut found = Vec::new();

@@ -35,12 +35,15 @@ impl Lie {
     /// Changes what is said.
     fn tell(self, message: &mut Message) {
         if let Message::Promise {
-            decided, reports, ..
+            first,
+            decided,
+            reports,
+            ..
         } = message
         {
             match self {
                 Self::Reports => reports.clear(),
-                Self::Bases => *decided = Slot::new(0),
+                Self::Bases => (*first, *decided) = (Slot::new(1), Slot::new(0)),
                 Self::Signs => reports.retain(|report| report.entry.kind() != EntryKind::Stop),
             }
         }
