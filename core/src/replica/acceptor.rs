@@ -180,6 +180,9 @@ impl Replica {
         }
         if is_new || goes_on {
             self.election.wait_for_candidate(self.now);
+            if matches!(self.role, Role::Polling(_)) {
+                self.follow(out);
+            }
         }
         if let Some(first) = first {
             out.push(Effect::Send {

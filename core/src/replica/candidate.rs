@@ -44,8 +44,8 @@ pub(super) struct Preparing {
     /// When the prepare was sent: what the promises confirm began no later.
     sent: Timestamp,
     asked: BTreeMap<NodeId, Asked>,
-    /// Whether parts of promises came in since the last round of pings.
-    goes_on: bool,
+    /// Until then promises come in: the next part of one may take twice what the last one took.
+    goes_on_until: Timestamp,
 }
 
 /// What a voter was asked, and how long its answer may take: twice what the last one took, and twice that
@@ -72,8 +72,10 @@ impl Preparing {
         self.asked.remove(&voter);
     }
 
-    /// The first slot of which `voter` is to tell now, if it is time to ask it (again).
-    fn question(&mut self, voter: NodeId, now: Timestamp) -> Option<Slot> {
+    /// The first slot of which `voter` is to tell now, if it is time to ask it (again). One that
+    /// `has_promised` may be telling; what others are asked is short, and answered
+    /// once.
+    fn question(&mut self, voter: NodeId, has_promised: bool, now: Timestamp) -> Option<Slot> {
         let missing = self.tally.missing(voter)?;
         let asked = match self.asked.get(&voter) {
             None => Asked {
@@ -83,7 +85,7 @@ impl Preparing {
             },
             Some(asked) if now.since(asked.last) >= asked.pause => Asked {
                 last: now,
-                pause: asked.pause * 2,
+                pause: asked.pause * if has_promised { 2 } else { 1 },
                 ..*asked
             },
             Some(_) => return None,
@@ -96,12 +98,10 @@ impl Preparing {
     fn next_question(&mut self, voter: NodeId, now: Timestamp) -> Option<Slot> {
         let missing = self.tally.missing(voter)?;
         let took = self.asked.get(&voter).map(|asked| now.since(asked.first));
-        let asked = Asked {
-            first: now,
-            last: now,
-            pause: PING_INTERVAL.max(took.unwrap_or_default() * 2),
-        };
-        self.asked.insert(voter, asked);
+        let pause = PING_INTERVAL.max(took.unwrap_or_default() * 2);
+        let (first, last) = (now, now);
+        self.asked.insert(voter, Asked { first, last, pause });
+        self.goes_on_until = self.goes_on_until.max(now.plus(pause));
         Some(missing)
     }
 
@@ -217,7 +217,7 @@ impl Replica {
             until: self.stand_until(),
             sent: self.now,
             asked: BTreeMap::new(),
-            goes_on: false,
+            goes_on_until: self.now,
         });
     }
 
@@ -268,9 +268,11 @@ impl Replica {
         if self.acceptor.is_writing() {
             return;
         }
-        let goes_on = core::mem::take(&mut preparing.goes_on);
+        let goes_on = self.now < preparing.goes_on_until;
         for to in self.config.voters() {
-            let question = preparing.question(to, self.now);
+            let peer = self.peers.get(&to);
+            let has_promised = peer.is_some_and(|peer| peer.promised >= preparing.ballot);
+            let question = preparing.question(to, has_promised, self.now);
             if question.is_some() || goes_on {
                 out.push(preparing.ask(to, question, goes_on));
             }
@@ -298,7 +300,6 @@ impl Replica {
         let is_news = preparing.tally.count(from, piece);
         if from != self.config.me() {
             preparing.until = preparing.until.max(until);
-            preparing.goes_on = true;
             if is_news && let Some(next) = preparing.next_question(from, now) {
                 out.push(preparing.ask(from, Some(next), true));
             }

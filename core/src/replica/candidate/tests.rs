@@ -66,6 +66,8 @@ struct World {
     parts: u64,
     now: u64,
     loses: Option<u64>,
+    /// Until then voters are too busy to hear a prepare, in ms.
+    busy_until: u64,
 }
 
 impl World {
@@ -77,6 +79,7 @@ impl World {
             parts: 0,
             now: 0,
             loses: None,
+            busy_until: 0,
         }
     }
 
@@ -102,6 +105,10 @@ impl World {
     }
 
     fn send(&mut self, from: usize, to: NodeId, message: Message) {
+        let is_prepare = matches!(message, Message::Prepare { .. });
+        if is_prepare && self.now < self.busy_until {
+            return;
+        }
         let mut arrives = self.now + 1;
         if matches!(message, Message::Promise { .. }) {
             arrives = self.free[from].max(self.now) + PART_TAKES;
@@ -165,4 +172,14 @@ fn a_part_that_is_lost_is_asked_for_again() {
     world.loses = Some(7);
     world.leads_at();
     assert!(world.parts < 2 * OPEN, "{} parts", world.parts);
+}
+
+/// It is writing another promise, say. What it is asked is short, so that it is asked with each round.
+#[test]
+fn who_has_not_promised_is_asked_with_each_round() {
+    let mut world = World::new();
+    world.busy_until = 500;
+    let took = world.leads_at();
+    let told = OPEN * (PART_TAKES + 1);
+    assert!(took < world.busy_until + told + 100, "took {took} ms");
 }
