@@ -177,15 +177,26 @@ struct Mutant {
     name: String,
     path: PathBuf,
     text: String,
-    /// The hash of its patch.
+    /// The hash of what its patch means.
     patch: u64,
+}
+
+/// The hash of what a patch means: what it says of itself, and what it takes away and adds. Where that
+/// stands in the source, and between what, may change while the bug stays the same one.
+pub fn meaning(patch: &str) -> u64 {
+    let is_head = |line: &&str| !line.starts_with("diff ");
+    let (head, changes) = (patch.lines().take_while(is_head), patch.lines());
+    let changes = changes.skip_while(is_head);
+    let changes = changes.filter(|line| line.starts_with(['+', '-']));
+    let meant: Vec<&str> = head.chain(changes).collect();
+    hash64(meant.join("\n").as_bytes())
 }
 
 impl Mutant {
     fn read(name: String, path: &Path) -> Result<Self, String> {
         let path = path.canonicalize().map_err(|error| error.to_string())?;
         let text = fs::read_to_string(&path).map_err(|error| error.to_string())?;
-        let patch = hash64(text.as_bytes());
+        let patch = meaning(&text);
         Ok(Self {
             name,
             path,

@@ -13,7 +13,7 @@ const END: &str = "<!-- end of the table -->\n";
 pub struct Verdict {
     /// Its name, which is its file's.
     pub name: String,
-    /// The hash of its patch.
+    /// The hash of what its patch meant when it was hunted.
     pub patch: u64,
     /// The law that it broke, or the test; none if it lives.
     pub killed_by: Option<String>,
