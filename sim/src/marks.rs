@@ -190,6 +190,7 @@ marks! {
     Restored = Case "restarted_from_a_snapshot",
     Installed = Case "snapshot_of_a_peer_installed",
     OfferedWhileLeading = Case "snapshot_offered_to_a_leader",
+    SnapshotPinned = Case "snapshot_kept_for_who_fetches_it",
     TransferResumed = Case "snapshot_fetched_from_two_peers",
     BadSnapshot = Case "bad_snapshot_refused",
     Nacked = Case "nacked",

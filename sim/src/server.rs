@@ -89,6 +89,17 @@ pub enum Life {
     Up(Box<Process>),
 }
 
+/// The last chunk that a process was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetched {
+    /// Of which snapshot.
+    pub id: SnapshotId,
+    /// By which server, in which of its starts.
+    pub source: (usize, Boot),
+    /// When.
+    pub at: Nanos,
+}
+
 /// A process that serves.
 #[derive(Debug)]
 pub struct Process {
@@ -103,7 +114,9 @@ pub struct Process {
     /// Whom it has let in.
     pub guests: Guests,
     /// Which snapshot it was sent a chunk of last, and by whom.
-    pub fetched_from: Option<(SnapshotId, usize)>,
+    pub fetched: Option<Fetched>,
+    /// How many in a row its sources did not have any more in the middle of them.
+    pub taken_away: u32,
     /// What it will be told.
     pub inbox: VecDeque<Input>,
     /// It was told last that its disk is full.
@@ -309,7 +322,8 @@ impl Server {
             storage,
             snapshots,
             guests,
-            fetched_from: None,
+            fetched: None,
+            taken_away: 0,
             inbox: VecDeque::new(),
             knows_full: false,
             is_full: false,

@@ -17,16 +17,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tenure_core::ids::{ClusterId, Slot, SnapshotId};
 use tenure_core::wal::snapshot::{Contents, END_BYTES, Encoder, Reader, chunks_at_end};
 
 /// How many snapshots stay: the newest, and the one that the log goes on from.
 const KEPT: usize = 2;
-/// Who asked for a chunk of a snapshot that recently is in the middle of it: it stays too,
-const SERVED: Duration = Duration::from_secs(5);
-/// but no longer than this.
-const SERVED_MAX: Duration = Duration::from_secs(60);
 /// A snapshot is synced in steps while it is written, so that a group's sync, which goes to the same
 /// disk at the same time, waits for one of them at most.
 const SYNC_EVERY: u64 = 1 << 20;
@@ -54,8 +50,6 @@ pub struct Keeper {
     /// Those that were written, or read to their end, by this process.
     whole: BTreeMap<SnapshotId, Contents>,
     damaged: BTreeSet<SnapshotId>,
-    /// When a chunk of each was first asked for, and last.
-    served: BTreeMap<SnapshotId, (Instant, Instant)>,
     /// Segments that the superblock names no more, and their folder.
     let_go: Vec<(PathBuf, PathBuf)>,
     /// Nobody else has the directory while this writes to it.
@@ -91,7 +85,6 @@ impl Keeper {
             given_up: None,
             whole: BTreeMap::new(),
             damaged: BTreeSet::new(),
-            served: BTreeMap::new(),
             let_go: Vec::new(),
             _lock: lock,
         };
@@ -145,7 +138,7 @@ impl Keeper {
         if newest.is_none_or(|newest| self.damaged.contains(&newest)) {
             return Ok(());
         }
-        match self.prune(1) {
+        match self.prune(1, &[]) {
             Ok(()) => Ok(()),
             Err(error) => self.shared.fail(error),
         }
@@ -163,12 +156,17 @@ impl Keeper {
     }
 
     /// Ends the snapshot under construction, makes it durable, and gives it its name. Then all but
-    /// the two newest are removed.
+    /// the two newest and those to `keep` are removed.
     ///
     /// # Errors
     ///
     /// The disk failed, now or before.
-    pub fn done(&mut self, id: SnapshotId, chunks: u32) -> Result<Kept, DiskError> {
+    pub fn done(
+        &mut self,
+        id: SnapshotId,
+        chunks: u32,
+        keep: &[SnapshotId],
+    ) -> Result<Kept, DiskError> {
         self.shared.check()?;
         self.shared.keeps(None);
         let Some(writing) = self.writing.take() else {
@@ -194,7 +192,7 @@ impl Keeper {
             Err(error) => return self.shared.fail(error),
         };
         self.shared.snapshot_is_durable(id.slot);
-        match self.prune(KEPT) {
+        match self.prune(KEPT, keep) {
             Ok(()) => Ok(Kept::Durable),
             Err(error) => self.shared.fail(error),
         }
@@ -233,8 +231,6 @@ impl Keeper {
                 return Err(DiskError::SnapshotDamaged { path, damage });
             }
         };
-        let now = Instant::now();
-        self.served.entry(id).or_insert((now, now)).1 = now;
         let head = bytes.len() - payload;
         Ok(Some(Bytes::from(bytes).slice(head..)))
     }
@@ -406,26 +402,18 @@ impl Keeper {
         }
     }
 
-    /// Removes all but the newest ones. One that is known to be damaged does not count. One that a
-    /// peer is in the middle of stays for a while, unless it is room that is wanted.
-    fn prune(&mut self, keep: usize) -> Result<(), DiskError> {
+    /// Removes all but the newest ones and some more. One that is known to be damaged does not count.
+    fn prune(&mut self, keep: usize, also: &[SnapshotId]) -> Result<(), DiskError> {
         let named = self.named()?;
         let good = named.iter().filter(|id| !self.damaged.contains(id));
         let mut kept: Vec<SnapshotId> = good.take(keep).copied().collect();
-        if keep == KEPT {
-            let is_served = |(first, last): &(Instant, Instant)| {
-                last.elapsed() < SERVED && first.elapsed() < SERVED_MAX
-            };
-            let served = self.served.iter().filter(|(_, times)| is_served(times));
-            kept.extend(served.map(|(id, _)| *id));
-        }
+        kept.extend(also);
         let mut removed = false;
         for id in named {
             if !kept.contains(&id) {
                 self.files.remove(&self.path(id))?;
                 self.whole.remove(&id);
                 self.damaged.remove(&id);
-                self.served.remove(&id);
                 removed = true;
             }
         }

@@ -247,7 +247,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 } => self.store_chunk((slot, index), bytes, received),
                 // If its thread has enough to do, it is dropped here.
                 Output::Retire(machine) => drop(self.snapshots.begin(Job::Retire(machine))),
-                Output::SnapshotDone { id, chunks } => self.end_snapshot(id, chunks),
+                Output::SnapshotDone { id, chunks, keep } => self.end_snapshot(id, chunks, keep),
                 Output::Truncate { upto, snapshot } => self.truncate = Some((upto, snapshot)),
                 Output::LoadChunk { id, index } => self.load_chunk(id, index),
                 Output::Configured { config } => self.configured(*config),

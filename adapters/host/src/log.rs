@@ -110,12 +110,12 @@ pub trait Keeper: Send + 'static {
     fn receive(&mut self, received: Received);
 
     /// Makes the snapshot under construction durable, with its name; one that a peer sent only if it
-    /// can be read back.
+    /// can be read back. All but the two newest may go then, and those to `keep`.
     ///
     /// # Errors
     ///
     /// The disk is broken.
-    fn done(&mut self, id: SnapshotId, chunks: u32) -> io::Result<Kept>;
+    fn done(&mut self, id: SnapshotId, chunks: u32, keep: &[SnapshotId]) -> io::Result<Kept>;
 
     /// A chunk of a durable snapshot; none if that is gone, or has no such chunk.
     ///
@@ -168,7 +168,7 @@ impl Keeper for NoKeeper {
         match *self {}
     }
 
-    fn done(&mut self, _: SnapshotId, _: u32) -> io::Result<Kept> {
+    fn done(&mut self, _: SnapshotId, _: u32, _: &[SnapshotId]) -> io::Result<Kept> {
         match *self {}
     }
 

@@ -21,7 +21,7 @@ const JOBS_MAX: usize = SNAPSHOT_CHUNKS_OPEN + 4 + LOADS_MAX;
 /// What the thread is asked for.
 pub(crate) enum Job<T> {
     Chunk(Slot, u32, Bytes, Option<Received>),
-    Done(SnapshotId, u32),
+    Done(SnapshotId, u32, Vec<SnapshotId>),
     Load(SnapshotId, u32),
     Truncate(T),
     Tidy,
@@ -199,8 +199,8 @@ fn run<K: Keeper>(keeper: &mut K, job: Job<K::Truncation>) -> Event<K::Truncatio
                 .chunk(slot, index, &bytes)
                 .map_or_else(failed("written"), |()| Event::Stored(slot, index))
         }
-        Job::Done(id, chunks) => keeper
-            .done(id, chunks)
+        Job::Done(id, chunks, keep) => keeper
+            .done(id, chunks, &keep)
             .map_or_else(failed("made durable"), |kept| Event::Kept(id, kept)),
         Job::Load(id, index) => Event::Loaded(id, index, keeper.load(id, index)),
         Job::Truncate(mut truncation) => match keeper.truncate(&mut truncation) {

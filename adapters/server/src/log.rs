@@ -108,7 +108,7 @@ impl Keeper for FileKeeper {
         self.restoring = Some(received.restore());
     }
 
-    fn done(&mut self, id: SnapshotId, chunks: u32) -> io::Result<Kept> {
+    fn done(&mut self, id: SnapshotId, chunks: u32, keep: &[SnapshotId]) -> io::Result<Kept> {
         let machine = match self.restoring.take().map(Restore::finish).transpose() {
             Ok(machine) => machine.map(Box::new),
             Err(error) => {
@@ -116,7 +116,7 @@ impl Keeper for FileKeeper {
                 return Ok(Kept::Bad(error.to_string()));
             }
         };
-        Ok(match (self.files.done(id, chunks)?, machine) {
+        Ok(match (self.files.done(id, chunks, keep)?, machine) {
             (tenure_disk::Kept::Durable, None) => Kept::Durable,
             (tenure_disk::Kept::Durable, Some(machine)) => Kept::Restored(machine),
             (tenure_disk::Kept::GivenUp(why), _) => Kept::GivenUp(why),

@@ -83,12 +83,15 @@ pub enum Output {
         id: SnapshotId,
         /// Of how many chunks.
         chunks: u32,
+        /// Older ones that peers are in the middle of, at most one for each. They stay when all but
+        /// the two newest go, unless it is room that is wanted.
+        keep: Vec<SnapshotId>,
     },
-    /// Files of the log without a record above `upto` may go, and snapshots older than the two
-    /// newest. Nobody waits for it, and it may be left undone.
+    /// Files of the log without a record above `upto` may go. Nobody waits for it, and it may be left undone.
     Truncate {
-        /// The slot of a durable snapshot of this server; the newest one's only if it came from a
-        /// peer, or while the disk is low: else laggards find one or two intervals of log here.
+        /// The slot of a snapshot of this server; the newest one's only if it came from a peer, or
+        /// while the disk is low: else laggards find one or two intervals of log here, and who fetches
+        /// a snapshot what is behind that.
         upto: Slot,
         /// The durable snapshot that stands for what goes (rule 5).
         snapshot: SnapshotId,

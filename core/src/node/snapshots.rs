@@ -219,7 +219,8 @@ impl Node {
     }
 
     fn store(&mut self, id: SnapshotId, chunks: u32, from: Option<NodeId>, out: &mut Vec<Output>) {
-        out.push(Output::SnapshotDone { id, chunks });
+        let keep = self.replica.pin_snapshots();
+        out.push(Output::SnapshotDone { id, chunks, keep });
         self.snapshots.making = Making::Storing(Storing { id, chunks, from });
     }
 
@@ -307,9 +308,12 @@ impl Node {
         if self.replica.space() != Space::Enough {
             return self.truncate_to_newest(out);
         }
-        // Between one and two intervals of log stay for those who lag a little.
+        // Between one and two intervals of log stay for those who lag a little, and for those who lag more
+        // what is behind the snapshot that they fetch.
         if let Some(snapshot) = before {
-            let upto = snapshot.slot;
+            let pinned = self.replica.pinned();
+            let pinned = pinned.first().map_or(snapshot.slot, |oldest| oldest.slot);
+            let upto = snapshot.slot.min(pinned);
             out.push(Output::Truncate { upto, snapshot });
         }
     }

@@ -49,6 +49,8 @@ struct Disk {
     reading: Option<machine::snapshot::Restore>,
     is_bad: bool,
     snapshots: BTreeMap<SnapshotId, Vec<Bytes>>,
+    /// Those that stay besides the two newest.
+    pinned: Vec<SnapshotId>,
     /// Nothing goes from the log: the segment that holds it is still written to.
     keeps_log: bool,
     /// There is no room for a snapshot; how many were tried.

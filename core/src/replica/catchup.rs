@@ -82,10 +82,11 @@ impl Replica {
         }
     }
 
-    pub(super) fn on_catch_up(&self, from: NodeId, first: Slot, out: &mut Vec<Effect>) {
+    pub(super) fn on_catch_up(&mut self, from: NodeId, first: Slot, out: &mut Vec<Effect>) {
         if first > self.log.decided() || first == Slot::new(0) {
             return;
         }
+        self.hold_log(from, first);
         let peer = from;
         out.push(Effect::Load { peer, from: first });
     }

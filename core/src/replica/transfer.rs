@@ -29,13 +29,25 @@ use crate::limits::{
 };
 use crate::time::Timestamp;
 use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
+use pins::Pins;
+
+mod pins;
 
 /// A durable snapshot of this server.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
+    id: SnapshotId,
+    chunks: u32,
+}
+
+/// A snapshot that a peer has.
+#[derive(Clone, Copy, Debug)]
+struct Offer {
+    from: NodeId,
     id: SnapshotId,
     chunks: u32,
 }
@@ -55,11 +67,52 @@ struct Incoming {
     /// Chunks that came before their turn.
     held: BTreeMap<u32, Bytes>,
     moved_at: Timestamp,
-    /// Sources that were asked in vain since the last chunk.
+    /// How often a source was silent since the last chunk.
     silent: usize,
+    /// Who said that it has another one.
+    denied: BTreeSet<NodeId>,
+    /// The newest of those that are older than this one: better than nothing, if nobody has this.
+    instead: Option<Offer>,
 }
 
 impl Incoming {
+    const fn begin(Offer { from, id, chunks }: Offer, now: Timestamp) -> Self {
+        Self {
+            id,
+            chunks,
+            source: from,
+            next: 0,
+            asked: 0,
+            stored: 0,
+            held: BTreeMap::new(),
+            moved_at: now,
+            silent: 0,
+            denied: BTreeSet::new(),
+            instead: None,
+        }
+    }
+
+    /// Its source has `offer` instead, which is no newer, and of use or not.
+    fn deny(&mut self, offer: Offer, is_of_use: bool) {
+        self.denied.insert(offer.from);
+        let is_better = |best: Offer| best.id.slot < offer.id.slot;
+        if is_of_use && self.instead.is_none_or(is_better) {
+            self.instead = Some(offer);
+        }
+    }
+
+    /// Whom to ask next of those that are `there`; nobody if all of them were asked in vain: twice, for
+    /// a word may be lost, but once if there is something else to be had.
+    fn next_source(&self, there: &[NodeId]) -> Option<NodeId> {
+        let may_have = || there.iter().filter(|peer| !self.denied.contains(peer));
+        let rounds = if self.instead.is_some() { 1 } else { 2 };
+        if self.silent >= rounds * may_have().count() {
+            return None;
+        }
+        let later = may_have().find(|peer| **peer > self.source);
+        later.or_else(|| may_have().next()).copied()
+    }
+
     const fn is_whole(&self) -> bool {
         self.next == self.chunks
     }
@@ -131,10 +184,10 @@ impl Wish {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transfer {
     newest: Option<Kept>,
-    /// The one before: others may be in the middle of it.
+    /// The one before.
     older: Option<Kept>,
-    /// The one before that. The disk has it a little longer if somebody is in the middle of it.
-    leaving: Option<Kept>,
+    /// What others are in the middle of.
+    pins: Pins,
     incoming: Option<Incoming>,
     wish: Option<Wish>,
     /// What came last could not be used: not again at once.
@@ -156,8 +209,8 @@ impl Transfer {
     }
 
     fn has(&self, id: SnapshotId) -> bool {
-        let kept = self.newest.iter().chain(&self.older).chain(&self.leaving);
-        kept.into_iter().any(|kept| kept.id == id)
+        let mut kept = self.newest.iter().chain(&self.older);
+        kept.any(|kept| kept.id == id) || self.pins.holds(id)
     }
 }
 
@@ -169,8 +222,7 @@ impl Replica {
             .newest
             .is_none_or(|newest| newest.id.slot < id.slot)
         {
-            let older = transfer.newest.replace(Kept { id, chunks });
-            transfer.leaving = core::mem::replace(&mut transfer.older, older);
+            transfer.older = transfer.newest.replace(Kept { id, chunks });
         }
         if let Some(wish) = transfer.wish.take_if(|wish| id.slot >= wish.from)
             && wish.due > id.slot
@@ -196,12 +248,29 @@ impl Replica {
     pub fn on_snapshot_lost(&mut self, id: SnapshotId) {
         let transfer = &mut self.transfer;
         let is_other = |kept: &Kept| kept.id != id;
-        transfer.leaving = transfer.leaving.filter(is_other);
+        transfer.pins.lose(id);
         transfer.older = transfer.older.filter(is_other);
         transfer.newest = transfer.newest.filter(is_other);
         if transfer.newest.is_none() {
             transfer.newest = transfer.older.take();
         }
+    }
+
+    /// A newer snapshot is whole: which ones stay although they are older than the two newest, the oldest
+    /// first. Peers are in the middle of them.
+    pub fn pin_snapshots(&mut self) -> Vec<SnapshotId> {
+        self.transfer.pins.on_newer(self.now);
+        self.pinned()
+    }
+
+    /// `peer` gets on from what it fetched here, entry by entry.
+    pub(super) fn hold_log(&mut self, peer: NodeId, first: Slot) {
+        self.transfer.pins.on_catch_up(peer, first, self.now);
+    }
+
+    /// What peers are in the middle of, the oldest first.
+    pub fn pinned(&self) -> Vec<SnapshotId> {
+        self.transfer.pins.ids()
     }
 
     /// The newest durable snapshot of this server.
@@ -240,13 +309,14 @@ impl Replica {
     }
 
     pub(super) fn on_snapshot_get(
-        &self,
+        &mut self,
         from: NodeId,
         id: SnapshotId,
         index: u32,
         out: &mut Vec<Effect>,
     ) {
         if self.transfer.has(id) {
+            self.transfer.pins.on_get(from, id, self.now);
             let peer = from;
             out.push(Effect::LoadChunk { peer, id, index });
         } else {
@@ -262,37 +332,38 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) {
         self.catchup.learn(from, id.slot);
-        let rests = self.transfer.rests_until.is_some_and(|at| self.now < at);
-        let is_of_use = id.slot > self.log.decided() || self.transfer.wishes_for(id, self.now);
-        if !is_of_use || chunks == 0 || rests {
-            return;
-        }
+        let offer = Offer { from, id, chunks };
+        let is_of_use = self.is_of_use(offer);
         if let Some(incoming) = &mut self.transfer.incoming {
             // Only the source's own word changes anything: it no longer has what is fetched.
             if incoming.is_whole() || incoming.source != from || incoming.id == id {
                 return;
             }
-            if id.slot <= incoming.id.slot {
+            if id.slot <= incoming.id.slot || !is_of_use {
+                incoming.deny(offer, is_of_use);
                 return self.try_another_source(out);
             }
         }
+        if is_of_use {
+            self.fetch(offer, out);
+        }
+    }
+
+    fn is_of_use(&self, Offer { id, chunks, .. }: Offer) -> bool {
+        let rests = self.transfer.rests_until.is_some_and(|at| self.now < at);
+        let is_wanted = id.slot > self.log.decided() || self.transfer.wishes_for(id, self.now);
+        is_wanted && chunks > 0 && !rests
+    }
+
+    /// Begins to fetch, and leaves what was being fetched.
+    fn fetch(&mut self, offer: Offer, out: &mut Vec<Effect>) {
         if self.leads() {
             // What is below this leader's base can be had as a snapshot only, and a leader never
             // installs one: others are further.
             self.follow(out);
         }
         self.abandon(out);
-        self.transfer.incoming = Some(Incoming {
-            id,
-            chunks,
-            source: from,
-            next: 0,
-            asked: 0,
-            stored: 0,
-            held: BTreeMap::new(),
-            moved_at: self.now,
-            silent: 0,
-        });
+        self.transfer.incoming = Some(Incoming::begin(offer, self.now));
         self.ask_chunks(out);
     }
 
@@ -353,6 +424,9 @@ impl Replica {
             return self.abandon(out); // the log came faster
         }
         if self.transfer.wake_at().is_some_and(|at| at <= self.now) {
+            if let Some(incoming) = &mut self.transfer.incoming {
+                incoming.silent += 1;
+            }
             self.try_another_source(out);
         }
     }
@@ -374,23 +448,34 @@ impl Replica {
         }
     }
 
-    /// Goes on where the last source stopped. When all were asked in vain, nobody has it any more.
+    /// Goes on where the last source stopped. When all that are there were asked in vain, nobody has it any
+    /// more, and an older one must do, with the log behind it.
     fn try_another_source(&mut self, out: &mut Vec<Effect>) {
-        let now = self.now;
+        let (now, there) = (self.now, self.there());
         let Some(incoming) = &mut self.transfer.incoming else {
             return;
         };
-        let source = incoming.source;
-        let later = self.config.peers().find(|peer| *peer > source);
-        let next = later.or_else(|| self.config.peers().next());
-        incoming.silent += 1;
-        if incoming.silent > 2 * self.peers.len() {
-            return self.abandon(out);
+        if let Some(source) = incoming.next_source(&there) {
+            incoming.source = source;
+            incoming.moved_at = now;
+            incoming.asked = incoming.next;
+            return self.ask_chunks(out);
         }
-        incoming.source = next.unwrap_or(source);
-        incoming.moved_at = now;
-        incoming.asked = incoming.next;
-        self.ask_chunks(out);
+        let instead = incoming.instead;
+        match instead.filter(|offer| self.is_of_use(*offer)) {
+            Some(offer) => self.fetch(offer, out),
+            None => self.abandon(out),
+        }
+    }
+
+    /// The peers that are heard; all of them if none is.
+    fn there(&self) -> Vec<NodeId> {
+        let hears = |node: &NodeId| self.peers.get(node).is_some_and(|peer| self.hears(peer));
+        let there: Vec<NodeId> = self.config.peers().filter(hears).collect();
+        if there.is_empty() {
+            return self.config.peers().collect();
+        }
+        there
     }
 
     fn ask_chunks(&mut self, out: &mut Vec<Effect>) {

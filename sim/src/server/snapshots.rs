@@ -37,6 +37,8 @@ struct Finishing {
     file: u64,
     contents: Contents,
     step: Step,
+    /// Older ones that stay beside the two newest.
+    keep: Vec<SnapshotId>,
     /// What a peer's holds.
     machine: Option<Box<Machine>>,
 }
@@ -55,6 +57,8 @@ pub struct Snapshots {
     kept: BTreeMap<SnapshotId, (u64, Contents)>,
     /// One was given up since the last one that was kept: the next may be of any slot.
     pub is_late: bool,
+    /// Some that others may be in the middle of were removed for want of room.
+    pub was_pruned: bool,
 }
 
 impl Snapshots {
@@ -165,7 +169,8 @@ impl Server {
         }
         if !disk.has_room(process.storage.reserved(sizes) + bytes.len() as u64 + HEAD_BYTES) {
             snapshots.abandon(disk);
-            snapshots.drop_old(disk, 1);
+            snapshots.drop_old(disk, 1, &[]);
+            snapshots.was_pruned = true;
             return Some(stored);
         }
         if let Some(restore) = &mut building.restore {
@@ -182,6 +187,7 @@ impl Server {
         &mut self,
         now: Nanos,
         (id, chunks): (SnapshotId, u32),
+        keep: Vec<SnapshotId>,
         marks: &mut Marks,
     ) -> Option<Stored> {
         let disk = &mut self.disk;
@@ -220,6 +226,7 @@ impl Server {
             file,
             contents,
             step,
+            keep,
             machine,
         });
         Some(self.sync_ends(now, DiskDone::Snapshot, marks))
@@ -251,6 +258,7 @@ impl Server {
         let Finishing {
             file,
             contents,
+            keep,
             machine,
             ..
         } = finishing;
@@ -259,7 +267,9 @@ impl Server {
         process.snapshots.is_late = false;
         let is_witness = process.node.view().machine.form() == Form::Witness;
         marks.sometimes(is_witness, Mark::OpaqueTaken);
-        process.snapshots.drop_old(disk, KEPT);
+        process.snapshots.drop_old(disk, KEPT, &keep);
+        let is_pinned = process.snapshots.kept.len() > KEPT;
+        marks.sometimes(is_pinned, Mark::SnapshotPinned);
         process.inbox.push_back(match machine {
             Some(machine) => Input::SnapshotRestored { id, machine },
             None => Input::SnapshotDurable { id },
@@ -292,14 +302,16 @@ impl Snapshots {
         }
     }
 
-    /// Only the newest ones stay. Their names go at once, and may be back after a crash.
-    fn drop_old(&mut self, disk: &mut Disk, keep: usize) {
-        while self.kept.len() > keep {
-            let Some((id, (file, _))) = self.kept.pop_first() else {
-                return;
-            };
-            disk.snapshots.unname(id);
-            disk.remove(file);
+    /// Only the newest ones stay, and some more. The names of the others go at once, and may be back
+    /// after a crash.
+    fn drop_old(&mut self, disk: &mut Disk, keep: usize, also: &[SnapshotId]) {
+        let old = self.kept.keys().rev().skip(keep);
+        let old: Vec<SnapshotId> = old.filter(|id| !also.contains(id)).copied().collect();
+        for id in old {
+            if let Some((file, _)) = self.kept.remove(&id) {
+                disk.snapshots.unname(id);
+                disk.remove(file);
+            }
         }
     }
 }

@@ -142,9 +142,9 @@ impl Stage {
                     self.servers[index].add_chunk(now, (slot, chunk), &bytes, received, marks);
                 self.disks[index].extend(begun.map(|(_, done)| done));
             }
-            Output::SnapshotDone { id, chunks } => {
+            Output::SnapshotDone { id, chunks, keep } => {
                 let (now, marks) = (self.now, &mut self.marks);
-                let begun = self.servers[index].finish_snapshot(now, (id, chunks), marks);
+                let begun = self.servers[index].finish_snapshot(now, (id, chunks), keep, marks);
                 self.disks[index].extend(begun.map(|(_, done)| done));
             }
             Output::Truncate { upto, snapshot } => {

@@ -242,8 +242,11 @@ impl World {
                 });
             }
             Note::Following { leader } => self.has_leader(index, leader.is_some()),
-            Note::Fetching { .. } | Note::Installed { .. } | Note::SnapshotFailed { .. } => {}
+            Note::Fetching { .. } => {}
+            Note::Installed { .. } => self.fetch_ended(index, true),
+            Note::SnapshotFailed { .. } => self.fetch_ended(index, false),
             Note::BadSnapshot { id, .. } => {
+                self.fetch_ended(index, false);
                 self.marks.hit(Mark::BadSnapshot);
                 let is_forged = self.plan.net.corrupt_ppm > 0;
                 self.judges
@@ -375,7 +378,7 @@ impl World {
             message,
             ..
         } = frame;
-        self.mark_arrival(to, frame.from, &message);
+        self.mark_arrival(to, (frame.from, boot), &message);
         let from = node_id(frame.from);
         self.tell(
             to,

@@ -138,7 +138,9 @@ fn snapshot(keeper: &mut Keeper, slot: u64, chunks: u32) -> Kept {
     for index in 0..chunks {
         keeper.chunk(slot, index, &[7; 256 << 10]).unwrap();
     }
-    keeper.done(SnapshotId { slot, hash: 9 }, chunks).unwrap()
+    keeper
+        .done(SnapshotId { slot, hash: 9 }, chunks, &[])
+        .unwrap()
 }
 
 #[test]

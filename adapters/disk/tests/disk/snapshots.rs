@@ -24,11 +24,16 @@ fn chunks(slot: u64) -> Vec<Vec<u8>> {
 
 /// Writes the snapshot of `slot`.
 pub(crate) fn keep(keeper: &mut Keeper, slot: u64) -> Kept {
+    keep_with(keeper, slot, &[])
+}
+
+/// Writes the snapshot of `slot`, and keeps some that are older than the two newest.
+fn keep_with(keeper: &mut Keeper, slot: u64, older: &[SnapshotId]) -> Kept {
     let chunks = chunks(slot);
     for (index, chunk) in (0..).zip(&chunks) {
         keeper.chunk(Slot::new(slot), index, chunk).unwrap();
     }
-    keeper.done(id(slot), 3).unwrap()
+    keeper.done(id(slot), 3, older).unwrap()
 }
 
 /// Truncates the log up to `upto`; whether anything went.
@@ -151,7 +156,7 @@ fn a_snapshot_of_which_chunks_are_missing_is_given_up() {
         for index in indices {
             keeper.chunk(Slot::new(5), *index, b"chunk").unwrap();
         }
-        keeper.done(id(5), 3).unwrap()
+        keeper.done(id(5), 3, &[]).unwrap()
     };
     for indices in [&[][..], &[0, 1], &[1, 2], &[0, 2], &[0, 2, 1]] {
         assert!(
@@ -302,19 +307,24 @@ fn a_snapshot_that_rotted_is_given_to_nobody() {
 
 /// Who is in the middle of a snapshot can end it, though two newer ones were made.
 #[test]
-fn a_snapshot_that_is_served_stays_for_a_while() {
+fn a_snapshot_that_is_to_be_kept_stays_behind_the_two_newest() {
     let dir = TempDir::new().unwrap();
     let (_disk, mut keeper) = written(dir.path(), 10);
     for slot in [3, 4] {
         keep(&mut keeper, slot);
     }
-    keeper.load(id(3), 0).unwrap().unwrap();
     for slot in [5, 6, 7] {
-        keep(&mut keeper, slot);
+        keep_with(&mut keeper, slot, &[id(3)]);
     }
     assert_eq!(keeper.load(id(3), 1).unwrap().unwrap(), chunks(3)[1]);
     assert_eq!(keeper.load(id(4), 0).unwrap(), None, "nobody asked for it");
     assert_eq!(names(dir.path(), "snap").len(), 3);
+    keep(&mut keeper, 8);
+    assert_eq!(
+        keeper.load(id(3), 1).unwrap(),
+        None,
+        "nor for this any more"
+    );
 }
 
 #[test]

@@ -23,8 +23,8 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         }
     }
 
-    pub(super) fn end_snapshot(&mut self, id: SnapshotId, chunks: u32) {
-        if !self.snapshots.begin(Job::Done(id, chunks)) {
+    pub(super) fn end_snapshot(&mut self, id: SnapshotId, chunks: u32, keep: Vec<SnapshotId>) {
+        if !self.snapshots.begin(Job::Done(id, chunks, keep)) {
             self.inputs.push(Input::SnapshotFailed { id });
         }
     }

@@ -74,7 +74,7 @@ impl Keeper for Slow {
         self.events.add(format!("receives {}", received.id.slot));
     }
 
-    fn done(&mut self, _: SnapshotId, _: u32) -> io::Result<Kept> {
+    fn done(&mut self, _: SnapshotId, _: u32, _: &[SnapshotId]) -> io::Result<Kept> {
         self.wait("done")
     }
 
@@ -200,6 +200,7 @@ fn done() -> Output {
     Output::SnapshotDone {
         id: id(),
         chunks: 2,
+        keep: Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::machine;
 use crate::machine::snapshot::Restore;
 use crate::node::input::Proof;
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec;
 
 impl Disk {
@@ -33,7 +34,8 @@ impl Disk {
                 self.given_up += 1;
                 vec![Input::SnapshotFailed { id }]
             }
-            Output::SnapshotDone { id, chunks } => {
+            Output::SnapshotDone { id, chunks, keep } => {
+                self.pinned = keep;
                 assert_eq!(self.building.len(), chunks as usize);
                 let durable = match self.reading.take().map(Restore::finish) {
                     Some(Ok(machine)) if !self.is_bad => {
@@ -52,9 +54,11 @@ impl Disk {
                     Record::Accepted { slot, .. } | Record::Decided { slot, .. } => *slot > upto,
                     Record::DecidedHint { .. } => true,
                 });
-                while self.snapshots.len() > 2 {
-                    self.snapshots.pop_first();
-                }
+                let mut newer = self.snapshots.len();
+                self.snapshots.retain(|id, _| {
+                    newer -= 1;
+                    newer < 2 || self.pinned.contains(id)
+                });
                 Vec::new()
             }
             Output::LoadChunk { id, index } => {
@@ -162,6 +166,39 @@ fn a_cold_follower_catches_up_while_the_load_goes_on() {
     assert_eq!(installs(&world, cold), 1);
     world.run(MS * 200);
     assert_eq!(applied(&world, cold), applied(&world, leader));
+    assert_eq!(world.halts, []);
+}
+
+/// Its source keeps what it fetches, and the log behind that: else it would begin anew again and again.
+#[test]
+fn a_learner_gets_done_though_snapshots_come_faster_than_it_fetches() {
+    let budget = Budget {
+        bytes_per_second: 40_000,
+        bytes_max: 1,
+    };
+    let mut world = forgetful(budget);
+    let (leader, cold) = (world.leader(), follower(&world));
+    world.isolate(cold);
+    work(&mut world, leader, 0, 80);
+
+    world.cut.clear();
+    let (mut asked, mut made) = (100, BTreeSet::new());
+    while installs(&world, cold) == 0 {
+        assert!(asked < 300, "it gets done under load");
+        work(&mut world, leader, asked, 1);
+        made.extend(world.disks[&leader].snapshots.keys().copied());
+        asked += 1;
+    }
+    let installed = world.notes.iter().find_map(|(_, note)| match note {
+        Note::Installed { id } => Some(*id),
+        _ => None,
+    });
+    let newer = made.iter().filter(|id| Some(**id) > installed).count();
+    assert!(newer > 2, "{newer} came meanwhile");
+    work(&mut world, leader, 300, 40);
+    world.run(MS * 2000);
+    assert_eq!(applied(&world, cold), applied(&world, leader));
+    assert_eq!(installs(&world, cold), 1, "the rest is in the log");
     assert_eq!(world.halts, []);
 }
 

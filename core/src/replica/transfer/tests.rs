@@ -5,6 +5,7 @@ use super::*;
 use crate::config::Membership;
 use crate::config::{Config, Member};
 use crate::ids::{Ballot, Boot, ClusterId, Round, Seed};
+use crate::limits::PIN_NEWER_MAX;
 use crate::replica::record::Recovered;
 use alloc::vec;
 use core::time::Duration;
@@ -144,6 +145,147 @@ fn nobody_who_has_it_ends_the_try() {
     }
     assert!(out.contains(&Effect::Abandon { id: ID }));
     assert!(!learner.awaits_snapshot());
+}
+
+/// `peer` answered a ping.
+fn answers(learner: &mut Replica, ms: u64, peer: u64) {
+    hear(learner, ms, peer, Message::CatchUp { from: Slot::new(0) });
+    let peer = learner.peers.get_mut(&node(peer)).unwrap();
+    peer.heard_at = Some(at_ms(ms));
+}
+
+#[test]
+fn only_those_that_are_heard_are_asked() {
+    let mut learner = replica(1, 7);
+    hear(&mut learner, 1, 2, offer(ID, 6));
+    answers(&mut learner, 450, 2);
+    let out = tick(&mut learner, 501);
+    assert_eq!(asked(&out)[0].0, 2, "server 3 is not there");
+}
+
+/// The source is gone, and the other one has an older snapshot alone: with the log behind it that is more
+/// than nothing.
+#[test]
+fn an_older_one_is_taken_when_nobody_who_is_there_has_it() {
+    let mut learner = replica(1, 7);
+    hear(&mut learner, 1, 2, offer(ID, 6));
+    answers(&mut learner, 450, 3);
+    assert_eq!(asked(&tick(&mut learner, 501))[0].0, 3);
+    let older = snapshot(60, 1);
+    let out = hear(&mut learner, 502, 3, offer(older, 2));
+    assert!(out.contains(&Effect::Abandon { id: ID }));
+    assert_eq!(asked(&out), [(3, 0), (3, 1)], "at once");
+}
+
+#[test]
+fn of_those_that_are_older_the_newest_is_taken() {
+    let mut learner = replica(1, 7);
+    hear(&mut learner, 1, 2, offer(ID, 6));
+    let out = hear(&mut learner, 2, 2, offer(snapshot(60, 1), 2));
+    assert_eq!(asked(&out)[0].0, 3, "server 3 may have it");
+    let out = hear(&mut learner, 3, 3, offer(snapshot(50, 1), 2));
+    assert_eq!(asked(&out), [(2, 0), (2, 1)]);
+}
+
+/// Who is silent is asked once only if there is something else.
+#[test]
+fn silence_does_not_hold_up_an_older_one_for_long() {
+    let mut learner = replica(1, 7);
+    hear(&mut learner, 1, 2, offer(ID, 6));
+    hear(&mut learner, 2, 2, chunk(ID, 0));
+    tick(&mut learner, 502);
+    let out = hear(&mut learner, 503, 3, offer(snapshot(60, 1), 2));
+    assert_eq!(asked(&out), [(3, 0), (3, 1)]);
+}
+
+/// It is not even of use: the log is further. The try ends at once.
+#[test]
+fn one_that_is_of_no_use_says_that_the_wanted_one_is_gone() {
+    let mut learner = replica(1, 7);
+    hear(&mut learner, 1, 2, offer(ID, 6));
+    answers(&mut learner, 450, 3);
+    tick(&mut learner, 501);
+    let out = hear(&mut learner, 502, 3, offer(snapshot(5, 1), 2));
+    assert_eq!(out, [Effect::Abandon { id: ID }]);
+}
+
+/// A source with `count` snapshots, of slots 90, 91 and so on.
+fn make(source: &mut Replica, slots: core::ops::Range<u64>) -> Vec<SnapshotId> {
+    let mut kept = Vec::new();
+    for slot in slots {
+        kept = source.pin_snapshots();
+        source.on_snapshot_durable(snapshot(slot, 0xa4), 6);
+    }
+    kept
+}
+
+#[test]
+fn what_a_learner_is_in_the_middle_of_stays() {
+    let mut source = replica(2, 200);
+    assert_eq!(make(&mut source, 89..91), []);
+    let get = |index| Message::SnapshotGet { id: ID, index };
+    hear(&mut source, 1, 1, get(0));
+    assert_eq!(make(&mut source, 91..95), [ID]);
+    assert_eq!(hear(&mut source, 4000, 1, get(1)).len(), 1);
+    tick(&mut source, 8999);
+    assert_eq!(
+        make(&mut source, 95..96),
+        [ID],
+        "and while the log behind it"
+    );
+    hear(
+        &mut source,
+        8999,
+        1,
+        Message::CatchUp {
+            from: Slot::new(91),
+        },
+    );
+    tick(&mut source, 13_998);
+    assert_eq!(make(&mut source, 96..97), [ID]);
+    tick(&mut source, 13_999);
+    assert_eq!(make(&mut source, 97..98), [], "nothing was asked for 5 s");
+    let gone = hear(&mut source, 14_000, 1, get(2));
+    assert!(matches!(
+        gone[..],
+        [Effect::Send {
+            message: Message::SnapshotOffer { .. },
+            ..
+        }]
+    ));
+}
+
+#[test]
+fn a_laggard_does_not_fill_the_disk() {
+    let mut source = replica(2, 200);
+    make(&mut source, 89..91);
+    let get = Message::SnapshotGet { id: ID, index: 0 };
+    let newer_max = u64::from(PIN_NEWER_MAX);
+    for newer in 1..=newer_max {
+        hear(&mut source, newer, 1, get.clone());
+        assert_eq!(make(&mut source, 90 + newer..91 + newer), [ID]);
+    }
+    hear(&mut source, 100, 1, get);
+    assert_eq!(make(&mut source, 91 + newer_max..92 + newer_max), []);
+}
+
+#[test]
+fn each_peer_has_one_pin() {
+    let mut source = replica(2, 200);
+    make(&mut source, 89..91);
+    let get = |slot| Message::SnapshotGet {
+        id: snapshot(slot, 0xa4),
+        index: 0,
+    };
+    hear(&mut source, 1, 1, get(89));
+    hear(&mut source, 2, 1, get(90));
+    assert_eq!(source.pinned(), [ID]);
+    hear(&mut source, 3, 3, get(90));
+    assert_eq!(
+        source.pinned(),
+        [ID],
+        "and two of one need no more than one"
+    );
 }
 
 #[test]
