@@ -149,7 +149,9 @@ impl Replica {
         start_note: Bytes,
         now: Timestamp,
     ) -> Self {
-        let election = Election::new(now, recovered.promised);
+        // Where no accept is left to tell, it may have followed whomever it promised.
+        let followed = recovered.followed.unwrap_or(recovered.promised);
+        let election = Election::new(now, recovered.promised, followed);
         if let Some(membership) = recovered.membership {
             config = Config::seen_by(config.me(), config.shared().clone(), membership);
         }

@@ -98,6 +98,11 @@ impl Disk {
             .iter()
             .filter_map(|(slot, found)| found.entry.start_at(*slot));
         let started = starts.max().unwrap_or_default();
+        let followed = self.records.iter().filter_map(|record| match record {
+            Record::Accepted { ballot, .. } => Some(*ballot),
+            Record::Decided { .. } | Record::DecidedHint { .. } => None,
+        });
+        let followed = followed.max();
         best.retain(|slot, _| *slot > decided);
         let accepted = best.into_values().collect();
         Recovered {
@@ -107,6 +112,7 @@ impl Disk {
             decided,
             accepted,
             started,
+            followed,
         }
     }
 

@@ -42,9 +42,10 @@ pub(super) struct Election {
 }
 
 impl Election {
-    /// `promised` is what the disk remembers. Of what was accepted under it only what was decided
-    /// tells the time: the rest may be of a leader that was deposed.
-    pub(super) fn new(now: Timestamp, promised: Ballot) -> Self {
+    /// The disk remembers what was `promised`, and who was `followed` last: nothing was accepted above
+    /// that. Of what was accepted only what was decided tells the time: the rest may be of a leader that
+    /// was deposed.
+    pub(super) fn new(now: Timestamp, promised: Ballot, followed: Ballot) -> Self {
         Self {
             freshest: Beat {
                 ballot: Ballot::ZERO,
@@ -57,7 +58,7 @@ impl Election {
             patient_until: now,
             jitter: Duration::ZERO,
             heard: TimeHeard {
-                ballot: promised,
+                ballot: followed,
                 stamp: Stamp::ZERO,
             },
             settled: Stamp::ZERO,

@@ -28,7 +28,8 @@ pub struct Beat {
 /// of two that were heard the one of the higher ballot counts, even if it is the earlier (rule 19).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd)]
 pub struct TimeHeard {
-    /// The ballot that something was accepted under last; after a restart the one promised.
+    /// The ballot that something was accepted under last; after a restart the highest of its log, or the one
+    /// promised if that has no accepts.
     pub ballot: Ballot,
     /// The latest stamp of its leader, in entries or in beats, or of what is decided.
     pub stamp: Stamp,

@@ -49,6 +49,8 @@ pub struct Recovered {
     pub accepted: Vec<RecoveredEntry>,
     /// The latest leader whose start stands in the log, also at or below `decided`.
     pub started: Start,
+    /// The ballot that something was accepted under last; none if no such record is left.
+    pub followed: Option<Ballot>,
 }
 
 /// A slot that the log holds a value for.

@@ -377,7 +377,7 @@ impl Recovery {
     pub fn finish(self) -> Result<Tail, Damage> {
         let superblock = self.superblock;
         let at = self.at.ok_or(missing(superblock.first_segment))?;
-        let started = self.winners.started();
+        let (started, followed) = (self.winners.started(), self.winners.followed());
         let (decided, accepted) = self.winners.finish()?;
         let boot = superblock.boot;
         Ok(Tail {
@@ -395,6 +395,7 @@ impl Recovery {
                 decided,
                 accepted,
                 started,
+                followed,
             },
             writer: Writer::new(superblock.identity, boot, self.sizes, at, self.index),
         })

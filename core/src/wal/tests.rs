@@ -440,6 +440,24 @@ fn the_log_says_who_began_last_also_below_what_is_decided() {
     assert_eq!(recovered.started, Start { ballot, slot });
 }
 
+/// Time is told of whom a server followed last, also when all that it accepted of them is decided; what
+/// was learned as decided was followed by others.
+#[test]
+fn the_log_says_who_was_followed_last_also_below_what_is_decided() {
+    let mut log = Log::new();
+    log.append(accepted(4, 1, entry(4, 1, 10)));
+    log.append(accepted(4, 2, entry(4, 2, 10)));
+    log.append(Record::DecidedHint { upto: Slot::new(2) });
+    log.append(Record::Decided {
+        slot: Slot::new(3),
+        entry: entry(7, 3, 10),
+    });
+    log.sync();
+    let (recovered, _) = log.image.recover().unwrap().done();
+    assert_eq!(recovered.decided, Slot::new(2));
+    assert_eq!(recovered.followed, Some(ballot(4)));
+}
+
 #[test]
 fn two_values_under_one_ballot_are_refused() {
     let mut log = Log::new();

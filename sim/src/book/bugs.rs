@@ -32,6 +32,11 @@ pub(super) const PAGES: &[Page] = &[
     growing(page("0027-wish-taken-back", 1, wish_taken_back), 1),
     page("0028-all-drain", 3, all_drain),
     page("0029-too-late", 5, too_late),
+    page(
+        "0030-promised-and-started-again",
+        3,
+        promised_and_started_again,
+    ),
 ];
 
 fn a_guess_is_no_word(s: &mut Stage) {
@@ -462,4 +467,24 @@ fn too_late(s: &mut Stage) {
     s.pass(40);
     s.say("The promise of 4 arrives. Server 2 proposes what is decided, under a ballot that nobody needs any more.");
     s.let_go(4, 2);
+}
+
+fn promised_and_started_again(s: &mut Stage) {
+    s.elect();
+    s.acquire("ann", 1, 5_000, 0);
+    s.pass(4_500);
+    s.say(
+        "Promised and started again. Ann's lease of 5 s has half a second left, and nothing was written meanwhile. Server 1 dies,\n\
+         2 stands, and the promise of 3 is lost. The bug (0x9ddd25361880c209): 3 starts again, and says that it may have followed\n\
+         whomever it promised, which is 2 itself. So 2 went by the time in the log of 3: all 4.5 s were counted again.",
+    );
+    s.crash(1, Fate::Kept);
+    s.lose(3, 2, "promise");
+    s.pass(215);
+    s.crash(3, Fate::Kept);
+    s.mend();
+    s.power_on(3);
+    s.elect();
+    s.say("The log of 3 tells whom it followed. That is server 1, whose time 2 has heard, and goes on with: ann's lease ends.");
+    s.pass(1_000);
 }

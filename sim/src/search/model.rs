@@ -192,6 +192,7 @@ impl Server {
         self.held.clear();
         let mut decided = Slot::new(0);
         let mut best: BTreeMap<Slot, RecoveredEntry> = BTreeMap::new();
+        let mut followed = None;
         for record in &self.records {
             let (slot, ballot, entry) = match record {
                 Record::Accepted {
@@ -206,6 +207,7 @@ impl Server {
                     continue;
                 }
             };
+            followed = followed.max(ballot);
             let outranks = |held: &RecoveredEntry| {
                 held.ballot.is_some() && (ballot.is_none() || ballot >= held.ballot)
             };
@@ -231,6 +233,7 @@ impl Server {
             decided,
             accepted: best.split_off(&decided.next()).into_values().collect(),
             started,
+            followed,
         };
         self.replica = start(self.index, servers, recovered);
     }

@@ -86,3 +86,36 @@ fn a_round_that_began_before_a_read_confirms_it_not() {
     assert_eq!(world.pong(before, own), None);
     assert!(matches!(world.pong(after, own), Some(Reply::Lock { .. })));
 }
+
+const OLD: u64 = 77;
+
+/// What others decided in between is missing in the slot that it would name, though its new rounds are
+/// confirmed (etcd #21375).
+#[test]
+fn a_leader_that_stands_again_answers_no_read_of_before() {
+    let mut world = leader();
+    let asked = Input::Peer {
+        from: NodeId::new(2),
+        boot: Boot::new(1),
+        message: Message::ReadIndex { nonce: OLD },
+    };
+    world.step(1, asked);
+    world.net.clear();
+    world.is_lost = |_, said| {
+        let answers = matches!(said, Message::ReadAt { nonce: OLD, .. });
+        assert!(!answers, "the ballot of that read is over");
+        false
+    };
+    let mut leader = 1;
+    for _ in 0..20 {
+        world.cut.clear();
+        world.isolate(leader);
+        world.run(MS * 2_000);
+        leader = world.leader();
+        if leader == 1 {
+            break;
+        }
+    }
+    assert_eq!(leader, 1, "it stood again");
+    world.run(MS * 200);
+}

@@ -25,12 +25,6 @@ fn entry(slot: u64) -> Entry {
 /// Server 1 of three, which accepted slots 1 to `open` under ballot 1.3 and promised no more, and
 /// whose leaders may leave `open_slots` open.
 fn acceptor(open: u64, open_slots: usize) -> Replica {
-    let member = |number| Member {
-        node: NodeId::new(number),
-        ..Member::default()
-    };
-    let members = (1..=3).map(member).collect();
-    let config = Config::new(ClusterId([9; 16]), NodeId::new(1), members).unwrap();
     let accepted = |slot| RecoveredEntry {
         slot: Slot::new(slot),
         ballot: Some(ballot(1, 3)),
@@ -42,19 +36,25 @@ fn acceptor(open: u64, open_slots: usize) -> Replica {
         accepted: (1..=open).map(accepted).collect(),
         ..Recovered::default()
     };
-    let mut replica = Replica::boot(
-        config,
-        recovered,
-        Seed::new(1),
-        Bytes::new(),
-        Timestamp::ZERO,
-    );
+    let mut replica = start(recovered);
     let bounds = Bounds {
         open_slots,
         ..Bounds::default()
     };
     replica.bound(Window::default(), bounds);
     replica
+}
+
+/// Server 1 of three, with what its disk remembers.
+fn start(recovered: Recovered) -> Replica {
+    let member = |number| Member {
+        node: NodeId::new(number),
+        ..Member::default()
+    };
+    let members = (1..=3).map(member).collect();
+    let config = Config::new(ClusterId([9; 16]), NodeId::new(1), members).unwrap();
+    let (seed, now) = (Seed::new(1), Timestamp::ZERO);
+    Replica::boot(config, recovered, seed, Bytes::new(), now)
 }
 
 fn hear(replica: &mut Replica, message: Message) -> Vec<Effect> {
@@ -134,4 +134,33 @@ fn a_promise_is_told_in_parts_that_fit_a_frame() {
     assert_eq!(told(2), (2, Some(4), 2), "from where it is asked for");
     assert_eq!(told(9), (9, None, 1));
     assert_eq!(told(10), (10, None, 0), "there is nothing more");
+}
+
+/// It is asked again for a promise that it gave before a restart. It followed nobody under that: whose
+/// time it knows, its log tells. Where no accept is left, it may have followed anybody up to there.
+#[test]
+fn who_starts_again_tells_whose_time_it_followed() {
+    let told = |followed| {
+        let mut replica = start(Recovered {
+            boot: Boot::new(2),
+            promised: ballot(2, 2),
+            followed,
+            ..Recovered::default()
+        });
+        let asked = Message::Prepare {
+            ballot: ballot(2, 2),
+            from: Some(Slot::new(1)),
+            goes_on: false,
+        };
+        let heard = |effect| match effect {
+            Effect::Send {
+                message: Message::Promise { heard, .. },
+                ..
+            } => Some(heard.ballot),
+            _ => None,
+        };
+        hear(&mut replica, asked).into_iter().find_map(heard)
+    };
+    assert_eq!(told(Some(ballot(1, 3))), Some(ballot(1, 3)));
+    assert_eq!(told(None), Some(ballot(2, 2)));
 }

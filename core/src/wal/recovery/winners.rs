@@ -27,6 +27,7 @@ pub(super) struct Winners {
     decided: Slot,
     open: BTreeMap<Slot, Winner>,
     started: Start,
+    followed: Option<Ballot>,
 }
 
 impl Winners {
@@ -39,6 +40,7 @@ impl Winners {
                 ballot: Ballot::ZERO,
                 slot: Slot::new(0),
             },
+            followed: None,
         }
     }
 
@@ -59,6 +61,7 @@ impl Winners {
         place: Damage,
     ) -> Result<(), Problem> {
         let slot = found.head.slot;
+        self.followed = self.followed.max(ballot);
         let start = entry::start_in(found.payload, slot);
         self.started = self.started.max(start.unwrap_or_default());
         if slot <= self.decided {
@@ -104,6 +107,12 @@ impl Winners {
     /// The latest leader whose start stands in the log, decided or not.
     pub(super) const fn started(&self) -> Start {
         self.started
+    }
+
+    /// The highest ballot of all accepts, decided or not. It is the last one's: none is accepted below one
+    /// that was promised.
+    pub(super) const fn followed(&self) -> Option<Ballot> {
+        self.followed
     }
 
     /// Every slot up to the first is decided; above it, what was accepted.

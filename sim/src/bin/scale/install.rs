@@ -136,6 +136,7 @@ fn learner(machine: Machine, (id, chunks): (SnapshotId, u32)) -> Node {
         decided: id.slot,
         accepted: Vec::new(),
         started: Start::default(),
+        followed: None,
     };
     let restored = Restored {
         id,
