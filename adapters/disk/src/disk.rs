@@ -284,6 +284,17 @@ impl Disk {
         })
     }
 
+    /// Waits for the segment that is being made ahead. Who opens this disk again in the same process asks
+    /// first: an opening takes what is in the cache for what was stored.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed, now or before.
+    pub fn close(&mut self) -> Result<(), DiskError> {
+        self.spares.wait();
+        self.check()
+    }
+
     /// Whether the last group has records, so that a trailing seal is due.
     pub fn wants_trailing_seal(&self) -> bool {
         self.writer.wants_trailing_seal()

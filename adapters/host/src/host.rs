@@ -211,7 +211,11 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
             yield_now().await;
             self.gather().await?;
         }
-        self.failed.map_or(Ok(()), Err)
+        let Some(why) = self.failed else {
+            return Ok(());
+        };
+        self.log.close().map_err(disk("synced"))?;
+        Err(why)
     }
 
     /// Steps what was gathered, does what the node wants, and so on until it wants nothing.

@@ -83,6 +83,16 @@ pub trait Log: Send + 'static {
     /// The disk is broken.
     fn promise(&mut self, ballot: Ballot, membership: Option<Membership>) -> io::Result<()>;
 
+    /// Waits for what is being prepared, before the disk is opened again by this very process: nobody else
+    /// would hear of a sync that failed.
+    ///
+    /// # Errors
+    ///
+    /// The disk is broken.
+    fn close(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Decided entries in a row, the first one for slot `from`, none above `upto`: as many as are
     /// at hand and fit a bounded answer. Empty if the log does not have the first one.
     ///

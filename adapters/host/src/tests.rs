@@ -137,6 +137,7 @@ struct Disk {
     open_max: usize,
     has_room: Arc<AtomicBool>,
     is_full: Arc<AtomicBool>,
+    is_broken: Arc<AtomicBool>,
     /// One word for each sync that may end, if it must wait for them.
     gate: Option<Arc<Mutex<Receiver<io::Result<()>>>>>,
 }
@@ -182,6 +183,13 @@ impl Log for Disk {
     fn promise(&mut self, _: Ballot, _: Option<Membership>) -> io::Result<()> {
         self.events.add("promise");
         Ok(())
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        self.events.add("close");
+        let broken = || io::Error::other("what was prepared is gone");
+        let is_broken = self.is_broken.load(Ordering::Relaxed);
+        is_broken.then(broken).map_or(Ok(()), Err)
     }
 
     fn load(&mut self, _: Slot, _: Slot) -> io::Result<Vec<Entry>> {
@@ -230,6 +238,8 @@ struct Rig {
     door: Door,
     has_room: Arc<AtomicBool>,
     is_full: Arc<AtomicBool>,
+    /// Whether what is being prepared fails at the end.
+    is_broken: Arc<AtomicBool>,
     let_sync: Sender<io::Result<()>>,
     end: tenure_rt::JoinHandle<Result<(), HostError>>,
 }
@@ -249,12 +259,14 @@ fn start_halting(sync: SyncMode, gated: bool, halts: Option<Halt>) -> Rig {
     };
     let has_room = Arc::new(AtomicBool::new(true));
     let is_full = Arc::new(AtomicBool::new(false));
+    let is_broken = Arc::new(AtomicBool::new(false));
     let log = Disk {
         events: events.clone(),
         open: 0,
         open_max: 20,
         has_room: Arc::clone(&has_room),
         is_full: Arc::clone(&is_full),
+        is_broken: Arc::clone(&is_broken),
         gate: gated.then(|| Arc::new(Mutex::new(gate))),
     };
     let (door, inbox) = Door::new();
@@ -267,6 +279,7 @@ fn start_halting(sync: SyncMode, gated: bool, halts: Option<Halt>) -> Rig {
         door,
         has_room,
         is_full,
+        is_broken,
         let_sync,
         end: spawn(host.run()),
     }

@@ -207,11 +207,7 @@ async fn inspect(State(face): State<Face>, request: Request) -> Result<Response,
     let key = key_of(&head)?;
     let params = Params::read(&head, &[], params::INSPECT)?;
     let is_stale = params.is_stale.unwrap_or_default();
-    let ask = if is_stale {
-        Ask::Stale(Question::Inspect { key })
-    } else {
-        Ask::Inspect { key }
-    };
+    let ask = Question::Inspect { key }.ask(is_stale);
     match face.read(ask).await? {
         Reply::Lock { view, slot, .. } => {
             Ok(answers::labelled(answers::lock(&view, slot), is_stale))
@@ -228,19 +224,12 @@ async fn list(State(face): State<Face>, request: Request) -> Result<Response, Pr
     let after = params.cursor;
     let limit = params.limit.unwrap_or(PAGE_DEFAULT);
     let is_stale = params.is_stale.unwrap_or_default();
-    let ask = if is_stale {
-        Ask::Stale(Question::List {
-            prefix,
-            after,
-            limit,
-        })
-    } else {
-        Ask::List {
-            prefix,
-            after,
-            limit,
-        }
+    let question = Question::List {
+        prefix,
+        after,
+        limit,
     };
+    let ask = question.ask(is_stale);
     match face.read(ask).await? {
         Reply::Locks { page, slot, .. } => {
             Ok(answers::labelled(answers::locks(&page, slot), is_stale))

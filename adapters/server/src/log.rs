@@ -85,6 +85,10 @@ impl Log for FileLog {
         Ok(self.disk.promise(ballot, membership)?)
     }
 
+    fn close(&mut self) -> io::Result<()> {
+        Ok(self.disk.close()?)
+    }
+
     fn load(&mut self, from: Slot, upto: Slot) -> io::Result<Vec<Entry>> {
         Ok(self.disk.load(from, upto)?)
     }

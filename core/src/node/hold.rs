@@ -26,8 +26,12 @@ impl Hold {
         }
     }
 
-    /// Lets `output` out once what it speaks of is durable: now, or later.
+    /// Lets `output` out once what it speaks of is durable: now, or later. One that waits already is not
+    /// said twice: who hears nothing from a slow disk asks again and again.
     pub(super) fn until(&mut self, until: Until, output: Output, out: &mut Vec<Output>) {
+        if self.waits(until, &output) {
+            return;
+        }
         match until {
             Until::Record(record) if record > self.record => {
                 self.for_records.entry(record).or_default().push(output);
@@ -36,6 +40,20 @@ impl Hold {
                 self.for_promises.push_back((ballot, output));
             }
             Until::Now | Until::Record(_) | Until::Promise(_) => out.push(output),
+        }
+    }
+
+    fn waits(&self, until: Until, output: &Output) -> bool {
+        match until {
+            Until::Now => false,
+            Until::Record(record) => {
+                let waiting = self.for_records.get(&record);
+                waiting.is_some_and(|waiting| waiting.contains(output))
+            }
+            Until::Promise(ballot) => {
+                let is_same = |(of, word): &(Ballot, Output)| *of == ballot && word == output;
+                self.for_promises.iter().any(is_same)
+            }
         }
     }
 
@@ -64,3 +82,6 @@ impl Hold {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,6 +229,28 @@ pub enum Question {
     },
 }
 
+impl Question {
+    /// Asked of the cluster, or if `is_stale` of one server alone.
+    pub fn ask(self, is_stale: bool) -> Ask {
+        if is_stale {
+            return Ask::Stale(self);
+        }
+        match self {
+            Self::Config => Ask::Admin(Admin::ReadConfig),
+            Self::Inspect { key } => Ask::Inspect { key },
+            Self::List {
+                prefix,
+                after,
+                limit,
+            } => Ask::List {
+                prefix,
+                after,
+                limit,
+            },
+        }
+    }
+}
+
 /// What an operator asks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Admin {

@@ -5,6 +5,7 @@
 
 use super::log::{Log, Open};
 use super::message::{Message, Report};
+use super::quorum::Piece;
 use super::record::Record;
 use super::{Effect, Replica, Role, Until};
 use crate::config::Membership;
@@ -185,9 +186,10 @@ impl Replica {
             }
         }
         if let Some(first) = first {
+            let message = self.promise_part(first).under(ballot);
             out.push(Effect::Send {
                 to: from,
-                message: self.promise_part(first),
+                message,
                 until: Until::Promise(ballot),
             });
         }
@@ -196,7 +198,7 @@ impl Replica {
     /// 1b, from a slot on: as much as fits a frame, the candidate asks for the next part. Each part tells
     /// of all slots of its own, so it holds beside parts that were told before or after something else
     /// was decided. What is decided is not reported (rule 2).
-    pub(super) fn promise_part(&self, from: Slot) -> Message {
+    pub(super) fn promise_part(&self, from: Slot) -> Piece {
         let first = from.max(self.log.decided().next());
         let (mut reports, mut bytes, mut next) = (Vec::new(), 0, None);
         for (slot, open) in self.log.opens_from(first) {
@@ -213,8 +215,7 @@ impl Replica {
                 entry: open.entry.clone(),
             });
         }
-        Message::Promise {
-            ballot: self.acceptor.promised,
+        Piece {
             first,
             next,
             decided: self.log.decided(),

@@ -73,8 +73,7 @@ impl Preparing {
     }
 
     /// The first slot of which `voter` is to tell now, if it is time to ask it (again). One that
-    /// `has_promised` may be telling; what others are asked is short, and answered
-    /// once.
+    /// `has_promised` may be telling; what others are asked is short, and answered once.
     fn question(&mut self, voter: NodeId, has_promised: bool, now: Timestamp) -> Option<Slot> {
         let missing = self.tally.missing(voter)?;
         let asked = match self.asked.get(&voter) {
@@ -234,27 +233,10 @@ impl Replica {
 
     fn promise_oneself(&mut self, out: &mut Vec<Effect>) {
         let mut from = Some(self.log.decided().next());
-        while let Some(slot) = from
-            && let Message::Promise {
-                ballot,
-                first,
-                next,
-                decided,
-                heard,
-                started,
-                reports,
-            } = self.promise_part(slot)
-        {
-            let piece = Piece {
-                first,
-                next,
-                decided,
-                heard,
-                started,
-                reports,
-            };
-            self.on_promise(self.config.me(), ballot, piece, out);
-            from = next;
+        while let Some(slot) = from {
+            let piece = self.promise_part(slot);
+            from = piece.next;
+            self.on_promise(self.config.me(), self.acceptor.promised(), piece, out);
         }
     }
 

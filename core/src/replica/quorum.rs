@@ -12,7 +12,7 @@
 //! };
 //! ```
 
-use super::message::{Report, TimeHeard};
+use super::message::{Message, Report, TimeHeard};
 use crate::entry::{Entry, EntryKind, Start};
 use crate::ids::{Ballot, NodeId, Slot};
 use crate::time::Stamp;
@@ -28,6 +28,29 @@ pub(super) struct Piece {
     pub(super) heard: TimeHeard,
     pub(super) started: Start,
     pub(super) reports: Vec<Report>,
+}
+
+impl Piece {
+    /// As it is told to who stands under `ballot`.
+    pub(super) fn under(self, ballot: Ballot) -> Message {
+        let Self {
+            first,
+            next,
+            decided,
+            heard,
+            started,
+            reports,
+        } = self;
+        Message::Promise {
+            ballot,
+            first,
+            next,
+            decided,
+            heard,
+            started,
+            reports,
+        }
+    }
 }
 
 /// A promise that is being put together.

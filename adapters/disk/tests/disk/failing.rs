@@ -85,12 +85,30 @@ fn a_promise_whose_sync_fails_once_is_never_acknowledged() {
 #[test]
 fn a_spare_segment_that_is_not_synced_ends_it() {
     let name = "failing::a_spare_segment_that_is_not_synced_ends_it";
+    // The first sync of the folder is that of the first segment.
+    while_it_fails(name, &["2 data/wal", "1 00000002.new"], spare_is_not_synced);
+}
+
+/// Who is given another role opens its disk again in the same process, perhaps before the segment is made.
+#[test]
+fn a_spare_segment_that_is_not_synced_is_told_at_the_end() {
+    let name = "failing::a_spare_segment_that_is_not_synced_is_told_at_the_end";
+    while_it_fails(name, &["2 data/wal", "1 00000002.new"], || {
+        let dir = TempDir::new().unwrap();
+        let mut disk = opened(&dir.path().join("data"));
+        let failed = disk.close().expect_err("it was not synced");
+        assert!(failed.is_failed_sync(), "{failed}");
+        assert!(matches!(disk.close(), Err(DiskError::Failed)));
+    });
+}
+
+/// Runs this test anew in processes in which a sync fails: there it does `what`.
+fn while_it_fails(name: &str, syncs: &[&str], what: impl Fn()) {
     if std::env::var_os(SYNC).is_some() {
-        return spare_is_not_synced();
+        return what();
     }
     let dir = TempDir::new().unwrap();
-    // The first sync of the folder is that of the first segment.
-    for fails in ["2 data/wal", "1 00000002.new"] {
+    for fails in syncs {
         let ran = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env("LD_PRELOAD", library(dir.path()))
@@ -102,11 +120,15 @@ fn a_spare_segment_that_is_not_synced_ends_it() {
     }
 }
 
+fn opened(data: &Path) -> Disk {
+    Disk::format(data, OWNER.identity(INCARNATION), Bytes::new(), &tiny()).unwrap();
+    open(data).unwrap().0
+}
+
 fn spare_is_not_synced() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
-    Disk::format(&data, OWNER.identity(INCARNATION), Bytes::new(), &tiny()).unwrap();
-    let mut disk = open(&data).unwrap().0;
+    let mut disk = opened(&data);
     let asked = Instant::now();
     let failed = loop {
         if let Err(error) = disk.space() {

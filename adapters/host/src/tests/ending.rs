@@ -1,22 +1,29 @@
 //! How a host ends: because it was asked to, or because it must not go on.
 
 use super::{HALTING, Rig, caller, request, start, start_halting, test};
-use crate::{HostError, SyncMode};
+use crate::{Conn, HostError, SyncMode};
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tenure_core::ids::{ChangeId, Epoch, NodeId, Slot};
 use tenure_core::node::output::Halt;
 use tenure_rt::{clock, spawn};
 
+/// One whose disk has a request when it is asked to stop.
+async fn stops() -> (Rig, Conn) {
+    let rig = start(SyncMode::Thread, true);
+    let conn = caller(&rig).await;
+    conn.request(1, request()).expect("there is room");
+    rig.events.wait_for("append 1", 1).await;
+    rig.door.stop().await;
+    (rig, conn)
+}
+
 /// Who was promised an answer by being heard gets it, if it comes soon.
 #[test]
 fn a_server_that_stops_owes_no_answers() {
     test(async {
-        let rig = start(SyncMode::Thread, true);
-        let conn = caller(&rig).await;
-        conn.request(1, request()).expect("there is room");
-        rig.events.wait_for("append 1", 1).await;
-        rig.door.stop().await;
+        let (rig, _conn) = stops().await;
         // Once it heard that, it takes this too.
         let told = rig.door.link(NodeId::new(2), true).await;
         told.expect("it still runs");
@@ -32,11 +39,7 @@ fn a_server_that_stops_owes_no_answers() {
 #[test]
 fn a_server_that_stops_waits_a_second_at_most() {
     test(async {
-        let rig = start(SyncMode::Thread, true);
-        let conn = caller(&rig).await;
-        conn.request(1, request()).expect("there is room");
-        rig.events.wait_for("append 1", 1).await;
-        rig.door.stop().await;
+        let (rig, _conn) = stops().await;
         let begun = clock::now();
         // The thread that syncs is waited for at the very end.
         let let_sync = rig.let_sync.clone();
@@ -130,5 +133,21 @@ fn a_server_of_another_role_whose_disk_fails_is_not_opened_again() {
         rig.let_sync.send(Err(broken)).expect("the disk lives");
         let end = rig.end.await.expect("the task lives");
         assert!(matches!(end, Err(HostError::Disk { .. })), "{end:?}");
+    });
+}
+
+/// Nor is that of a file that was being prepared.
+#[test]
+fn a_server_of_another_role_hears_of_all_that_its_disk_was_doing() {
+    test(async {
+        let epoch = Epoch::new(2);
+        let rig = changes_role(Halt::Role { epoch }).await;
+        rig.is_broken.store(true, Ordering::Relaxed);
+        for _ in 0..2 {
+            rig.let_sync.send(Ok(())).expect("the disk lives");
+        }
+        let end = rig.end.await.expect("the task lives");
+        assert!(matches!(end, Err(HostError::Disk { .. })), "{end:?}");
+        assert_eq!(rig.events.count("close"), 1);
     });
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::config::{Config, Member};
 use crate::entry::EntryKind;
 use crate::ids::{Boot, ClusterId, Epoch, Round, Seed};
+use crate::replica::candidate::Polling;
 use crate::replica::record::{Recovered, RecoveredEntry};
 use crate::replica::{Bounds, Window};
 use crate::time::Stamp;
@@ -121,14 +122,10 @@ fn a_promise_is_told_in_parts_that_fit_a_frame() {
         ..Bounds::default()
     };
     replica.bound(Window::default(), bounds);
-    let told = |from| match replica.promise_part(Slot::new(from)) {
-        Message::Promise {
-            first,
-            next,
-            reports,
-            ..
-        } => (first.get(), next.map(Slot::get), reports.len()),
-        _ => panic!("a part of a promise"),
+    let told = |from| {
+        let piece = replica.promise_part(Slot::new(from));
+        let next = piece.next.map(Slot::get);
+        (piece.first.get(), next, piece.reports.len())
     };
     assert_eq!(told(0), (1, Some(3), 2));
     assert_eq!(told(2), (2, Some(4), 2), "from where it is asked for");
@@ -163,4 +160,25 @@ fn who_starts_again_tells_whose_time_it_followed() {
     };
     assert_eq!(told(Some(ballot(1, 3))), Some(ballot(1, 3)));
     assert_eq!(told(None), Some(ballot(2, 2)));
+}
+
+/// A try that goes on needs this server's patience, also if it asked for votes meanwhile.
+#[test]
+fn who_asked_for_votes_follows_a_candidate_that_it_promised_and_that_goes_on() {
+    let mut replica = acceptor(0, 2);
+    promise(&mut replica);
+    let polling = Polling::new(ballot(3, 1), Timestamp::ZERO);
+    replica.role = Role::Polling(polling);
+    let prepare = |goes_on| Message::Prepare {
+        ballot: ballot(2, 2),
+        from: None,
+        goes_on,
+    };
+    hear(&mut replica, prepare(false));
+    assert!(
+        matches!(replica.role, Role::Polling(_)),
+        "that was said before"
+    );
+    hear(&mut replica, prepare(true));
+    assert!(matches!(replica.role, Role::Following));
 }

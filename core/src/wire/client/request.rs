@@ -157,11 +157,8 @@ fn proof(registers: &Registers) -> Result<Proof, Bad> {
 /// How a lock is: for the cluster, or as far as this server knows.
 fn query(registers: &Registers) -> Result<Ask, Bad> {
     let key = registers.key()?;
-    Ok(if registers.flag(n::STALE)? {
-        Ask::Stale(Question::Inspect { key })
-    } else {
-        Ask::Inspect { key }
-    })
+    let is_stale = registers.flag(n::STALE)?;
+    Ok(Question::Inspect { key }.ask(is_stale))
 }
 
 fn list(registers: &Registers) -> Result<Ask, Bad> {
@@ -176,19 +173,13 @@ fn list(registers: &Registers) -> Result<Ask, Bad> {
     let limit = limit.map_or(PAGE_MAX, |limit| limit.unwrap_or(PAGE_MAX));
     let prefix = registers.text(n::KEY_PREFIX).unwrap_or_default();
     let limit = limit.min(PAGE_MAX);
-    Ok(if registers.flag(n::STALE)? {
-        Ask::Stale(Question::List {
-            prefix,
-            after,
-            limit,
-        })
-    } else {
-        Ask::List {
-            prefix,
-            after,
-            limit,
-        }
-    })
+    let is_stale = registers.flag(n::STALE)?;
+    let question = Question::List {
+        prefix,
+        after,
+        limit,
+    };
+    Ok(question.ask(is_stale))
 }
 
 /// Writes one request. `stays` is the session that the server has in its registers, and changes
