@@ -121,6 +121,9 @@ pub struct HostKnobs {
     pub sync_mean: Nanos,
     /// A sync takes a thousand times longer, in parts of a million.
     pub slow_sync_ppm: u64,
+    /// The power goes before a snapshot's name is there, or before it is synced, in parts of a million.
+    #[serde(default)]
+    pub name_crash_ppm: u64,
     /// A sync fails, and the host stops, in parts of a million.
     pub sync_error_ppm: u64,
     /// The mean time that one round of the loop takes.
@@ -195,8 +198,14 @@ pub enum Trouble {
     BlackHole,
     /// An operator asks for another leader.
     HandOver,
+    /// Operators ask all servers for other leaders at once.
+    HandOverStorm,
+    /// A server that learns, and is to vote, is cut off.
+    StuckLearner,
     /// An operator adds a server, which learns first.
     AddMember,
+    /// An operator invites a server, which asks to be a member, or lets in one that asked.
+    Invite,
     /// An operator takes a server out.
     RemoveMember,
     /// An operator puts a new server in another's place.
@@ -369,6 +378,7 @@ impl Plan {
                 sync_mean: rand.log_uniform(20_000, 2 * MS),
                 slow_sync_ppm: 0,
                 sync_error_ppm: 0,
+                name_crash_ppm: 0,
                 round_mean: 10_000,
                 chunk_drop_ppm: 0,
                 inputs_max: 64,

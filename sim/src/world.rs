@@ -21,7 +21,7 @@ use crate::load::{Client, Why};
 use crate::marks::{Mark, Marks};
 use crate::net::Net;
 use crate::rand::Rand;
-use crate::scenario::{Fault, MS, Plan, SECOND};
+use crate::scenario::{Fault, MS, Plan, SECOND, TinyLimits};
 use crate::server::{Life, Lost, Server};
 use crate::trace::{Print, Trace};
 use crate::transcript::HEAD;
@@ -178,6 +178,8 @@ impl World {
         if let Some(bad) = self.plan.bad_clock {
             self.bend_voter(bad, false);
         }
+        let is_tiny = self.plan.host.limits != TinyLimits::default();
+        self.marks.sometimes(is_tiny, Mark::TinyLimits);
         self.queue.push(self.plan.safety, Event::Heal);
     }
 
@@ -380,6 +382,8 @@ impl World {
         }
         self.marks.hit(Mark::Crash);
         self.marks.hit(why);
+        self.mark_absence(index);
+        let server = &mut self.servers[index];
         let fate = match self.crashes.below(4) {
             0 => Fate::Lost,
             1 => Fate::Kept,

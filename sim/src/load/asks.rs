@@ -6,6 +6,7 @@ use crate::Nanos;
 use crate::marks::Mark;
 use crate::server::{SITES, site};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use tenure_core::config::{Change, Policy};
 use tenure_core::ids::{Fence, Tag};
 use tenure_core::machine::command::Client as Named;
@@ -390,6 +391,10 @@ impl Client {
         if named || read {
             scene.marks.hit(Mark::ClientRetry);
             self.send(id, scene);
+            let attempts = self.attempts.values().filter(|attempt| attempt.op == id);
+            let asked: BTreeSet<usize> = attempts.map(|attempt| attempt.server).collect();
+            let is_everywhere = scene.servers > 1 && asked.len() == scene.servers;
+            scene.marks.sometimes(is_everywhere, Mark::AskedEverywhere);
             return;
         }
         // Whoever does not name a request can only hang up, and never knows.

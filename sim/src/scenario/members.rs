@@ -8,9 +8,17 @@ impl Plan {
         self.servers = 9;
         self.host.founders = Some(rand.range(1, 5) as usize);
         self.safety = 24 * SECOND;
+        let (adds, removes) = if rand.chance(700_000) {
+            (5, 2)
+        } else {
+            (1, 10)
+        };
         let troubles = [
-            (Trouble::AddMember, 5),
-            (Trouble::RemoveMember, 2),
+            (Trouble::AddMember, adds),
+            (Trouble::RemoveMember, removes),
+            (Trouble::Invite, 8),
+            (Trouble::StuckLearner, 2),
+            (Trouble::HandOverStorm, 1),
             (Trouble::ReplaceMember, 3),
             (Trouble::ChangeRole, 2),
             (Trouble::Drain, 4),
@@ -57,6 +65,8 @@ impl Plan {
         self.safety = 16 * SECOND;
         let troubles = [
             (Trouble::ChangeRole, 8),
+            (Trouble::TakeBack, 3),
+            (Trouble::HandOverStorm, 1),
             (Trouble::Crash, 3),
             (Trouble::CrashLeader, 3),
             (Trouble::PowerCut, 1),
@@ -72,10 +82,11 @@ impl Plan {
         self.nemesis.down_mean = rand.log_uniform(20 * MS, 2 * SECOND);
         self.forgetful();
         self.host.snapshots.bytes = rand.log_uniform(2 << 10, 64 << 10);
+        self.host.name_crash_ppm = 10_000;
         self.host.shuffle = true;
         self.host.sync_mean = rand.log_uniform(50_000, 8 * MS);
         self.host.chunk_drop_ppm = rand.log_uniform(100, 20_000);
-        self.net.corrupt_ppm = if rand.chance(500_000) { 20_000 } else { 0 };
+        self.net.corrupt_ppm = if rand.chance(500_000) { 100_000 } else { 0 };
         self.net.drop_ppm = rand.log_uniform(100, 60_000);
         self.net.replay_ppm = rand.log_uniform(100, 300_000);
         self.net.heavy_tail_ppm = rand.log_uniform(100, 20_000);

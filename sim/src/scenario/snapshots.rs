@@ -97,7 +97,8 @@ impl Plan {
         self.nemesis.down_mean = 4 * SECOND;
         self.host.shuffle = true;
         self.net.drop_ppm = rand.log_uniform(100, 100_000);
-        self.net.corrupt_ppm = if rand.chance(500_000) { 20_000 } else { 0 };
+        self.net.corrupt_ppm = if rand.chance(500_000) { 100_000 } else { 0 };
+        self.host.name_crash_ppm = 5_000;
         self.host.sync_mean = 5 * MS;
         self.load.clients = 10;
         self.load.think = 10 * MS;

@@ -8,7 +8,7 @@ use tenure_core::machine;
 use tenure_core::node::{Bounds, Limits, Queues};
 
 /// Limits that a seed made tiny. Those that it did not are the core's own.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TinyLimits {
     /// Requests of one server's callers that wait for the log.
     pub commands: Option<usize>,

@@ -7,6 +7,7 @@ use crate::Nanos;
 use crate::disk::{Disk, FolderSync, Sync};
 use crate::judges::Judges;
 use crate::marks::{Mark, Marks};
+use crate::scenario::MS;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use tenure_core::ids::{Seed, Slot, SnapshotId};
@@ -59,6 +60,19 @@ pub struct Snapshots {
     pub is_late: bool,
     /// Some that others may be in the middle of were removed for want of room.
     pub was_pruned: bool,
+    /// When the last one was kept, and when the log was truncated the last time.
+    made_at: Nanos,
+    pub(super) truncated_at: Nanos,
+}
+
+/// Two of a kind come so soon one after the other that nothing else gets done in between.
+const STORM: Nanos = 100 * MS;
+
+/// Whether something happens `now`, and did just before.
+pub(super) const fn storms(last: &mut Nanos, now: Nanos) -> bool {
+    let is_soon = *last > 0 && now < *last + STORM;
+    *last = now;
+    is_soon
 }
 
 impl Snapshots {
@@ -265,6 +279,10 @@ impl Server {
         process.snapshots.kept.insert(id, (file, contents));
         marks.sometimes(process.snapshots.is_late, Mark::SnapshotLate);
         process.snapshots.is_late = false;
+        marks.sometimes(
+            storms(&mut process.snapshots.made_at, now),
+            Mark::SnapshotStorm,
+        );
         let is_witness = process.node.view().machine.form() == Form::Witness;
         marks.sometimes(is_witness, Mark::OpaqueTaken);
         process.snapshots.drop_old(disk, KEPT, &keep);

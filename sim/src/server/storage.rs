@@ -1,6 +1,7 @@
 //! What the disk adapter does, on a simulated disk: groups and syncs, copies of the superblock,
 //! reads of decided entries.
 
+use super::snapshots::storms;
 use super::{Process, Server};
 use crate::Nanos;
 use crate::disk::{Disk, SUPERBLOCK, Sync};
@@ -440,6 +441,10 @@ impl Server {
             }
             Change::Truncate(first) => {
                 marks.hit(Mark::Truncated);
+                if let Some(process) = self.process() {
+                    let last = &mut process.snapshots.truncated_at;
+                    marks.sometimes(storms(last, now), Mark::TruncateStorm);
+                }
                 self.truncated(first);
             }
         }

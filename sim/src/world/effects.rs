@@ -222,7 +222,12 @@ impl World {
                 let drains = self.judges.history.shared().drains(node_id(index));
                 self.marks.sometimes(drains, Mark::LeadsDrained);
             }
-            Note::Epoch { .. } => self.marks.hit(Mark::Epoch),
+            Note::Epoch { membership } => {
+                self.marks.hit(Mark::Epoch);
+                let voters = membership.seats().len();
+                self.marks.sometimes(voters == 1, Mark::ShrunkToOne);
+                self.marks.sometimes(voters >= 5, Mark::GrownToFive);
+            }
             Note::HandingOver { to, why } => {
                 self.marks.hit(Mark::HandingOver);
                 let drained = *why == Why::Drains;
@@ -311,8 +316,10 @@ impl World {
     pub(super) fn disk_done(&mut self, index: usize, done: DiskDone) {
         if done == DiskDone::Snapshot {
             // Rare: a crash that is near comes now, before the name is there or before it is synced.
+            let ppm = self.plan.host.name_crash_ppm;
+            let now = ppm > 0 && self.phase == Phase::Safety && self.crashes.chance(ppm);
             let near = &mut self.servers[index].crash_in;
-            *near = near.map(|_| 0);
+            *near = near.map(|_| 0).or(now.then_some(0));
         }
         if self.effect(index) {
             self.marks.hit(Mark::CrashInSync);

@@ -7,10 +7,12 @@ use crate::Nanos;
 use crate::graph::Graph;
 use crate::marks::Mark;
 use crate::net::Loss;
+use crate::operator;
 use crate::rand::Rand;
 use crate::scenario::{MS, SECOND};
 use crate::server::{SITES, node_id};
 use std::time::Duration;
+use tenure_core::config::{Change, Role};
 use tenure_core::ids::{Ballot, Slot};
 use tenure_core::node::input::{Input, Space};
 
@@ -131,7 +133,10 @@ impl World {
         }
         let servers = self.servers.len();
         self.graphs.graph = match self.plan.host.arbiter {
-            Some(_) => Graph::SiteLost,
+            Some(arbiter) => {
+                self.change_arbiter(arbiter);
+                Graph::SiteLost
+            }
             None => self.graphs.draw(servers),
         };
         if self.graphs.graph == Graph::Constrained {
@@ -141,6 +146,25 @@ impl World {
             self.isolate(hub);
         }
         self.plan_graph(WHOLE, Step::Set);
+    }
+
+    /// Now and then the third site keeps locks for a while, and then only votes again.
+    fn change_arbiter(&mut self, arbiter: usize) {
+        let node = node_id(arbiter);
+        let shared = self.judges.history.shared().clone();
+        let Some((leader, _)) = self.ruler().filter(|_| self.graphs.rand.chance(500_000)) else {
+            return;
+        };
+        let is = shared
+            .member(node)
+            .map_or(Role::Voter, |member| member.role);
+        let role = match is {
+            Role::QuorumOnly => Role::Voter,
+            Role::Voter | Role::Observer => Role::QuorumOnly,
+        };
+        self.marks.hit(Mark::ArbiterChanges);
+        let change = Change::Role { node, role };
+        self.order(leader, operator::asks(&shared, change, self.rounds));
     }
 
     fn set_graph(&mut self) {

@@ -47,7 +47,7 @@ impl World {
 
     /// What operators wanted of the members is so, if all that it takes are there.
     fn judge_wishes(&mut self, shared: &Shared) {
-        let mut members = shared.members().iter();
+        let mut members = shared.members().iter().filter(|member| member.is_in());
         if !members.all(|member| self.core.contains(&index_of(member.node))) {
             return;
         }

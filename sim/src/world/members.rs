@@ -7,7 +7,7 @@ use crate::marks::Mark;
 use crate::operator;
 use crate::scenario::{MS, Trouble};
 use crate::server::{index_of, member, node_id};
-use tenure_core::config::{Change, Member, Role, Shared};
+use tenure_core::config::{Change, Member, Next, Role, Shared};
 use tenure_core::ids::NodeId;
 use tenure_core::machine::Form;
 
@@ -15,13 +15,64 @@ use tenure_core::machine::Form;
 const JOIN_EVERY: Nanos = 100 * MS;
 
 impl World {
+    /// A member that runs, if one does: whom an operator asks.
+    fn asked_server(&mut self, shared: &Shared) -> usize {
+        let members = shared.members().iter();
+        let members = members.map(|member| index_of(member.node));
+        let runs = members.filter(|index| self.servers[*index].process_ref().is_some());
+        let runs: Vec<usize> = runs.collect();
+        if runs.is_empty() {
+            return 0;
+        }
+        runs[self.nemesis.index(runs.len())]
+    }
+
     /// Asks a server for a change of the members.
-    pub(super) fn change_members(&mut self, server: usize, trouble: Trouble) {
+    pub(super) fn change_members(&mut self, trouble: Trouble) {
         let shared = self.judges.history.shared().clone();
+        if trouble == Trouble::StuckLearner {
+            return self.cut_off_learner(&shared);
+        }
         let Some(change) = self.wanted_change(&shared, trouble) else {
             return;
         };
+        let server = self.asked_server(&shared);
+        let mut servers = 0..self.servers.len();
+        let is_cut = servers.any(|to| !self.net.is_open(server, to));
+        self.marks.sometimes(is_cut, Mark::ChangesApart);
         self.order(server, operator::asks(&shared, change, self.rounds));
+        // Another operator, who has seen the same, asks another server at the same moment: one is late.
+        if self.nemesis.chance(200_000)
+            && let Some(other) = self.wanted_change(&shared, trouble)
+        {
+            self.marks.hit(Mark::TwoOperators);
+            let asked = self.asked_server(&shared);
+            let request = u64::MAX - self.rounds; // no other one counts down
+            self.order(asked, operator::asks(&shared, other, request));
+        }
+    }
+
+    /// A server that learns and is to vote hears nobody for a while: nobody may wait for it.
+    fn cut_off_learner(&mut self, shared: &Shared) {
+        let mut members = shared.members().iter();
+        let learns = |member: &&Member| matches!(member.next, Some(Next::Become(_)));
+        if let Some(learner) = members.find(learns) {
+            self.isolate(index_of(learner.node));
+        }
+    }
+
+    /// Notes what a change of the members has to do without: a server that learns and is to vote is down or
+    /// cut off, or the leader is.
+    pub(super) fn mark_absence(&mut self, index: usize) {
+        let shared = self.judges.history.shared();
+        let led = !shared.is_settled() && self.servers[index].leads();
+        self.marks.sometimes(led, Mark::LostInChange);
+        let member = shared.member(node_id(index));
+        let learns = member.is_some_and(|member| {
+            let is_to_vote = matches!(member.next, Some(Next::Become(_)));
+            is_to_vote && member.role == Role::Observer
+        });
+        self.marks.sometimes(learns, Mark::StuckLearner);
     }
 
     fn wanted_change(&mut self, shared: &Shared, trouble: Trouble) -> Option<Change> {
@@ -45,8 +96,13 @@ impl World {
                 fresh.map(|new| Change::Replace { old, new })
             }
             Trouble::ChangeRole => Some(Change::Role { node: any, role }),
+            Trouble::Invite => self.wanted_guest(shared, fresh),
             Trouble::Drain => Some(self.wanted_drain(shared, any)),
-            Trouble::TakeBack => self.wanted_back(shared),
+            // If there is none to take back, there is one the next time.
+            Trouble::TakeBack => {
+                let back = self.wanted_back(shared);
+                back.or(Some(Change::Role { node: any, role }))
+            }
             _ => Some(Change::Remove { node: any }),
         }
     }
@@ -71,6 +127,33 @@ impl World {
             node,
             drains: !is_enough && !shared.drains(node),
         }
+    }
+
+    /// Whoever asked is let in; or somebody who was invited asks, or with a secret that nobody was given; or
+    /// somebody is invited.
+    fn wanted_guest(&mut self, shared: &Shared, fresh: Option<Member>) -> Option<Change> {
+        let asks = |member: &&Member| matches!(member.next, Some(Next::Ask(_)));
+        if let Some(asked) = shared.members().iter().find(asks) {
+            return Some(Change::Approve { node: asked.node });
+        }
+        let wrong = self.nemesis.chance(200_000).then_some([0; 32]);
+        let given = shared.invites().first().map(|invite| invite.secret_hash);
+        if let Some(secret_hash) = given {
+            let secret_hash = wrong.unwrap_or(secret_hash);
+            let join = |member| Change::Join {
+                secret_hash,
+                member,
+            };
+            return fresh.map(join);
+        }
+        let mut secret_hash = [1; 32];
+        secret_hash[..8].copy_from_slice(&self.now.to_le_bytes());
+        Some(Change::Invite {
+            secret_hash,
+            role: Role::Voter,
+            approve: self.nemesis.chance(700_000),
+            ttl_ms: self.nemesis.log_uniform(500, 60_000),
+        })
     }
 
     /// A member that was to be something else stays what it is, if there is one.
@@ -148,9 +231,10 @@ impl World {
             .push(self.now + MS, Event::PowerOn { server: index });
     }
 
-    /// Whether a server is a member now, with a voice or without.
+    /// Whether a server is a member now that was let in, with a voice or without.
     pub(super) fn is_member(&self, index: usize) -> bool {
         let members = self.judges.history.shared().members().iter();
+        let members = members.filter(|member| member.is_in());
         members
             .map(|member| index_of(member.node))
             .any(|member| member == index)

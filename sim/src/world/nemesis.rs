@@ -88,23 +88,32 @@ impl World {
             | Trouble::Flap
             | Trouble::SlowReader
             | Trouble::BlackHole => self.trouble_links(trouble, any, stall),
-            Trouble::HandOver => {
-                let is_named = self.nemesis.chance(500_000);
-                let to = is_named.then(|| node_id(self.any_server()));
-                self.order(any, Input::HandOver { to });
+            Trouble::HandOver => self.want_leader(any),
+            Trouble::HandOverStorm => {
+                self.marks.hit(Mark::HandOverStorm);
+                self.all(Self::want_leader);
             }
             Trouble::AddMember
             | Trouble::RemoveMember
             | Trouble::ReplaceMember
             | Trouble::ChangeRole
             | Trouble::Drain
-            | Trouble::TakeBack => self.change_members(any, trouble),
+            | Trouble::TakeBack
+            | Trouble::Invite
+            | Trouble::StuckLearner => self.change_members(trouble),
             Trouble::Wipe => self.wipe(any),
             Trouble::LowSpace => self.bound_disk(any),
             Trouble::LowSpaces => self.all(Self::bound_disk),
             Trouble::ClockJump | Trouble::ClockBack | Trouble::ClockRate => self.bend(trouble),
         }
         self.trace(any, trouble_name(trouble));
+    }
+
+    /// An operator asks a server for another leader.
+    fn want_leader(&mut self, asked: usize) {
+        let is_named = self.nemesis.chance(500_000);
+        let to = is_named.then(|| node_id(self.any_server()));
+        self.order(asked, Input::HandOver { to });
     }
 
     /// Does something to links, those of one server or of any.
@@ -185,6 +194,7 @@ impl World {
     }
 
     pub(super) fn isolate(&mut self, index: usize) {
+        self.mark_absence(index);
         for other in 0..self.servers.len() {
             if other != index {
                 self.net.cut(index, other, true);
@@ -370,6 +380,9 @@ const fn trouble_name(trouble: Trouble) -> &'static str {
         Trouble::SlowReader => "slow reader",
         Trouble::BlackHole => "black hole",
         Trouble::HandOver => "hand over",
+        Trouble::HandOverStorm => "hand over, all of them",
+        Trouble::StuckLearner => "learner is cut off",
+        Trouble::Invite => "operator invites a member",
         Trouble::AddMember => "operator adds a member",
         Trouble::RemoveMember => "operator removes a member",
         Trouble::ReplaceMember => "operator replaces a member",

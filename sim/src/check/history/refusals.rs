@@ -3,7 +3,7 @@
 use super::super::Docket;
 use super::{Case, History};
 use crate::marks::{Mark, Marks};
-use tenure_core::config::Change;
+use tenure_core::config::{Change, Unfit};
 use tenure_core::ids::ChangeId;
 use tenure_core::limits::DEDUPE_MAX;
 use tenure_core::machine::answer::{Answer, Refusal, Table};
@@ -79,6 +79,9 @@ impl History {
         match answer {
             Answer::Configured { mark } if mark.change > last => {
                 marks.hit(Mark::Configured);
+                if let Some(mark) = operation(&configure.change) {
+                    marks.hit(mark);
+                }
                 let is_next = configure.expect == last;
                 docket.check(is_next, "a change follows the state that was seen", detail);
                 self.configured = mark.change;
@@ -105,12 +108,32 @@ impl History {
                 let is_told = made.is_none() || !is_known;
                 docket.check(is_told, "a retry gets its answer", detail);
             }
-            Answer::Refused(Refusal::ConfigUnfit { .. }) => {
+            Answer::Refused(Refusal::ConfigUnfit { why }) => {
+                marks.sometimes(*why == Unfit::NotInvited, Mark::StrangerRefused);
                 let is_clients = matches!(configure.change, Change::Policy(_));
                 docket.check(!is_clients, "clients ask for what fits", detail);
             }
             _ => docket.broken("a change is made or refused", detail()),
         }
+    }
+}
+
+/// What an operator did, where that has a mark.
+const fn operation(change: &Change) -> Option<Mark> {
+    match change {
+        Change::Add(_) => Some(Mark::Adds),
+        Change::Remove { .. } => Some(Mark::Removes),
+        Change::Replace { .. } => Some(Mark::Replaces),
+        Change::Invite { .. } => Some(Mark::Invites),
+        Change::Join { .. } => Some(Mark::Joins),
+        Change::Approve { .. } => Some(Mark::Approves),
+        Change::Member(_)
+        | Change::Zone { .. }
+        | Change::Policy(_)
+        | Change::Role { .. }
+        | Change::Uninvite { .. }
+        | Change::Epoch(_)
+        | Change::Drain { .. } => None,
     }
 }
 
