@@ -176,6 +176,8 @@ marks! {
     Epoch = Case "epoch_begins",
     ShrunkToOne = Case "cluster_shrinks_to_one",
     GrownToFive = Case "cluster_grows_to_five",
+    MinorityStaysAway = Case "minority_stays_away_while_members_change",
+    RemovedHalted = Case "removed_member_that_is_told_has_halted",
     StrangerRefused = Case "secret_that_nobody_was_given_is_refused",
     Removed = Case "removed_member_stops",
     LostRefused = Case "server_that_lost_its_disk_is_refused",

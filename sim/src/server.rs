@@ -164,6 +164,8 @@ pub struct Server {
     pub crash_in: Option<u64>,
     /// What it was told of the cluster when it joined, if it did.
     pub joined: Option<Shared>,
+    /// It is dead or cut off for good.
+    pub is_outside: bool,
     /// It was removed from the cluster, and stays off.
     pub is_gone: bool,
     /// Its data directory, and those of the others.
@@ -205,6 +207,7 @@ impl Server {
             start: 0,
             crash_in: None,
             joined: None,
+            is_outside: false,
             is_gone: false,
             door: Doors::new(index, knobs.founders.unwrap_or(servers)),
             kept: None,

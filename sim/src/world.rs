@@ -83,8 +83,9 @@ pub struct World {
     /// Who must work in the liveness phase.
     core: Vec<usize>,
     rounds: u64,
-    /// What was chosen a while before the end.
+    /// What was chosen a while before the end, and who was no member then.
     settled: Slot,
+    outsiders: Vec<usize>,
 }
 
 /// What may happen.
@@ -148,6 +149,7 @@ impl World {
             core: Vec::new(),
             rounds: 0,
             settled: Slot::new(0),
+            outsiders: Vec::new(),
             plan,
         };
         if world.plan.bad_clock.is_some() {
@@ -306,7 +308,7 @@ impl World {
             Event::Graph { number, step } => self.graph(number, step),
             Event::Heal => self.heal(),
             Event::Drain => self.drain(),
-            Event::Settle => self.settled = self.judges.votes.contiguous(),
+            Event::Settle => self.settle(),
         }
     }
 

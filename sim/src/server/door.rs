@@ -95,6 +95,13 @@ impl Guests {
         self.config = config;
     }
 
+    /// Whether it hears, if `would_refuse` are those that refuse it, that it can never serve.
+    pub fn would_be_hopeless(&self, would_refuse: impl Fn(NodeId) -> bool) -> bool {
+        let seats = self.config.membership().seats();
+        let refusing = seats.iter().filter(|seat| would_refuse(seat.node)).count();
+        seats.len() - refusing < self.config.quorum()
+    }
+
     /// `peer` refuses this process for good. Whether so many do that it can never serve.
     pub fn is_hopeless(&mut self, peer: NodeId) -> bool {
         self.unwelcome_at.insert(peer);
@@ -126,6 +133,11 @@ impl Server {
             known: BTreeMap::new(),
         };
         self.kept = None;
+    }
+
+    /// Whether it is a part of the cluster for good, as far as is known.
+    pub const fn is_whole(&self) -> bool {
+        !self.is_lost() && !self.is_gone && !self.is_outside
     }
 
     /// Whether it lost its data directory.

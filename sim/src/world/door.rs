@@ -116,7 +116,7 @@ impl World {
         let membership = self.judges.history.shared().membership();
         let is_there = |index: usize| {
             let server = &self.servers[index];
-            Some(index) != one && !server.is_lost() && !server.is_gone
+            Some(index) != one && server.is_whole()
         };
         let seats = membership.seats().iter();
         let whole = seats.filter(|seat| is_there(crate::server::index_of(seat.node)));

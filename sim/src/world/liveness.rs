@@ -18,6 +18,7 @@ impl World {
             self.marks.hit(Mark::FullyHealed);
             self.judge_requests();
             self.judge_servers();
+            self.judge_removed();
         }
     }
 
@@ -48,7 +49,7 @@ impl World {
     /// What operators wanted of the members is so, if all that it takes are there.
     fn judge_wishes(&mut self, shared: &Shared) {
         let mut members = shared.members().iter().filter(|member| member.is_in());
-        if !members.all(|member| self.core.contains(&index_of(member.node))) {
+        if !members.all(|member| self.servers[index_of(member.node)].is_whole()) {
             return;
         }
         let wished = shared.history().any(|past| {
@@ -70,6 +71,44 @@ impl World {
             "what an operator wants of the members comes true",
             || format!("{:?}", shared.members()),
         );
+    }
+
+    /// Who was removed before everything was settled, and whom enough of the others could tell so that it
+    /// knows, has stopped.
+    fn judge_removed(&mut self) {
+        let shared = self.judges.history.shared();
+        let tells = |node| {
+            let index = index_of(node);
+            let is_up = self.servers[index].process_ref().is_some();
+            shared.member(node).is_some() && is_up && self.servers[index].is_whole()
+        };
+        let stays = |index: &usize| {
+            let server = &self.servers[*index];
+            let process = server.process_ref().filter(|_| server.is_whole());
+            process.is_some_and(|process| process.guests.would_be_hopeless(tells))
+        };
+        let mut outsiders = self.outsiders.iter();
+        let stays: Vec<usize> = outsiders.clone().copied().filter(stays).collect();
+        let halted = outsiders.any(|index| self.servers[*index].is_gone);
+        self.marks.sometimes(halted, Mark::RemovedHalted);
+        for index in stays {
+            let detail = format!("server {} runs", index + 1);
+            self.judges
+                .docket
+                .broken("a removed one has halted", detail);
+        }
+    }
+
+    /// From here on what is chosen must come to all, and who is no member must hear it.
+    pub(super) fn settle(&mut self) {
+        self.settled = self.judges.votes.contiguous();
+        self.judges.advance(&mut self.marks);
+        let shared = self.judges.history.shared();
+        let known = shared.members().iter().chain(shared.leaving());
+        let known: Vec<usize> = known.map(|member| index_of(member.node)).collect();
+        self.outsiders = (0..self.servers.len())
+            .filter(|index| !known.contains(index))
+            .collect();
     }
 
     fn judge_servers(&mut self) {

@@ -1,7 +1,7 @@
 //! Servers that come and go, as an operator wants it.
 
-use super::World;
 use super::event::Event;
+use super::{Phase, World};
 use crate::Nanos;
 use crate::marks::Mark;
 use crate::operator;
@@ -176,6 +176,9 @@ impl World {
         let is_first = self.servers[index].joined.is_none();
         if is_first && self.is_member(index) {
             self.servers[index].joined = Some(self.judges.history.shared().clone());
+            if self.phase != Phase::Safety {
+                self.core.push(index); // nothing ever happened to it
+            }
         }
         let has_joined = self.servers[index].joined.is_some();
         if !has_joined {
@@ -204,7 +207,7 @@ impl World {
     /// Whether a server is a member now, and does more than vote.
     pub(super) fn takes_clients(&self, index: usize) -> bool {
         let member = self.judges.history.shared().member(node_id(index));
-        member.is_some_and(|member| member.role != Role::QuorumOnly)
+        member.is_some_and(|member| member.is_in() && member.role != Role::QuorumOnly)
     }
 
     /// A server says that it has another role from now on, and is to be opened again: at once.

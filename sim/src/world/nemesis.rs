@@ -309,23 +309,15 @@ impl World {
     /// it is for ever.
     pub(super) fn heal(&mut self) {
         let servers = self.servers.len();
-        let quorum = servers / 2 + 1;
-        let mut all: Vec<usize> = (0..servers).collect();
-        self.nemesis.shuffle(&mut all);
-        let size = self.nemesis.range(quorum as u64, servers as u64) as usize;
-        all.retain(|index| !self.servers[*index].is_lost());
-        if self.plan.host.founders.is_none() {
-            all.truncate(size);
-        }
-        let may_come =
-            |server: &Server| !server.is_gone && (server.is_founder() || server.joined.is_some());
-        all.retain(|index| may_come(&self.servers[*index]));
-        self.core = all;
+        self.core = self.draw_core();
         self.phase = Phase::Liveness;
         self.net.heal();
         for index in 0..servers {
             if !self.core.contains(&index) {
-                self.leave_outside(index);
+                // One that was never there comes when it is wanted, and is whole.
+                if self.servers[index].disk.files().next().is_some() {
+                    self.leave_outside(index);
+                }
                 continue;
             }
             let drift = DRIFT_PPM_MAX / 2;
@@ -348,8 +340,33 @@ impl World {
         self.trace(0, "heal");
     }
 
+    /// A majority of those that vote, or more of them; and all of the others that are there, or none.
+    fn draw_core(&mut self) -> Vec<usize> {
+        let mut all: Vec<usize> = (0..self.servers.len()).collect();
+        self.nemesis.shuffle(&mut all);
+        let may_come = |server: &Server| {
+            !server.is_lost() && !server.is_gone && (server.is_founder() || server.joined.is_some())
+        };
+        all.retain(|index| may_come(&self.servers[*index]));
+        self.judges.advance(&mut self.marks);
+        let membership = self.judges.history.shared().membership();
+        let votes = |index: &usize| membership.role(node_id(*index)).is_some();
+        let (mut voters, others): (Vec<usize>, Vec<usize>) = all.into_iter().partition(votes);
+        let (quorum, most) = (membership.quorum(), membership.seats().len());
+        let size = self.nemesis.range(quorum as u64, most as u64) as usize;
+        self.marks.sometimes(
+            size < most && self.plan.host.founders.is_some(),
+            Mark::MinorityStaysAway,
+        );
+        voters.truncate(size);
+        let all_of_them = self.nemesis.chance(500_000);
+        voters.extend(others.into_iter().filter(|_| all_of_them));
+        voters
+    }
+
     /// Cut off for good, or dead.
     fn leave_outside(&mut self, index: usize) {
+        self.servers[index].is_outside = true;
         if self.nemesis.chance(500_000) {
             self.crash(index, Mark::Crash);
         }
