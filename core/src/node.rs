@@ -13,6 +13,7 @@
 mod apply;
 mod hold;
 pub mod input;
+mod load;
 mod loads;
 pub mod output;
 mod pending;
@@ -35,7 +36,7 @@ use crate::machine::Machine;
 use crate::machine::codec;
 use crate::replica::message::Message;
 use crate::replica::record::Recovered;
-pub use crate::replica::{Bounds, Window};
+pub use crate::replica::{Bounds, Load, Window};
 use crate::replica::{Effect, Replica};
 use crate::time::{Stamp, Timestamp};
 use alloc::vec::Vec;

@@ -39,6 +39,7 @@ mod epochs;
 pub mod fitness;
 pub mod handover;
 mod leader;
+mod load;
 mod log;
 pub mod message;
 pub mod quorum;
@@ -49,6 +50,7 @@ mod transfer;
 
 pub use bounds::Bounds;
 pub use effect::{Effect, Until};
+pub use load::Load;
 pub use log::Window;
 
 use crate::config::{Config, Membership, Shared};
@@ -409,7 +411,7 @@ impl Replica {
     }
 
     /// With other bounds than those of `limits.rs`.
-    pub const fn bound(&mut self, window: Window, bounds: Bounds) {
+    pub fn bound(&mut self, window: Window, bounds: Bounds) {
         self.log.bound_window(window);
         self.bounds = bounds;
     }

@@ -112,6 +112,10 @@ impl Loads {
         }
     }
 
+    pub(super) fn wishes(&self) -> usize {
+        self.wishes.len()
+    }
+
     /// A peer that asks again wants the later piece only.
     pub(super) fn want_entries(&mut self, peer: NodeId, from: Slot) {
         let is_older = |wish: &(NodeId, Wish)| wish.0 == peer && matches!(wish.1, Wish::Entries(_));

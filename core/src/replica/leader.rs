@@ -80,6 +80,11 @@ pub(super) struct Leading {
 }
 
 impl Leading {
+    /// Commands that wait for a slot.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     fn new(
         evidence: &PromiseQuorum,
         peers: impl Iterator<Item = NodeId>,

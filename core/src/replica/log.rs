@@ -6,6 +6,7 @@
 //!                 and kept for laggards
 //! ```
 
+use super::load::Load;
 use super::record::RecoveredEntry;
 use crate::config::Membership;
 use crate::entry::{Entry, EntryKind, Start};
@@ -88,8 +89,21 @@ impl Log {
         log
     }
 
-    pub(super) const fn bound_window(&mut self, bounds: Window) {
+    pub(super) fn bound_window(&mut self, bounds: Window) {
         self.bounds = bounds;
+        self.trim();
+    }
+
+    /// The oldest decided entries leave memory when there are too many.
+    fn trim(&mut self) {
+        let Window {
+            slots_max,
+            bytes_max,
+        } = self.bounds;
+        while self.window.len() > slots_max || self.window_bytes > bytes_max {
+            let gone = self.window.pop_front();
+            self.window_bytes -= gone.map_or(0, |entry| entry.bytes().len());
+        }
     }
 
     pub(super) const fn decided(&self) -> Slot {
@@ -109,6 +123,15 @@ impl Log {
 
     pub(super) fn open_count(&self) -> usize {
         self.open.len()
+    }
+
+    /// How much is decided and still in memory, in slots and in bytes.
+    pub(super) fn window_load(&self) -> (Load, Load) {
+        let (slots, bytes) = (self.window.len(), self.window_bytes);
+        (
+            Load::of("decided slots in memory", slots, self.bounds.slots_max),
+            Load::of("decided bytes in memory", bytes, self.bounds.bytes_max),
+        )
     }
 
     pub(super) fn opens(&self) -> impl Iterator<Item = (Slot, &Open)> {
@@ -178,14 +201,7 @@ impl Log {
         self.hear_start(entry.start_at(self.decided));
         self.window_bytes += entry.bytes().len();
         self.window.push_back(entry);
-        let Window {
-            slots_max,
-            bytes_max,
-        } = self.bounds;
-        while self.window.len() > slots_max || self.window_bytes > bytes_max {
-            let gone = self.window.pop_front();
-            self.window_bytes -= gone.map_or(0, |entry| entry.bytes().len());
-        }
+        self.trim();
     }
 
     /// Every slot up to `slot` is decided, and a snapshot stands for what was there. What this

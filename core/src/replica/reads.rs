@@ -38,9 +38,13 @@ impl Reads {
 
     /// Beyond the bound who asked hears nothing, and asks again.
     fn add(&mut self, asked: Asked, most: usize) {
-        if self.fresh.len() + self.waiting.len() < most {
+        if self.len() < most {
             self.fresh.push(asked);
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.fresh.len() + self.waiting.len()
     }
 }
 

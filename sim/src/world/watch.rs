@@ -39,6 +39,14 @@ impl Judges {
             let detail = format!("server {}: {violation}", index + 1);
             self.docket.broken("a server's own invariants", detail);
         }
+        for load in node.load() {
+            let docket = &mut self.docket;
+            docket.check(
+                load.now <= load.most,
+                "what a server holds has a bound",
+                || format!("server {}: {load:?}", index + 1),
+            );
+        }
     }
 
     /// Shows the judges what a server is after a round, and what it wants done.

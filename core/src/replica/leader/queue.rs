@@ -21,6 +21,10 @@ impl Queue {
         self.order.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     pub(super) fn front(&self) -> Option<&Proposal> {
         self.order.front().map(|(_, proposal)| proposal)
     }
