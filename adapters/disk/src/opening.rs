@@ -12,9 +12,11 @@ use crate::trace::Trace;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::thread;
 use tenure_core::ids::{ClusterId, Incarnation, NodeId, SegmentNo, SnapshotId};
 use tenure_core::replica::record::Recovered;
 use tenure_core::wal::damage::Damage;
@@ -134,8 +136,8 @@ impl Disk {
     }
 }
 
-/// A data directory whose boot has begun: first the newest snapshot is read, then the log above
-/// it. In between is the caller, who restores its state from the chunks.
+/// A data directory whose boot has begun: the newest snapshot is read, and the log above it, one after the
+/// other or both at once. The caller restores its state from the snapshot's chunks.
 pub struct Opening {
     dir: PathBuf,
     lock: Arc<Lock>,
@@ -146,6 +148,8 @@ pub struct Opening {
     shared: Arc<Shared>,
     keeper: Keeper,
     newest: Option<SnapshotId>,
+    /// The log above the newest snapshot, if it was read already.
+    log: Option<Result<Tail, DiskError>>,
 }
 
 impl Opening {
@@ -181,6 +185,7 @@ impl Opening {
             shared,
             keeper,
             newest,
+            log: None,
         })
     }
 
@@ -192,6 +197,38 @@ impl Opening {
     /// What the superblock says.
     pub const fn superblock(&self) -> &Superblock {
         self.superblock.superblock()
+    }
+
+    /// Does `restore`, which is to read the newest snapshot, while another thread checks the log above it:
+    /// where there is much state, each takes about as long. What the log says is used by
+    /// [`Opening::finish`] alone, which finds out first whether the snapshot was read to its end.
+    pub fn beside_log<T>(&mut self, restore: impl FnOnce(&mut Self) -> T) -> T {
+        let Ok(recovery) = self.recovery_above(self.newest) else {
+            return restore(self); // no log can be read above it, and `finish` says so
+        };
+        let (dir, segments) = (self.dir.clone(), self.segments.clone());
+        let superblock = self.superblock().clone();
+        thread::scope(|scope| {
+            let check = move || recover(&dir, &segments, &superblock, recovery);
+            let checking = thread::Builder::new().spawn_scoped(scope, check);
+            let restored = restore(self);
+            self.log = checking
+                .ok() // without a thread it is read afterwards
+                .map(|log| log.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            restored
+        })
+    }
+
+    /// How the log is read above a snapshot that is whole.
+    fn recovery_above(&self, whole: Option<SnapshotId>) -> Result<Recovery, DiskError> {
+        let superblock = self.superblock();
+        let slot = |id: Option<SnapshotId>| id.map(|id| id.slot).unwrap_or_default();
+        let floor = Floor::of(superblock, slot(whole), slot(self.newest));
+        let floor = floor.map_err(|missing| DiskError::SnapshotMissing {
+            dir: self.dir.clone(),
+            missing,
+        })?;
+        Ok(Recovery::new(superblock, self.options.sizes, floor))
     }
 
     /// Reads the newest snapshot, and hands over each chunk. Gives how many there were; only then what
@@ -230,17 +267,14 @@ impl Opening {
     /// # Errors
     ///
     /// The log begins above it, or is damaged; or the system says no.
-    pub fn finish(self) -> Result<(Disk, Keeper, Recovered), DiskError> {
-        let superblock = self.superblock.superblock();
+    pub fn finish(mut self) -> Result<(Disk, Keeper, Recovered), DiskError> {
         let whole = self.newest.filter(|id| self.keeper.is_whole(*id));
-        let slot = |id: Option<SnapshotId>| id.map(|id| id.slot).unwrap_or_default();
-        let floor = Floor::of(superblock, slot(whole), slot(self.newest));
-        let floor = floor.map_err(|missing| DiskError::SnapshotMissing {
-            dir: self.dir.clone(),
-            missing,
-        })?;
-        let recovery = Recovery::new(superblock, self.options.sizes, floor);
-        let tail = recover(&self.dir, &self.segments, superblock, recovery)?;
+        // An error here is the end of it, whatever was read of the log.
+        let recovery = self.recovery_above(whole)?;
+        let read = self.log.take();
+        let superblock = self.superblock.superblock();
+        let tail =
+            read.unwrap_or_else(|| recover(&self.dir, &self.segments, superblock, recovery))?;
         let first = superblock.first_segment;
         let found = settle(&self.segments, &tail, first, self.options.sizes)?;
         let (recovered, writer) = tail.done();

@@ -23,8 +23,18 @@ pub(crate) struct Opened {
 pub(crate) fn open(dir: &Path, owner: Owner, seed: Seed) -> Result<Opened, StartError> {
     let mut opening =
         Opening::begin(dir, owner, Options::default()).map_err(StartError::of_disk)?;
-    let restored = restore(&mut opening, seed).map_err(StartError::of_disk)?;
+    let newest = opening.newest().map(tracing::field::display);
+    tracing::info!(newest, "the data directory is opened");
+    let restored = opening.beside_log(|opening| {
+        let restored = restore(opening, seed)?;
+        if let Some(Restored { id, .. }) = &restored {
+            tracing::info!(%id, "the newest snapshot is restored");
+        }
+        Ok(restored)
+    });
+    let restored = restored.map_err(StartError::of_disk)?;
     let (disk, keeper, recovered) = opening.finish().map_err(StartError::of_disk)?;
+    tracing::info!(decided = %recovered.decided, "the log is checked");
     Ok(Opened {
         disk,
         keeper,

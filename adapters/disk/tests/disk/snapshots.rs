@@ -54,9 +54,11 @@ pub(crate) fn open_all(
     let mut opening = begin(dir)?;
     let newest = opening.newest();
     let mut read = Vec::new();
-    opening.read_snapshot(|chunk| {
-        read.push(chunk.to_vec());
-        Ok(())
+    opening.beside_log(|opening| {
+        opening.read_snapshot(|chunk| {
+            read.push(chunk.to_vec());
+            Ok(())
+        })
     })?;
     let written = newest.map_or(Vec::new(), |id| chunks(id.slot.get()));
     assert_eq!(read, written);
@@ -222,6 +224,22 @@ fn a_snapshot_that_a_caller_can_not_restore_is_refused_with_its_reason() {
         said.ends_with("can't be restored: of a later version"),
         "{said}"
     );
+    let refused = opening.finish().err().unwrap();
+    assert!(
+        matches!(refused, DiskError::SnapshotMissing { .. }),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_log_that_was_read_beside_a_snapshot_counts_only_if_that_is_whole() {
+    let dir = TempDir::new().unwrap();
+    let (disk, mut keeper) = written(dir.path(), 10);
+    keep(&mut keeper, 5);
+    drop((disk, keeper));
+    let mut opening = begin(dir.path()).unwrap();
+    let refused = opening.beside_log(|opening| opening.read_snapshot(|_| Err("no".to_owned())));
+    assert!(refused.is_err());
     let refused = opening.finish().err().unwrap();
     assert!(
         matches!(refused, DiskError::SnapshotMissing { .. }),
