@@ -153,10 +153,12 @@ impl Replica {
     ) -> Self {
         // Where no accept is left to tell, it may have followed whomever it promised.
         let followed = recovered.followed.unwrap_or(recovered.promised);
-        let election = Election::new(now, recovered.promised, followed);
         if let Some(membership) = recovered.membership {
             config = Config::seen_by(config.me(), config.shared().clone(), membership);
         }
+        // Nobody of an earlier epoch: that one's quorums need not meet this one's.
+        let followed = followed.max(Ballot::opening(config.epoch()));
+        let election = Election::new(now, recovered.promised, followed);
         let peers = config.peers().map(|node| (node, Peer::default())).collect();
         let mut log = Log::new(config.membership(), recovered.decided, recovered.accepted);
         log.hear_start(Some(recovered.started));

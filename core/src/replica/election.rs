@@ -3,7 +3,7 @@
 use super::candidate::Polling;
 use super::message::{Beat, TimeHeard};
 use super::{Effect, Peer, Replica, Role};
-use crate::ids::{Ballot, NodeId};
+use crate::ids::{Ballot, Epoch, NodeId};
 use crate::limits::{CHECK_QUORUM, ELECTION_TIMEOUT, PING_INTERVAL, RANK_DELAY};
 use crate::rng::Rng;
 use crate::time::{Stamp, Timestamp};
@@ -153,8 +153,14 @@ impl Election {
     }
 
     /// A new epoch begins: nobody leads it yet. Whoever led before does at once, if it `goes_on`.
-    pub(super) fn begin_epoch(&mut self, now: Timestamp, goes_on: bool) {
+    /// Quorums of two epochs need not meet, so whom this server followed in the one before says nothing in
+    /// this one. Time goes on from the stop-sign, which everybody here has.
+    pub(super) fn begin_epoch(&mut self, epoch: Epoch, now: Timestamp, goes_on: bool) {
         self.freshest = Beat::default();
+        self.heard = TimeHeard {
+            ballot: Ballot::opening(epoch),
+            stamp: Stamp::ZERO,
+        };
         self.heard_at = now;
         self.suspect = !goes_on;
         self.is_new = false;

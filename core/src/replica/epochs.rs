@@ -175,8 +175,12 @@ impl Replica {
 
     /// Ends the epoch if the log has come to its stop-sign.
     pub(super) fn look_for_stop(&mut self) {
-        let next = self.log.take_stop();
-        if let Some(next) = next.and_then(|stop| stop.next_membership()) {
+        let Some(stop) = self.log.take_stop() else {
+            return;
+        };
+        // It may be applied later, and the next epoch's time goes on from here.
+        self.election.settle(stop.stamp());
+        if let Some(next) = stop.next_membership() {
             self.end_epoch(next);
         }
     }
@@ -216,7 +220,8 @@ impl Replica {
         }
         // Whoever led goes on, if it may; else nobody needs to be waited for.
         let goes_on = self.config.may_lead(leader);
-        self.election.begin_epoch(self.now, goes_on);
+        let epoch = self.config.epoch();
+        self.election.begin_epoch(epoch, self.now, goes_on);
         self.tell_leader(out);
         let leads_on = core::mem::take(&mut self.goes_on_leading);
         if leads_on && self.may_stand() && !self.is_between_epochs() {

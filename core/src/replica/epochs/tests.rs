@@ -1,9 +1,9 @@
 //! What one acceptor does at the end of its epoch, word by word.
 
 use super::*;
-use crate::config::{Config, Member, Role as MemberRole, Seat};
+use crate::config::{Config, Mark, Member, Role as MemberRole, Seat};
 use crate::ids::{Boot, ClusterId, Epoch, NodeId, Round, Seed};
-use crate::replica::message::Message;
+use crate::replica::message::{Beat, Message, TimeHeard};
 use crate::replica::record::{Recovered, RecoveredEntry};
 use crate::time::Stamp;
 use alloc::vec;
@@ -209,4 +209,96 @@ fn a_stop_sign_that_ends_something_else_is_not_accepted() {
     let message = accept(leader, 1, vec![stop()], 0);
     assert_eq!(hear(&mut replica, 2, message), vec![], "it names slot 2");
     assert_eq!(replica.accepted(), Slot::new(0));
+}
+
+/// What it tells a candidate of the next epoch about agreed time.
+fn heard_in_the_next_epoch(replica: &mut Replica) -> Option<TimeHeard> {
+    let out = promise(replica, ballot(2, 1, 2));
+    out.into_iter().find_map(|effect| match effect {
+        Effect::Send {
+            message: Message::Promise { heard, .. },
+            ..
+        } => Some(heard),
+        _ => None,
+    })
+}
+
+const SIGNED: Stamp = Stamp::from_nanos(3_000_000_000);
+
+/// Nobody is above the next epoch's own leaders, and its time goes on from the stop-sign, applied or not.
+const OPENING: TimeHeard = TimeHeard {
+    ballot: Ballot::opening(Epoch::new(2)),
+    stamp: SIGNED,
+};
+
+fn late_stop() -> Entry {
+    Entry::new(EntryKind::Stop, SIGNED, &[next().encode()])
+}
+
+fn begin_the_next_epoch(replica: &mut Replica) {
+    let (last, _) = replica.records();
+    replica.on_durable(NOW, last);
+    let mut out = Vec::new();
+    replica.on_flush(NOW, &mut out);
+    replica.on_promise_durable(NOW, Ballot::opening(Epoch::new(2)), &mut out);
+    assert_eq!(*replica.config().membership(), next());
+}
+
+/// A leader that was deposed may have gone on alone, and who followed it learns of the stop-sign from
+/// others. The next epoch's quorums need not meet those that know whose time that was.
+#[test]
+fn the_time_of_a_leader_ends_with_its_epoch() {
+    let mut replica = boot(Recovered::default());
+    let deposed = ballot(1, 1, 3);
+    promise(&mut replica, deposed);
+    hear(&mut replica, 3, accept(deposed, 1, vec![entry("a")], 1));
+    let beat = Beat {
+        ballot: deposed,
+        beat: 7,
+        stamp: Stamp::from_nanos(9_900_000_000),
+    };
+    let ping = Message::Ping {
+        round: 1,
+        beat,
+        decided: Slot::new(1),
+        mark: Mark::default(),
+    };
+    hear(&mut replica, 3, ping);
+    let decided = Message::Decided {
+        first: Slot::new(1),
+        entries: vec![entry("a"), late_stop()],
+        decided: Slot::new(2),
+    };
+    hear(&mut replica, 2, decided);
+    begin_the_next_epoch(&mut replica);
+    assert_eq!(heard_in_the_next_epoch(&mut replica), Some(OPENING));
+}
+
+/// Nor what is decided and not applied yet is forgotten: no lease before the sign is lengthened.
+#[test]
+fn the_next_epoch_goes_on_from_the_stamp_of_the_stop_sign() {
+    let mut replica = boot(Recovered::default());
+    let old = ballot(1, 1, 2);
+    promise(&mut replica, old);
+    hear(
+        &mut replica,
+        2,
+        accept(old, 1, vec![entry("a"), late_stop()], 2),
+    );
+    begin_the_next_epoch(&mut replica);
+    assert_eq!(heard_in_the_next_epoch(&mut replica), Some(OPENING));
+}
+
+#[test]
+fn who_starts_again_followed_nobody_of_an_earlier_epoch() {
+    let mut replica = boot(Recovered {
+        promised: Ballot::opening(Epoch::new(2)),
+        membership: Some(next()),
+        decided: Slot::new(2),
+        followed: Some(ballot(1, 9, 3)),
+        ..Recovered::default()
+    });
+    let heard = heard_in_the_next_epoch(&mut replica);
+    let whose = heard.map(|heard| heard.ballot);
+    assert_eq!(whose, Some(OPENING.ballot));
 }
