@@ -115,6 +115,8 @@ pub struct Process {
     pub guests: Guests,
     /// Which snapshot it was sent a chunk of last, and by whom.
     pub fetched: Option<Fetched>,
+    /// Which one it is done with, however that ended: more of it may still be under way.
+    pub done_with: Option<SnapshotId>,
     /// How many in a row its sources did not have any more in the middle of them.
     pub taken_away: u32,
     /// What it will be told.
@@ -326,6 +328,7 @@ impl Server {
             snapshots,
             guests,
             fetched: None,
+            done_with: None,
             taken_away: 0,
             inbox: VecDeque::new(),
             knows_full: false,

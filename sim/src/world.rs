@@ -83,6 +83,8 @@ pub struct World {
     /// Who must work in the liveness phase.
     core: Vec<usize>,
     rounds: u64,
+    /// Requests of operators so far, which name them.
+    orders: u64,
     /// What was chosen a while before the end, and who was no member then.
     settled: Slot,
     outsiders: Vec<usize>,
@@ -148,6 +150,7 @@ impl World {
             graphs: Graphs::new(seed),
             core: Vec::new(),
             rounds: 0,
+            orders: 0,
             settled: Slot::new(0),
             outsiders: Vec::new(),
             plan,

@@ -19,6 +19,8 @@ pub(super) struct CatchUp {
     /// The highest slot that anybody said is decided, and who said so.
     known: Slot,
     source: Option<NodeId>,
+    /// Who is no peer as far as this server knows, and said last that it has more.
+    stranger: Option<NodeId>,
     /// Where the log stood when it was last looked at, and since when.
     decided: Slot,
     since: Timestamp,
@@ -29,6 +31,7 @@ impl CatchUp {
         Self {
             known: Slot::new(0),
             source: None,
+            stranger: None,
             decided: Slot::new(0),
             since: now,
         }
@@ -66,12 +69,11 @@ impl Replica {
     fn ask_catch_up(&mut self, out: &mut Vec<Effect>) {
         let from = self.log.decided().next();
         let known = self.catchup.source.take();
-        let turn = self.rng.next();
-        let count = u64::try_from(self.peers.len()).unwrap_or(u64::MAX);
-        let index = turn
-            .checked_rem(count)
-            .and_then(|index| usize::try_from(index).ok());
-        let anybody = self.config.peers().nth(index.unwrap_or_default());
+        let others = || self.config.peers().chain(self.catchup.stranger);
+        let count = u64::try_from(others().count()).unwrap_or(u64::MAX);
+        let turn = self.rng.next().checked_rem(count);
+        let index = turn.and_then(|index| usize::try_from(index).ok());
+        let anybody = others().nth(index.unwrap_or_default());
         if let Some(to) = known.or(anybody) {
             let message = Message::CatchUp { from };
             out.push(Effect::Send {
@@ -165,7 +167,11 @@ impl Replica {
             return;
         }
         match message {
-            Message::Ping { decided, .. } => self.catchup.learn(from, decided),
+            Message::Ping { decided, .. } => {
+                self.catchup.learn(from, decided);
+                let has_more = decided > self.log.decided();
+                self.catchup.stranger = has_more.then_some(from);
+            }
             Message::Decided { .. }
             | Message::SnapshotOffer { .. }
             | Message::SnapshotChunk { .. } => self.dispatch(from, message, out),

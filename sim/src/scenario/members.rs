@@ -59,7 +59,6 @@ impl Plan {
 
     pub(super) fn roles(&mut self, rand: &mut Rand) {
         self.servers = rand.range(3, 6) as usize;
-        // All are whole at the end: those that count may be any of them.
         self.host.founders = Some(self.servers);
         self.host.arbiter = rand.chance(500_000).then_some(0);
         self.safety = 16 * SECOND;

@@ -25,6 +25,32 @@ impl Plan {
             let total: u64 = self.nemesis.troubles.iter().map(|(_, weight)| weight).sum();
             self.nemesis.troubles.push((Trouble::Wipe, 1 + total / 10));
         }
+        if self.servers > 2 && rand.chance(200_000) {
+            self.swarm_members(rand);
+        }
+    }
+
+    /// Members come and go, too, whatever else happens.
+    fn swarm_members(&mut self, rand: &mut Rand) {
+        const ALL: &[Trouble] = &[
+            Trouble::AddMember,
+            Trouble::RemoveMember,
+            Trouble::ReplaceMember,
+            Trouble::ChangeRole,
+            Trouble::Invite,
+            Trouble::StuckLearner,
+            Trouble::Drain,
+            Trouble::TakeBack,
+        ];
+        self.host.founders = Some(self.servers);
+        self.servers += rand.range(1, 4) as usize;
+        let total: u64 = self.nemesis.troubles.iter().map(|(_, weight)| weight).sum();
+        for trouble in ALL {
+            if rand.chance(600_000) {
+                let weight = 1 + total * rand.log_uniform(10, 300) / 1_000;
+                self.nemesis.troubles.push((*trouble, weight));
+            }
+        }
     }
 
     fn swarm_net(&mut self, rand: &mut Rand) {

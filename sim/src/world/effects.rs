@@ -247,11 +247,11 @@ impl World {
                 });
             }
             Note::Following { leader } => self.has_leader(index, leader.is_some()),
-            Note::Fetching { .. } => {}
-            Note::Installed { .. } => self.fetch_ended(index, true),
-            Note::SnapshotFailed { .. } => self.fetch_ended(index, false),
+            Note::Fetching { .. } => self.fetch_began(index),
+            Note::Installed { id, .. } => self.fetch_ended(index, *id, true),
+            Note::SnapshotFailed { id, .. } => self.fetch_ended(index, *id, false),
             Note::BadSnapshot { id, .. } => {
-                self.fetch_ended(index, false);
+                self.fetch_ended(index, *id, false);
                 self.marks.hit(Mark::BadSnapshot);
                 let is_forged = self.plan.net.corrupt_ppm > 0;
                 self.judges

@@ -7,7 +7,6 @@ use crate::Nanos;
 use crate::graph::Graph;
 use crate::marks::Mark;
 use crate::net::Loss;
-use crate::operator;
 use crate::rand::Rand;
 use crate::scenario::{MS, SECOND};
 use crate::server::{SITES, node_id};
@@ -164,7 +163,7 @@ impl World {
         };
         self.marks.hit(Mark::ArbiterChanges);
         let change = Change::Role { node, role };
-        self.order(leader, operator::asks(&shared, change, self.rounds));
+        self.ask_for(leader, &shared, change);
     }
 
     fn set_graph(&mut self) {

@@ -5,7 +5,7 @@ use crate::check::wgl::{self, Verdict};
 use crate::marks::Mark;
 use crate::scenario::SECOND;
 use crate::server::{index_of, node_id};
-use tenure_core::config::{Change, Role, Shared};
+use tenure_core::config::{Change, Member, Role, Shared};
 use tenure_core::machine::Form;
 
 /// A request that began this long before the end must have its last word.
@@ -130,6 +130,15 @@ impl World {
             let votes = membership.role(node_id(index)).is_some();
             let is_current = votes && view.applied >= self.settled;
             current += usize::from(is_current);
+            let is_member = self.judges.history.shared().member(node_id(index));
+            let lags = is_member.is_some_and(Member::is_in) && view.applied < self.settled;
+            let applied = view.applied;
+            self.judges
+                .docket
+                .check(!lags, "whoever is whole catches up", || {
+                    let (number, settled) = (index + 1, self.settled);
+                    format!("server {number} has applied slot {applied} of {settled}")
+                });
             let node = node_id(index);
             let drains = shared.drains(node);
             could_lead |= is_current && !drains && membership.role(node) == Some(Role::Voter);

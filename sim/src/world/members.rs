@@ -36,20 +36,29 @@ impl World {
         let Some(change) = self.wanted_change(&shared, trouble) else {
             return;
         };
+        if self.plan.bad_clock.is_some() && leaves_one_clock(&shared, &change) {
+            return; // nobody can tell that it is wrong
+        }
         let server = self.asked_server(&shared);
         let mut servers = 0..self.servers.len();
         let is_cut = servers.any(|to| !self.net.is_open(server, to));
         self.marks.sometimes(is_cut, Mark::ChangesApart);
-        self.order(server, operator::asks(&shared, change, self.rounds));
+        self.ask_for(server, &shared, change);
         // Another operator, who has seen the same, asks another server at the same moment: one is late.
         if self.nemesis.chance(200_000)
             && let Some(other) = self.wanted_change(&shared, trouble)
+            && self.plan.bad_clock.is_none()
         {
             self.marks.hit(Mark::TwoOperators);
             let asked = self.asked_server(&shared);
-            let request = u64::MAX - self.rounds; // no other one counts down
-            self.order(asked, operator::asks(&shared, other, request));
+            self.ask_for(asked, &shared, other);
         }
+    }
+
+    /// An operator, who has seen `shared`, asks a server for a change of it.
+    pub(super) fn ask_for(&mut self, index: usize, shared: &Shared, change: Change) {
+        self.orders += 1;
+        self.order(index, operator::asks(shared, change, self.orders));
     }
 
     /// A server that learns and is to vote hears nobody for a while: nobody may wait for it.
@@ -242,4 +251,16 @@ impl World {
             .map(|member| index_of(member.node))
             .any(|member| member == index)
     }
+}
+
+/// Whether fewer than two servers would vote after this and whatever else is under way, and count as clocks.
+fn leaves_one_clock(shared: &Shared, change: &Change) -> bool {
+    let is_less = match change {
+        Change::Remove { .. } => true,
+        Change::Role { role, .. } => *role == Role::Observer,
+        _ => false,
+    };
+    let stays =
+        |member: &&Member| member.is_in() && member.role != Role::Observer && member.next.is_none();
+    is_less && shared.members().iter().filter(stays).count() <= 2
 }

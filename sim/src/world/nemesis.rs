@@ -313,11 +313,9 @@ impl World {
         self.phase = Phase::Liveness;
         self.net.heal();
         for index in 0..servers {
-            if !self.core.contains(&index) {
-                // One that was never there comes when it is wanted, and is whole.
-                if self.servers[index].disk.files().next().is_some() {
-                    self.leave_outside(index);
-                }
+            let is_core = self.core.contains(&index);
+            if !is_core && self.servers[index].disk.files().next().is_some() {
+                self.leave_outside(index);
                 continue;
             }
             let drift = DRIFT_PPM_MAX / 2;
@@ -325,6 +323,9 @@ impl World {
             self.servers[index].crash_in = None;
             self.servers[index].mend_disk();
             self.servers[index].disk.bound(None);
+            if !is_core {
+                continue; // one that was never there comes when it is wanted, and is whole
+            }
             if let Some(process) = self.servers[index].process() {
                 process.busy_until = process.busy_until.min(self.now);
                 process.run_at = None;

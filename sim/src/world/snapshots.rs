@@ -67,7 +67,9 @@ impl World {
         let Some(process) = self.servers[to].process() else {
             return;
         };
-        if let Message::SnapshotChunk { id, .. } = message {
+        if let Message::SnapshotChunk { id, .. } = message
+            && process.done_with != Some(*id)
+        {
             let resumed = |last: Fetched| last.id == *id && last.source.0 != source.0;
             let resumed = process.fetched.is_some_and(resumed);
             self.marks.sometimes(resumed, Mark::TransferResumed);
@@ -107,10 +109,18 @@ impl World {
         });
     }
 
+    /// A server begins to fetch a snapshot, perhaps anew.
+    pub(super) fn fetch_began(&mut self, index: usize) {
+        if let Some(process) = self.servers[index].process() {
+            process.done_with = None;
+        }
+    }
+
     /// A fetch came to its end, good or bad: what is offered next takes nothing away.
-    pub(super) fn fetch_ended(&mut self, index: usize, is_whole: bool) {
+    pub(super) fn fetch_ended(&mut self, index: usize, id: SnapshotId, is_whole: bool) {
         if let Some(process) = self.servers[index].process() {
             process.fetched = None;
+            process.done_with = Some(id);
             if is_whole {
                 process.taken_away = 0;
             }

@@ -263,10 +263,9 @@ fn a_change_survives_a_crash_anywhere() {
     }
 }
 
-/// While a member is away everybody that it knows is replaced: it learns of that from those that it
-/// does not know.
-#[test]
-fn who_was_away_for_long_catches_up_with_strangers() {
+/// While a member is away everybody that it knows is replaced. Gives the cluster as the member comes
+/// back, and its number.
+fn all_others_replaced() -> (World, u64) {
     let mut world = World::new(3);
     world.run(MS * 300);
     let away = (1..=3).find(|node| *node != world.leader()).unwrap();
@@ -286,8 +285,25 @@ fn who_was_away_for_long_catches_up_with_strangers() {
     }
     hold(&mut world, 4, "a");
     world.start(away);
+    (world, away)
+}
+
+/// It learns of that from those that it does not know.
+#[test]
+fn who_was_away_for_long_catches_up_with_strangers() {
+    let (mut world, away) = all_others_replaced();
     world.run(A_WHILE);
     assert_eq!(voters(&world).len(), 3);
+    is_held(&mut world, away, "a");
+}
+
+#[test]
+fn a_stranger_is_asked_again_if_the_first_question_was_lost() {
+    let (mut world, away) = all_others_replaced();
+    world.cut.extend([(away, 4), (away, 5)]);
+    world.run(A_WHILE);
+    world.cut.clear();
+    world.run(A_WHILE);
     is_held(&mut world, away, "a");
 }
 
