@@ -116,10 +116,11 @@ impl Disk {
         }
     }
 
+    /// Some of them, as a disk gives what one message takes.
     fn load(&self, from: Slot, upto: Slot) -> Vec<Entry> {
         let mut entries = Vec::new();
         let mut slot = from;
-        while slot <= upto {
+        while slot <= upto && entries.len() < 8 {
             let of_slot = self.records.iter().filter_map(|record| match record {
                 Record::Accepted {
                     ballot,
@@ -158,6 +159,8 @@ struct World {
     configured: Vec<(u64, Config)>,
     /// What promises said of the leader that began last.
     promises: Vec<Start>,
+    /// The bytes of snapshots and of decided entries that one gave another, and when.
+    given: Vec<(u64, u64, Timestamp, usize)>,
     tags: u64,
     /// A server whose disk syncs nothing any more.
     hung: Option<u64>,
@@ -204,6 +207,7 @@ impl World {
             reopened: Vec::new(),
             configured: Vec::new(),
             promises: Vec::new(),
+            given: Vec::new(),
             tags: 0,
             hung: None,
             learns_nothing: None,
@@ -335,6 +339,14 @@ impl World {
             if let Message::Promise { started, .. } = message {
                 self.promises.push(started);
             }
+            let bytes = match &message {
+                Message::SnapshotChunk { bytes, .. } => bytes.len(),
+                Message::Decided { entries, .. } => {
+                    entries.iter().map(|entry| entry.bytes().len()).sum()
+                }
+                _ => 0,
+            };
+            self.given.push((from, to, self.now, bytes));
             if !self.cut.contains(&(from, to)) {
                 self.step(
                     to,

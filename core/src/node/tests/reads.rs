@@ -87,6 +87,55 @@ fn a_round_that_began_before_a_read_confirms_it_not() {
     assert!(matches!(world.pong(after, own), Some(Reply::Lock { .. })));
 }
 
+/// However many they are: what a quorum confirms, it confirms for all that began before.
+#[test]
+fn reads_of_one_tick_share_one_round() {
+    let mut world = leader();
+    let own = world.nodes[&1].view().ballot;
+    let read = |request| {
+        let tag = Tag { conn: 2, request };
+        let request = Request {
+            zone: ZoneId::default(),
+            principal: Bytes::new(),
+            client: Client::None,
+            ask: Ask::Inspect {
+                key: Key::from_path("a").unwrap(),
+            },
+        };
+        Input::Request { tag, request }
+    };
+    let mut out = Vec::new();
+    let now = world.now;
+    let node = world.nodes.get_mut(&1).unwrap();
+    (0..10).for_each(|request| node.step(now, read(request), &mut out));
+    node.step(now, Input::Flush, &mut out);
+    let rounds = out.iter().filter_map(|output| match output {
+        Output::Send {
+            message: Message::Ping { round, .. },
+            ..
+        } => Some(*round),
+        _ => None,
+    });
+    let rounds: Vec<u64> = rounds.collect();
+    assert_eq!(rounds.len(), 2, "one ping to each of the others");
+    assert_eq!(rounds[0], rounds[1]);
+    // Those that come meanwhile share the next.
+    (10..20).for_each(|request| world.step(1, read(request)));
+    assert!(world.net.is_empty(), "a round is under way");
+    let answered = |world: &World| {
+        let told = |(_, tag, reply): &&(u64, Tag, Reply)| {
+            tag.conn == 2 && matches!(reply, Reply::Lock { .. })
+        };
+        world.replies.iter().filter(told).count()
+    };
+    world.pong(rounds[0], own);
+    assert_eq!(answered(&world), 10);
+    let next = world.last_round();
+    assert_eq!(next, rounds[0] + 1);
+    world.pong(next, own);
+    assert_eq!(answered(&world), 20);
+}
+
 const OLD: u64 = 77;
 
 /// What others decided in between is missing in the slot that it would name, though its new rounds are

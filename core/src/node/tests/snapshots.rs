@@ -230,6 +230,77 @@ fn what_laggards_get_is_bounded_by_time() {
 }
 
 #[test]
+fn a_source_of_a_snapshot_keeps_to_its_budget_beside_live_requests() {
+    let mut world = forgetful(TIGHT);
+    let cold = catch_up_under_load(&mut world);
+    assert_eq!(installs(&world, cold), 1);
+    is_within(&world, cold, TIGHT);
+}
+
+#[test]
+fn a_source_of_entries_keeps_to_its_budget_beside_live_requests() {
+    // What is in the leader's memory it says again as accepts; the log is for who is further behind.
+    let limits = Limits {
+        window: Window {
+            slots_max: 2,
+            ..Window::default()
+        },
+        budget: TIGHT,
+        ..Limits::default()
+    };
+    let mut world = World::limited(3, None, limits);
+    world.run(MS * 500);
+    let cold = catch_up_under_load(&mut world);
+    assert_eq!(installs(&world, cold), 0);
+    is_within(&world, cold, TIGHT);
+}
+
+const TIGHT: Budget = Budget {
+    bytes_per_second: 40_000,
+    bytes_max: 3_000,
+};
+
+/// One that was away gets what it missed, while each request is answered as soon as without that.
+fn catch_up_under_load(world: &mut World) -> u64 {
+    let (leader, cold) = (world.leader(), follower(world));
+    world.isolate(cold);
+    work(world, leader, 0, 120);
+    world.cut.clear();
+    world.given.clear();
+    for number in 1_000.. {
+        assert!(number < 1_400, "it gets done under load");
+        let path = alloc::format!("live/{number}");
+        let tag = world.ask(leader, Client::None, acquire(&path, 0));
+        assert!(matches!(world.answer(tag), Answer::Granted(_)), "at once");
+        world.run(MS * 5);
+        if applied(world, cold) == applied(world, leader) {
+            break;
+        }
+    }
+    cold
+}
+
+/// In no interval did anybody give more than its bucket held and time added, and one piece, which may
+/// overdraw it.
+fn is_within(world: &World, cold: u64, budget: Budget) {
+    let rate = budget.bytes_per_second as f64;
+    for source in 1..=3 {
+        let by_it = |given: &&(u64, u64, Timestamp, usize)| given.0 == source && given.1 == cold;
+        let given: Vec<_> = world.given.iter().filter(by_it).collect();
+        let piece = given.iter().map(|given| given.3).max().unwrap_or(0);
+        for (first, (_, _, begun, _)) in given.iter().enumerate() {
+            let mut sum = 0;
+            for (_, _, at, bytes) in &given[first..] {
+                sum += bytes;
+                let time = at.since(*begun).as_secs_f64();
+                let most = budget.bytes_max as usize + piece + (rate * time).ceil() as usize;
+                assert!(sum <= most, "{source} gave {sum} in {time} s");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_restart_goes_on_from_the_newest_snapshot() {
     let mut world = forgetful(Budget::default());
     let leader = world.leader();
