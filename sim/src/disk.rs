@@ -20,6 +20,8 @@ const UNNAMED: u64 = 1 << 40;
 #[derive(Clone, Debug, Default)]
 struct File {
     cache: Vec<u8>,
+    /// As far as anything was stored; behind that there are zeros. Most of a segment that is made ahead is
+    /// never written, and zeros cost time.
     durable: Vec<u8>,
     dirty: BTreeSet<usize>,
     /// It has no name any more, and a crash may bring that back.
@@ -30,6 +32,13 @@ impl File {
     fn sector(&self, sector: usize) -> std::ops::Range<usize> {
         let from = sector * ATOM_BYTES;
         from..(from + ATOM_BYTES).min(self.cache.len())
+    }
+
+    fn store(&mut self, range: std::ops::Range<usize>, bytes: &[u8]) {
+        if self.durable.len() < range.end {
+            self.durable.resize(range.end, 0);
+        }
+        self.durable[range].copy_from_slice(bytes);
     }
 }
 
@@ -80,7 +89,7 @@ impl Disk {
         if is_new {
             let made = File {
                 cache: vec![0; len],
-                durable: vec![0; len],
+                durable: Vec::new(),
                 dirty: BTreeSet::new(),
                 removed: false,
             };
@@ -104,7 +113,6 @@ impl Disk {
         };
         let offset = held.cache.len();
         held.cache.resize(offset + bytes.len(), 0);
-        held.durable.resize(offset + bytes.len(), 0);
         self.write(file, offset, bytes);
     }
 
@@ -143,14 +151,18 @@ impl Disk {
         held.map_or(&[], |file| &file.cache)
     }
 
-    /// What is stored for good.
+    /// What is stored for good; what it leaves out of its file is zeros.
     pub fn image(&self, file: u64) -> &[u8] {
         self.files.get(&file).map_or(&[], |file| &file.durable)
     }
 
     /// Whether `bytes` are stored for good.
     pub fn holds(&self, file: u64, offset: usize, bytes: &[u8]) -> bool {
-        self.image(file).get(offset..offset + bytes.len()) == Some(bytes)
+        let image = self.image(file);
+        let end = (offset + bytes.len()).min(image.len());
+        let stored = image.get(offset..end).unwrap_or(&[]);
+        let (head, zeros) = bytes.split_at(stored.len());
+        head == stored && zeros.iter().all(|byte| *byte == 0)
     }
 
     /// Stores into the cache.
@@ -193,7 +205,7 @@ impl Disk {
             if file.cache[range.clone()] == bytes[..] {
                 file.dirty.remove(sector);
             }
-            file.durable[range].copy_from_slice(bytes);
+            file.store(range, bytes);
         }
     }
 
@@ -212,6 +224,7 @@ impl Disk {
         });
         for file in self.files.values_mut() {
             let (mut kept, mut lost) = (0, 0);
+            file.durable.resize(file.cache.len(), 0);
             for sector in std::mem::take(&mut file.dirty) {
                 let keep = fate.keeps(rand);
                 let range = file.sector(sector);

@@ -107,6 +107,8 @@ pub struct Process {
     pub boot: Boot,
     /// The real core.
     pub node: Node,
+    /// When its node wants to hear of time: asked once after each round, for only rounds change that.
+    wakes_at: Option<Timestamp>,
     /// The real log on the simulated disk.
     pub storage: Storage,
     /// Its snapshots on the simulated disk.
@@ -323,6 +325,7 @@ impl Server {
         let node = node.with_limits(self.knobs.limits());
         self.life = Life::Up(Box::new(Process {
             boot,
+            wakes_at: node.wake_at(),
             node,
             storage,
             snapshots,
@@ -341,9 +344,7 @@ impl Server {
 
     /// How late the tick of its process is.
     pub fn ticks_late(&self, now: Nanos) -> Nanos {
-        let wake = self
-            .process_ref()
-            .and_then(|process| process.node.wake_at());
+        let wake = self.process_ref().and_then(|process| process.wakes_at);
         let local = self.clock.clone().read(now);
         wake.map_or(0, |wake| local.since(wake).as_nanos() as Nanos)
     }
@@ -366,7 +367,7 @@ impl Server {
         };
         // After the last of these inputs was received (rule 23).
         let local = self.clock.read(now);
-        if process.node.wake_at().is_some_and(|when| when <= local) {
+        if process.wakes_at.is_some_and(|when| when <= local) {
             process.node.step(local, Input::Tick, &mut outputs);
         }
         let mut told = None;
@@ -377,6 +378,7 @@ impl Server {
             process.node.step(local, input, &mut outputs);
         }
         process.node.step(local, Input::Flush, &mut outputs);
+        process.wakes_at = process.node.wake_at();
         process.is_full = process.knows_full && told.is_none();
         process.knows_full = told.unwrap_or(process.knows_full);
         process.busy_until = now + round;
@@ -389,7 +391,7 @@ impl Server {
         if !process.inbox.is_empty() {
             return Some(process.busy_until.max(now));
         }
-        let wakes = [process.node.wake_at(), process.storage.wake_at()];
+        let wakes = [process.wakes_at, process.storage.wake_at()];
         let first: Timestamp = wakes.into_iter().flatten().min()?;
         let at = self.clock.when(now, first);
         Some(at.max(process.busy_until).max(now + 1))
