@@ -101,12 +101,17 @@ impl Incoming {
         }
     }
 
-    /// Whom to ask next of those that are `there`; nobody if all of them were asked in vain: twice, for
-    /// a word may be lost, but once if there is something else to be had.
-    fn next_source(&self, there: &[NodeId]) -> Option<NodeId> {
+    /// Whom to ask next of those that are `there`, of so many `peers`; nobody if all of them have another
+    /// one, or were silent too often. For words are lost, and what is here already would be fetched again:
+    /// only who has nothing of it yet leaves it for something else after one word in vain to each.
+    fn next_source(&self, there: &[NodeId], peers: usize) -> Option<NodeId> {
         let may_have = || there.iter().filter(|peer| !self.denied.contains(peer));
-        let rounds = if self.instead.is_some() { 1 } else { 2 };
-        if self.silent >= rounds * may_have().count() {
+        let silent_max = if self.instead.is_some() && self.next == 0 {
+            may_have().count().saturating_sub(1)
+        } else {
+            2 * peers
+        };
+        if self.silent > silent_max {
             return None;
         }
         let later = may_have().find(|peer| **peer > self.source);
@@ -451,11 +456,11 @@ impl Replica {
     /// Goes on where the last source stopped. When all that are there were asked in vain, nobody has it any
     /// more, and an older one must do, with the log behind it.
     fn try_another_source(&mut self, out: &mut Vec<Effect>) {
-        let (now, there) = (self.now, self.there());
+        let (now, there, peers) = (self.now, self.there(), self.peers.len());
         let Some(incoming) = &mut self.transfer.incoming else {
             return;
         };
-        if let Some(source) = incoming.next_source(&there) {
+        if let Some(source) = incoming.next_source(&there, peers) {
             incoming.source = source;
             incoming.moved_at = now;
             incoming.asked = incoming.next;

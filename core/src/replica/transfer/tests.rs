@@ -187,15 +187,63 @@ fn of_those_that_are_older_the_newest_is_taken() {
     assert_eq!(asked(&out), [(2, 0), (2, 1)]);
 }
 
-/// Who is silent is asked once only if there is something else.
+/// Who is silent is asked once only if there is something else, and nothing is here yet.
 #[test]
 fn silence_does_not_hold_up_an_older_one_for_long() {
     let mut learner = replica(1, 7);
     hear(&mut learner, 1, 2, offer(ID, 6));
-    hear(&mut learner, 2, 2, chunk(ID, 0));
     tick(&mut learner, 502);
     let out = hear(&mut learner, 503, 3, offer(snapshot(60, 1), 2));
     assert_eq!(asked(&out), [(3, 0), (3, 1)]);
+}
+
+/// Else who fetches a newer one and loses a word now and then would begin it anew for ever, after the older.
+#[test]
+fn a_lost_word_costs_nothing_of_what_is_here() {
+    let mut learner = replica(1, 7);
+    hear(&mut learner, 1, 2, offer(ID, 6));
+    for index in 0..5 {
+        hear(&mut learner, 2, 2, chunk(ID, index));
+    }
+    assert_eq!(asked(&tick(&mut learner, 502)), [(3, 5)]);
+    let out = hear(&mut learner, 503, 3, offer(snapshot(60, 1), 2));
+    assert_eq!(asked(&out), [(2, 5)], "it is asked once more");
+    let out = hear(&mut learner, 504, 2, chunk(ID, 5));
+    assert_eq!(received(&out), [5]);
+}
+
+/// In the end an older one is more than one that nobody sends.
+#[test]
+fn what_is_never_sent_is_left_for_an_older_one() {
+    let mut learner = replica(1, 7);
+    hear(&mut learner, 1, 2, offer(ID, 6));
+    hear(&mut learner, 2, 2, chunk(ID, 0));
+    tick(&mut learner, 502);
+    hear(&mut learner, 503, 3, offer(snapshot(60, 1), 2));
+    let silence = |turn| at_ms(503).plus(TRANSFER_PATIENCE * turn);
+    let mut out = Vec::new();
+    for turn in 1..=3 {
+        learner.on_tick(silence(turn), &mut out);
+        assert!(asked(&out).iter().all(|(source, _)| *source == 2));
+    }
+    learner.on_tick(silence(4), &mut out);
+    assert!(out.contains(&Effect::Abandon { id: ID }));
+    assert!(asked(&out).ends_with(&[(3, 0), (3, 1)]));
+}
+
+/// With one source that is heard a try lasts as long as with two.
+#[test]
+fn a_source_that_is_alone_is_asked_as_often_as_two() {
+    let mut learner = replica(1, 7);
+    hear(&mut learner, 1, 2, offer(ID, 6));
+    let mut out = Vec::new();
+    for turn in 1..=4 {
+        let now = at_ms(1).plus(TRANSFER_PATIENCE * turn);
+        answers(&mut learner, 500 * u64::from(turn), 2);
+        out.clear();
+        learner.on_tick(now, &mut out);
+        assert_eq!(asked(&out).first(), Some(&(2, 0)), "in try {turn}");
+    }
 }
 
 /// It is not even of use: the log is further. The try ends at once.
