@@ -71,7 +71,7 @@ pub const SNAPSHOT_WINDOW: u32 = 4;
 pub const TRANSFER_PATIENCE: Duration = Duration::from_millis(500);
 /// Who was asked for nothing of a snapshot for this long by a peer keeps it for that peer no more.
 pub const PIN_PATIENCE: Duration = Duration::from_secs(5);
-/// Nor does it once so many newer ones became whole: the log since then stays too.
+/// Nor does it once so many newer ones became durable: the log since then stays too.
 pub const PIN_NEWER_MAX: u32 = 8;
 /// How often a server that can make no snapshot asks for one that is due, one peer at a time.
 pub const SNAPSHOT_WISH_EVERY: Duration = Duration::from_secs(1);

@@ -99,8 +99,11 @@ impl DiskPace {
 
 impl Replica {
     /// The host looked at the room on its disk.
-    pub const fn on_space(&mut self, space: Space) {
+    pub fn on_space(&mut self, space: Space) {
         self.space = space;
+        if space != Space::Enough {
+            self.unpin_snapshots();
+        }
     }
 
     /// The room on the own disk, as its host said last.

@@ -19,6 +19,7 @@
 //! This room moves bytes: what they say is the node's to check, and nothing of the replica's state
 //! changes before they are durable on this server's own disk (`install`).
 
+use super::fitness::Space;
 use super::message::Message;
 use super::{Effect, Replica, Until};
 use crate::config::Membership;
@@ -228,6 +229,7 @@ impl Replica {
             .is_none_or(|newest| newest.id.slot < id.slot)
         {
             transfer.older = transfer.newest.replace(Kept { id, chunks });
+            transfer.pins.on_newer();
         }
         if let Some(wish) = transfer.wish.take_if(|wish| id.slot >= wish.from)
             && wish.due > id.slot
@@ -261,11 +263,16 @@ impl Replica {
         }
     }
 
-    /// A newer snapshot is whole: which ones stay although they are older than the two newest, the oldest
-    /// first. Peers are in the middle of them.
+    /// All of a newer snapshot is given to the disk: which ones stay although they will be older than the
+    /// two newest, the oldest first. Peers are in the middle of them.
     pub fn pin_snapshots(&mut self) -> Vec<SnapshotId> {
-        self.transfer.pins.on_newer(self.now);
+        self.transfer.pins.expire(self.now);
         self.pinned()
+    }
+
+    /// Room is worth more than what peers are in the middle of.
+    pub(super) fn unpin_snapshots(&mut self) {
+        self.transfer.pins.clear();
     }
 
     /// `peer` gets on from what it fetched here, entry by entry.
@@ -321,7 +328,9 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) {
         if self.transfer.has(id) {
-            self.transfer.pins.on_get(from, id, self.now);
+            if self.space() == Space::Enough {
+                self.transfer.pins.on_get(from, id, self.now);
+            }
             let peer = from;
             out.push(Effect::LoadChunk { peer, id, index });
         } else {

@@ -15,7 +15,7 @@ struct Pin {
     id: SnapshotId,
     /// When the peer last asked for a part of it, or for entries behind it.
     asked_at: Timestamp,
-    /// How many newer ones became whole here since.
+    /// How many newer ones became durable here since.
     newer: u32,
 }
 
@@ -46,15 +46,23 @@ impl Pins {
         }
     }
 
-    /// A newer one is whole. Those that nobody asked for any more are let go, and those that stayed for
-    /// too many: laggards must not fill the disk.
-    pub(super) fn on_newer(&mut self, now: Timestamp) {
+    /// A newer one is durable. What stayed for too many is let go: laggards must not fill the disk.
+    pub(super) fn on_newer(&mut self) {
         for pin in self.0.values_mut() {
             pin.newer = pin.newer.saturating_add(1);
         }
-        let stays =
-            |pin: &Pin| pin.newer <= PIN_NEWER_MAX && now.since(pin.asked_at) < PIN_PATIENCE;
-        self.0.retain(|_, pin| stays(pin));
+        self.0.retain(|_, pin| pin.newer < PIN_NEWER_MAX);
+    }
+
+    /// What nobody asked for any more is let go.
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        let is_wanted = |pin: &Pin| now.since(pin.asked_at) < PIN_PATIENCE;
+        self.0.retain(|_, pin| is_wanted(pin));
+    }
+
+    /// All are let go.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 
     pub(super) fn lose(&mut self, id: SnapshotId) {

@@ -257,7 +257,7 @@ fn one_that_is_of_no_use_says_that_the_wanted_one_is_gone() {
     assert_eq!(out, [Effect::Abandon { id: ID }]);
 }
 
-/// A source with `count` snapshots, of slots 90, 91 and so on.
+/// The source makes a snapshot at each of `slots`; gives what it said that its disk shall keep beside.
 fn make(source: &mut Replica, slots: core::ops::Range<u64>) -> Vec<SnapshotId> {
     let mut kept = Vec::new();
     for slot in slots {
@@ -309,12 +309,34 @@ fn a_laggard_does_not_fill_the_disk() {
     make(&mut source, 89..91);
     let get = Message::SnapshotGet { id: ID, index: 0 };
     let newer_max = u64::from(PIN_NEWER_MAX);
-    for newer in 1..=newer_max {
+    for newer in 1..newer_max {
         hear(&mut source, newer, 1, get.clone());
-        assert_eq!(make(&mut source, 90 + newer..91 + newer), [ID]);
+        for _ in 0..3 {
+            assert_eq!(source.pin_snapshots(), [ID], "some are not kept");
+        }
+        make(&mut source, 90 + newer..91 + newer);
+        assert_eq!(source.pinned(), [ID]);
     }
     hear(&mut source, 100, 1, get);
-    assert_eq!(make(&mut source, 91 + newer_max..92 + newer_max), []);
+    make(&mut source, 90 + newer_max..91 + newer_max);
+    assert_eq!(source.pinned(), [], "nor the log behind it");
+}
+
+#[test]
+fn who_is_low_on_room_keeps_nothing_for_others() {
+    let mut source = replica(2, 200);
+    make(&mut source, 89..91);
+    let get = || Message::SnapshotGet { id: ID, index: 0 };
+    for space in [Space::Low, Space::Full] {
+        hear(&mut source, 1, 1, get());
+        assert_eq!(source.pinned(), [ID]);
+        source.on_space(space);
+        assert_eq!(source.pinned(), []);
+        let out = hear(&mut source, 2, 1, get());
+        assert!(matches!(out[..], [Effect::LoadChunk { .. }]), "as long as");
+        assert_eq!(make(&mut source, 90..91), [], "it is there anyway");
+        source.on_space(Space::Enough);
+    }
 }
 
 #[test]
