@@ -1,6 +1,7 @@
 //! Real processes on loopback, files on disk: killed, stopped and restarted, added and taken away
 //! under load.
 
+mod cut;
 mod dev;
 mod drain;
 mod durable;

@@ -7,5 +7,6 @@ pub mod http;
 pub mod loopback;
 pub mod members;
 pub mod native;
+pub mod network;
 pub mod process;
 pub mod small_disk;

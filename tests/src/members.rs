@@ -3,6 +3,7 @@
 use crate::binary::tenure;
 use crate::loopback::own_address;
 use crate::native::Native;
+use crate::network::Network;
 use crate::process::Process;
 use rustix::process::Signal;
 use std::fmt::Write as _;
@@ -23,7 +24,10 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Members {
     folder: tempfile::TempDir,
-    address: IpAddr,
+    /// Of each.
+    addresses: Vec<IpAddr>,
+    /// Where each runs, if not here.
+    network: Option<Network>,
     running: Vec<Option<Process>>,
 }
 
@@ -45,10 +49,26 @@ impl Members {
     ///
     /// The files can't be written.
     pub fn new(count: usize) -> Self {
+        Self::at_addresses(vec![own_address(); count], None)
+    }
+
+    /// Of servers in a network that can be cut.
+    ///
+    /// # Panics
+    ///
+    /// The files can't be written.
+    pub fn in_network(count: usize) -> Self {
+        let addresses = (1..=count).map(Network::address).collect();
+        Self::at_addresses(addresses, Some(Network::new(count)))
+    }
+
+    fn at_addresses(addresses: Vec<IpAddr>, network: Option<Network>) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
+        let count = addresses.len();
         let members = Self {
             folder,
-            address: own_address(),
+            addresses,
+            network,
             running: (0..count).map(|_| None).collect(),
         };
         let key = Command::new(tenure())
@@ -187,14 +207,28 @@ impl Members {
         self.at(member, 2)
     }
 
+    /// The network that they are in.
+    ///
+    /// # Panics
+    ///
+    /// They are in none of their own.
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("they were put in a network")
+    }
+
     fn at(&self, member: usize, kind: u16) -> SocketAddr {
+        let address = self.addresses[member - 1];
         let member = u16::try_from(member).expect("it is a small number");
-        SocketAddr::new(self.address, 7600 + 10 * (member - 1) + kind)
+        SocketAddr::new(address, 7600 + 10 * (member - 1) + kind)
     }
 
     /// The command that runs a member.
     pub fn command(&self, member: usize) -> Command {
-        let mut command = Command::new(tenure());
+        let network = self.network.as_ref();
+        let mut command = network.map_or_else(
+            || Command::new(tenure()),
+            |network| network.command(member, tenure()),
+        );
         command
             .args(["serve", "--config"])
             .arg(self.config_file(member));
