@@ -452,6 +452,10 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "TIMES", conflicts_with_all = ["endpoints", "contend", "http"],
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) failover: Option<u16>,
+    /// Instead of cycles alone: hold 300,000 locks, kill a follower until it needs a snapshot, start it again, and
+    /// tell how long the clients' acquires take before, meanwhile and afterwards.
+    #[arg(long, conflicts_with_all = ["endpoints", "contend", "http", "failover"])]
+    pub(crate) catch_up: bool,
     /// Print one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,

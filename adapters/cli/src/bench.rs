@@ -3,6 +3,7 @@
 //! One cycle is an acquire and a release, each waited for. By default the servers are its own, on
 //! loopback with files on this disk; their processes end with this one.
 
+mod catchup;
 mod failover;
 mod http;
 mod native;
@@ -56,6 +57,16 @@ pub(crate) fn run(bench: &Bench) -> Result<(), Exit> {
     }
     if let Some(times) = bench.failover {
         let report = block_on(failover::measure(bench, times)).map_err(system)??;
+        let text = if bench.json {
+            report.json()
+        } else {
+            report.table()
+        };
+        crate::serve::print(&text);
+        return Ok(());
+    }
+    if bench.catch_up {
+        let report = block_on(catchup::measure(bench)).map_err(system)??;
         let text = if bench.json {
             report.json()
         } else {

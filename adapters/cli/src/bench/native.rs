@@ -38,26 +38,7 @@ pub(super) struct Grant {
 impl Client {
     pub(super) async fn connect(endpoint: SocketAddr, path: &str) -> io::Result<Self> {
         let key = Key::from_path(path).map_err(io::Error::other)?;
-        let mut client = Self {
-            stream: Stream::connect(endpoint).await?,
-            caller: Caller::default(),
-            input: BytesMut::new(),
-            output: BytesMut::new(),
-            acquire: Ask::Acquire(command::Acquire {
-                key: key.clone(),
-                mode: Mode::Exclusive,
-                life: Life::Session,
-                wait_ms: u64::try_from(WAIT.as_millis()).map_err(io::Error::other)?,
-                holder: bytes::Bytes::new(),
-            }),
-            key,
-            session: SessionId::new(0),
-            seq: 0,
-        };
-        let first = client.hear().await?;
-        if !matches!(first, Word::Hello { .. }) {
-            return Err(unexpected(&first));
-        }
+        let mut client = Self::connect_only(endpoint, key).await?;
         let open = Ask::OpenSession {
             ttl_ms: u64::try_from(SESSION_TTL.as_millis()).map_err(io::Error::other)?,
             identifier: bytes::Bytes::new(),
@@ -75,6 +56,25 @@ impl Client {
         Ok(client)
     }
 
+    /// Without a session.
+    async fn connect_only(endpoint: SocketAddr, key: Key) -> io::Result<Self> {
+        let mut client = Self {
+            stream: Stream::connect(endpoint).await?,
+            caller: Caller::default(),
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            acquire: take(key.clone())?,
+            key,
+            session: SessionId::new(0),
+            seq: 0,
+        };
+        let first = client.hear().await?;
+        if !matches!(first, Word::Hello { .. }) {
+            return Err(unexpected(&first));
+        }
+        Ok(client)
+    }
+
     pub(super) async fn acquire(&mut self) -> io::Result<Grant> {
         let (id, known) = self.next();
         self.caller.ask(id, &known, &self.acquire, &mut self.output);
@@ -87,6 +87,20 @@ impl Client {
                 fence: grant.fence,
                 token,
             }),
+            word => Err(unexpected(&word)),
+        }
+    }
+
+    /// Takes another lock, and keeps it.
+    pub(super) async fn hold(&mut self, path: &str) -> io::Result<()> {
+        let key = Key::from_path(path).map_err(io::Error::other)?;
+        let (id, known) = self.next();
+        self.caller.ask(id, &known, &take(key)?, &mut self.output);
+        match self.answer().await? {
+            Word::Decided {
+                answer: Answer::Granted(_),
+                ..
+            } => Ok(()),
             word => Err(unexpected(&word)),
         }
     }
@@ -144,6 +158,34 @@ impl Client {
             }
         }
     }
+}
+
+/// What a server has applied, by a connection of its own.
+pub(super) async fn applied(endpoint: SocketAddr) -> io::Result<u64> {
+    let mut client = Client::connect_only(
+        endpoint,
+        Key::from_path("bench/applied").map_err(io::Error::other)?,
+    )
+    .await?;
+    let id = RequestId::new(1);
+    let output = &mut client.output;
+    client
+        .caller
+        .ask(id, &command::Client::None, &Ask::Servers, output);
+    match client.answer().await? {
+        Word::Servers { applied, .. } => Ok(applied.get()),
+        word => Err(unexpected(&word)),
+    }
+}
+
+fn take(key: Key) -> io::Result<Ask> {
+    Ok(Ask::Acquire(command::Acquire {
+        key,
+        mode: Mode::Exclusive,
+        life: Life::Session,
+        wait_ms: u64::try_from(WAIT.as_millis()).map_err(io::Error::other)?,
+        holder: bytes::Bytes::new(),
+    }))
 }
 
 fn unexpected(word: &Word) -> io::Error {

@@ -4,7 +4,7 @@ use super::native::Client;
 use super::usage::Usage;
 use crate::args::Bench;
 use crate::exit::{Code, Exit};
-use crate::serve::make_shared_key;
+use crate::serve::{make_shared_key, member_data};
 use rustix::process::{Pid, Signal, kill_process};
 use std::cell::Cell;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -135,6 +135,19 @@ impl Own {
     pub(super) fn go_on(&self, place: usize) -> Result<(), Exit> {
         self.servers[place].signal(Signal::CONT)?;
         self.servers[place].follows()
+    }
+
+    /// The slots of the snapshots that a server has.
+    pub(super) fn snapshots(&self, place: usize) -> io::Result<Vec<u64>> {
+        let member = u16::try_from(place + 1).map_err(io::Error::other)?;
+        let folder = member_data(&self.folder.0, member).join("snap");
+        let mut slots = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let name = entry?.file_name();
+            let slot = name.to_str().and_then(|name| name.split_once('-'));
+            slots.extend(slot.and_then(|(slot, _)| slot.parse::<u64>().ok()));
+        }
+        Ok(slots)
     }
 
     /// What all servers have used so far.
