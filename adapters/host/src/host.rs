@@ -214,6 +214,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         let Some(why) = self.failed else {
             return Ok(());
         };
+        self.snapshots = Snapshots::none(); // ends what they do now, which may fail
         self.log.close().map_err(disk("synced"))?;
         Err(why)
     }

@@ -7,10 +7,10 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use tenure_core::config::Membership;
 use tenure_core::entry::Entry;
-use tenure_core::ids::{Ballot, NodeId, RecordNo, Seed, Slot, SnapshotId};
+use tenure_core::ids::{Ballot, Epoch, NodeId, RecordNo, Seed, Slot, SnapshotId};
 use tenure_core::machine::{Form, Limits};
 use tenure_core::node::input::Input;
-use tenure_core::node::output::{Output, Received};
+use tenure_core::node::output::{Halt, Output, Received};
 use tenure_core::replica::record::Record;
 use tenure_core::time::Timestamp;
 use tenure_rt::spawn;
@@ -60,6 +60,12 @@ impl Slow {
         let kept = self.may.recv().unwrap_or(Ok(Kept::Durable));
         self.events.add(format!("ends {what}"));
         kept
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.events.add("keeper ends");
     }
 }
 
@@ -120,6 +126,11 @@ impl Log for Disk {
 
     fn promise(&mut self, ballot: Ballot, _: Option<Membership>) -> io::Result<()> {
         self.events.add(format!("promise {}", ballot.round));
+        Ok(())
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        self.events.add("close");
         Ok(())
     }
 
@@ -322,6 +333,27 @@ fn a_disk_that_fails_under_a_snapshot_stops_the_server() {
             "stopped, because the log can't be made durable: no more"
         );
         assert_eq!(rig.events.count("durable"), 0);
+    });
+}
+
+/// Who is to have another role asks its disk whether anything failed, and opens it again: by then nobody
+/// works on it any more, whose failure would go unheard.
+#[test]
+fn a_disk_is_closed_when_nobody_makes_a_snapshot_there_any_more() {
+    test(async {
+        let rig = Rig::start();
+        rig.wants(vec![chunk(0)]).await;
+        rig.events.wait_for("begins chunk 0", 1).await;
+        let epoch = Epoch::new(2);
+        let reason = Halt::Role { epoch };
+        rig.lets(Ok(Kept::Durable));
+        rig.wants(vec![Output::Halt { reason }]).await;
+        let end = rig.end.await.expect("the task lives");
+        assert!(matches!(end, Err(HostError::Halt(_))), "{end:?}");
+        let told = rig.events.all();
+        let place = |what: &str| told.iter().position(|event| event == what);
+        let ended = place("keeper ends").expect("it is waited for");
+        assert!(Some(ended) < place("close"), "{told:?}");
     });
 }
 
