@@ -67,6 +67,9 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
 pub const SNAPSHOT_SLICE_RECORDS: usize = 2048;
 /// Chunks that a server asks for at a time.
 pub const SNAPSHOT_WINDOW: u32 = 4;
+/// Words to peers that wait until the disk remembers what they speak of. One more is as good as lost on its
+/// way: whoever waits for it asks again.
+pub const HELD_WORDS_MAX: usize = 1024;
 /// A source of a snapshot that says nothing for this long is left for another.
 pub const TRANSFER_PATIENCE: Duration = Duration::from_millis(500);
 /// Who was asked for nothing of a snapshot for this long by a peer keeps it for that peer no more.

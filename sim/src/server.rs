@@ -374,6 +374,7 @@ impl Server {
         for input in inputs {
             if let Input::Space { space } = &input {
                 told = Some(*space == Space::Full);
+                process.snapshots.on_room(*space == Space::Enough);
             }
             process.node.step(local, input, &mut outputs);
         }

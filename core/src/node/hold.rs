@@ -2,6 +2,7 @@
 
 use super::output::Output;
 use crate::ids::{Ballot, RecordNo};
+use crate::limits::HELD_WORDS_MAX;
 use crate::replica::Until;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -26,11 +27,20 @@ impl Hold {
         }
     }
 
+    /// How many words wait.
+    pub(super) fn words(&self) -> usize {
+        let of_records = self.for_records.values().map(Vec::len);
+        of_records.sum::<usize>() + self.for_promises.len()
+    }
+
     /// Lets `output` out once what it speaks of is durable: now, or later. One that waits already is not
     /// said twice: who hears nothing from a slow disk asks again and again.
     pub(super) fn until(&mut self, until: Until, output: Output, out: &mut Vec<Output>) {
         if self.waits(until, &output) {
             return;
+        }
+        if !self.is_durable(until) && self.words() >= HELD_WORDS_MAX {
+            return; // as if it were lost on its way: who needs it asks again
         }
         match until {
             Until::Record(record) if record > self.record => {
@@ -40,6 +50,15 @@ impl Hold {
                 self.for_promises.push_back((ballot, output));
             }
             Until::Now | Until::Record(_) | Until::Promise(_) => out.push(output),
+        }
+    }
+
+    /// Whether what a word speaks of is durable.
+    fn is_durable(&self, until: Until) -> bool {
+        match until {
+            Until::Now => true,
+            Until::Record(record) => record <= self.record,
+            Until::Promise(ballot) => ballot <= self.promise,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a server keeps in memory of what others send, and how much of it that may be.
 
 use super::{Load, Node};
-use crate::limits::MEMBERS_MAX;
+use crate::limits::{HELD_WORDS_MAX, MEMBERS_MAX};
 use alloc::vec::Vec;
 
 /// Each member wants entries, and a window of chunks.
@@ -20,6 +20,7 @@ impl Node {
             of("requests", self.pending.commands(), both_max),
             of("waiters", self.pending.waiters(), both_max),
             of("reads", self.reads.len(), queues.reads),
+            of("words that wait", self.hold.words(), HELD_WORDS_MAX),
             of(
                 "wishes of laggards",
                 self.loads.wishes(),

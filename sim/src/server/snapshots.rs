@@ -58,8 +58,11 @@ pub struct Snapshots {
     kept: BTreeMap<SnapshotId, (u64, Contents)>,
     /// One was given up since the last one that was kept: the next may be of any slot.
     pub is_late: bool,
-    /// Some that others may be in the middle of were removed for want of room.
+    /// Since the last one that was kept, some that others may be in the middle of were let go for want
+    /// of room.
     pub was_pruned: bool,
+    /// Its node was told that there is not enough: it keeps nothing for others.
+    is_low: bool,
     /// When the last one was kept, and when the log was truncated the last time.
     made_at: Nanos,
     pub(super) truncated_at: Nanos,
@@ -76,6 +79,12 @@ pub(super) const fn storms(last: &mut Nanos, now: Nanos) -> bool {
 }
 
 impl Snapshots {
+    /// Its node is told whether there is room enough.
+    pub(super) const fn on_room(&mut self, is_enough: bool) {
+        self.is_low = !is_enough;
+        self.was_pruned |= self.is_low;
+    }
+
     /// Whether what is under construction came from a peer.
     pub fn is_received(&self) -> bool {
         let building = self.building.as_ref();
@@ -279,6 +288,7 @@ impl Server {
         process.snapshots.kept.insert(id, (file, contents));
         marks.sometimes(process.snapshots.is_late, Mark::SnapshotLate);
         process.snapshots.is_late = false;
+        process.snapshots.was_pruned = process.snapshots.is_low;
         marks.sometimes(
             storms(&mut process.snapshots.made_at, now),
             Mark::SnapshotStorm,

@@ -20,6 +20,30 @@ fn accepted(to: u64, upto: u64) -> Output {
 }
 
 #[test]
+fn words_that_wait_are_bounded() {
+    let mut hold = Hold::new(Ballot::ZERO);
+    let mut out = Vec::new();
+    let most = u64::try_from(HELD_WORDS_MAX).unwrap();
+    for slot in 1..=most + 9 {
+        let until = Until::Record(RecordNo::new(slot));
+        hold.until(until, accepted(2, slot), &mut out);
+    }
+    let promise = Until::Promise(BALLOT);
+    hold.until(promise, accepted(3, 1), &mut out);
+    assert_eq!((hold.words(), out.len()), (HELD_WORDS_MAX, 0));
+    // What need not wait is said at once.
+    hold.until(Until::Now, accepted(4, 1), &mut out);
+    assert_eq!(out.len(), 1);
+    hold.durable(RecordNo::new(2), &mut out);
+    assert_eq!((hold.words(), out.len()), (HELD_WORDS_MAX - 2, 3));
+    hold.until(promise, accepted(3, 1), &mut out);
+    hold.promised(BALLOT, &mut out);
+    assert_eq!(out.last(), Some(&accepted(3, 1)), "there is room again");
+    hold.durable(RecordNo::new(most + 9), &mut out);
+    assert_eq!((hold.words(), out.len()), (0, HELD_WORDS_MAX + 2));
+}
+
+#[test]
 fn a_word_that_waits_is_not_said_twice() {
     let mut hold = Hold::new(Ballot::ZERO);
     let (mut out, record) = (Vec::new(), RecordNo::new(1));
