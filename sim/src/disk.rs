@@ -58,6 +58,8 @@ pub enum Fate {
     Kept,
     /// Each sector by itself.
     Mixed,
+    /// All of it is there to be read, and is not stored: the process died alone. The power may go later (D3, D4).
+    Cached,
 }
 
 impl Fate {
@@ -65,7 +67,7 @@ impl Fate {
     fn keeps(self, rand: &mut Rand) -> bool {
         match self {
             Self::Lost => false,
-            Self::Kept => true,
+            Self::Kept | Self::Cached => true,
             Self::Mixed => rand.chance(500_000),
         }
     }
@@ -209,8 +211,16 @@ impl Disk {
         }
     }
 
-    /// The power goes. What was not synced has `fate`.
+    /// The process dies, or the power goes. What was not synced has `fate`.
     pub fn crash(&mut self, fate: Fate, rand: &mut Rand, marks: &mut Marks) {
+        if fate == Fate::Cached {
+            let is_dirty = self.files.values().any(|file| !file.dirty.is_empty());
+            marks.sometimes(is_dirty, Mark::OnlyCached);
+            let folder = &self.snapshots;
+            return self
+                .files
+                .retain(|number, _| *number < UNNAMED || folder.knows(*number));
+        }
         self.snapshots.crash(fate, rand, marks);
         let folder = &self.snapshots;
         self.files.retain(|number, file| {

@@ -117,6 +117,7 @@ marks! {
     SyncError = Fault "disk_sync_error",
     SlowDisk = Fault "disk_slow_for_long",
     SectorLost = Fault "disk_sector_lost",
+    OnlyCached = Fault "disk_sectors_of_a_dead_process_only_cached",
     SectorKept = Fault "disk_unsynced_sector_kept",
     Torn = Fault "disk_group_torn",
     SlowSync = Fault "disk_slow_sync",

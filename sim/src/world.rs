@@ -389,9 +389,10 @@ impl World {
         self.marks.hit(why);
         self.mark_absence(index);
         let server = &mut self.servers[index];
-        let fate = match self.crashes.below(4) {
+        let fate = match self.crashes.below(6) {
             0 => Fate::Lost,
             1 => Fate::Kept,
+            2 | 3 if why != Mark::PowerCut => Fate::Cached,
             _ => Fate::Mixed,
         };
         server.disk.crash(fate, &mut self.crashes, &mut self.marks);

@@ -52,6 +52,9 @@ impl Server {
         if self.disk.read(SUPERBLOCK).is_empty() {
             self.format();
         }
+        // A name that only a dead process left in the cache is believed like a durable one.
+        let names = self.disk.snapshots.begin_sync();
+        self.disk.snapshots.end_sync(&names);
         match superblock::open(superblock_copies(self.disk.read(SUPERBLOCK))) {
             Ok(pending) => Some(self.write_copy(now, pending, 0, marks)),
             Err(error) => {
