@@ -7,7 +7,6 @@ use crate::marks::Mark;
 use crate::scenario::{MS, SECOND, Trouble};
 use crate::server::{Server, node_id};
 use tenure_core::ids::Slot;
-use tenure_core::ids::Slot;
 use tenure_core::limits::ELECTION_TIMEOUT;
 use tenure_core::node::input::Input;
 
