@@ -115,6 +115,8 @@ pub const VALUE_BYTES_MAX: usize = 4 << 10;
 pub const KEY_BYTES_MAX: usize = 16 << 10;
 /// Pairs of one key.
 pub const KEY_PAIRS_MAX: usize = 64;
+/// Keys of one claim. All of them together have at most `KEY_BYTES_MAX` bytes.
+pub const CLAIM_KEYS_MAX: usize = 64;
 /// Bytes of a holder's name for people.
 pub const HOLDER_BYTES_MAX: usize = 128;
 /// Bytes of a principal's name.
@@ -140,13 +142,14 @@ pub const DEDUPE_MAX: usize = 1 << 20;
 pub const SESSION_WINDOW: u64 = 128;
 /// Zones of one cluster.
 pub const ZONES_MAX: usize = 1024;
-/// Grants and tickets of one zone, together.
+/// Keys of the grants and tickets of one zone, together.
 pub const LOCKS_MAX: usize = 16 << 20;
-/// Tickets of one zone.
+/// Keys of the tickets of one zone: places in its lines.
 pub const TICKETS_MAX: usize = 1 << 20;
 /// Sessions of one zone.
 pub const SESSIONS_MAX: usize = 1 << 20;
-/// Expiries and grants that one entry may do; the rest is done first by the next (rule 42).
+/// Keys that one entry may take from holders and give to waiters; the rest is done first by the next
+/// (rule 42).
 pub const EXPIRY_BATCH_MAX: usize = 256;
 /// After a change of leader no time to live ends for this long: 2 T_e (rules.md, after rule 23).
 pub const GRACE: Duration = Duration::from_millis(300);

@@ -6,7 +6,7 @@
 //! 1. A leader's start raises the floor under all ttls.
 //! 2. Renewals and keep-alives, judged at the stamp of the entry before.
 //! 3. The clock moves. What earlier entries had no room for, then what is due: at most
-//!    `EXPIRY_BATCH_MAX` ends and grants; the rest is work for the next entries.
+//!    `EXPIRY_BATCH_MAX` keys that come and go; the rest is work for the next entries.
 //! 4. The other commands, in their order.
 //!
 //! A session that holds a lock and asks for it again queues like anybody, whatever the mode, unless
@@ -24,8 +24,8 @@ use bytes::Bytes;
 use codec::Header;
 use index::{Hasher, Index};
 use snapshot::Sweeping;
-use state::{Grace, Grant, Line, Lock, Request, Session, Ticket, Work, Zone};
-use table::Table;
+use state::{Grace, Grant, Hold, Line, Lock, Place, Request, Session, Ticket, Work, Zone};
+use table::{Ref, Table};
 use timers::Timers;
 use via::ViaWindow;
 
@@ -43,6 +43,7 @@ mod line;
 mod list;
 mod once;
 mod operate;
+pub mod parts;
 mod session;
 pub mod snapshot;
 mod state;
@@ -57,11 +58,11 @@ pub use view::{HolderView, LockView, TicketView, WaiterView};
 /// The limits of a machine. All servers of a cluster have the same, or they would disagree.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Expiries and grants that one entry may do.
+    /// Keys that one entry may take from holders and give to waiters.
     pub expiry_batch: usize,
-    /// Grants and tickets of one zone, together.
+    /// Keys of the grants and tickets of one zone, together.
     pub locks: usize,
-    /// Tickets of one zone.
+    /// Keys of the tickets of one zone.
     pub tickets: usize,
     /// Sessions of one zone.
     pub sessions: usize,
@@ -137,7 +138,7 @@ pub struct Machine {
     zones: BTreeMap<ZoneId, Zone>,
     vias: BTreeMap<NodeId, ViaWindow>,
     work: VecDeque<Work>,
-    /// Expiries and grants that this entry may still do.
+    /// Keys that this entry may still take and give.
     budget: usize,
     /// Bytes of the entries since the last snapshot was due.
     log_bytes: u64,
@@ -148,11 +149,13 @@ pub struct Machine {
     locks: Table<Lock>,
     lock_index: Index<Lock>,
     grants: Table<Grant>,
-    /// Shared grants by fence: an exclusive one is the only one of its lock.
-    shared_index: Index<Grant>,
+    /// By fence.
+    grant_index: Index<Grant>,
+    holds: Table<Hold>,
     lease_timers: Timers<Grant>,
     lines: Table<Line>,
     tickets: Table<Ticket>,
+    places: Table<Place>,
     ticket_index: Index<Ticket>,
     ticket_timers: Timers<Ticket>,
     sessions: Table<Session>,
@@ -164,13 +167,15 @@ pub struct Machine {
     request_timers: Timers<Request>,
 
     /// Memory that is used again by every entry.
-    later: Vec<(Place, Header)>,
+    later: Vec<(Origin, Header)>,
     scratch: Vec<u8>,
+    /// Locks whose holders or lines changed, until [`Machine::wake`] has looked at them.
+    woken: VecDeque<Ref<Lock>>,
 }
 
 /// Where in the log a command stands: names what it makes.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Origin {
     slot: Slot,
     number: u32,
 }
@@ -180,7 +185,7 @@ const PLACE_BITS: u32 = 12;
 const SLOT_MAX: Slot = Slot::new(u64::MAX >> (PLACE_BITS + 1));
 const _: () = assert!(limits::ENTRY_COMMANDS_MAX <= 1 << PLACE_BITS);
 
-impl Place {
+impl Origin {
     /// The first of the slot after this one: above all that were made so far.
     const fn after(slot: Slot) -> Self {
         Self {
@@ -313,10 +318,10 @@ impl Machine {
         self.budget = self.limits.expiry_batch;
         self.work_off(events);
         self.expire(events);
-        for (place, header) in later.drain(..) {
+        for (origin, header) in later.drain(..) {
             let via = header.via;
             let answer = match header.decode() {
-                Ok(command) => self.execute(place, &command, events),
+                Ok(command) => self.execute(origin, &command, events),
                 Err(error) => Answer::Refused(Refusal::Invalid { what: error.what() }),
             };
             events.push(Event::Answered { via, answer });
@@ -366,7 +371,7 @@ impl Machine {
         slot: Slot,
         entry: &Entry,
         clock: Stamp,
-        later: &mut Vec<(Place, Header)>,
+        later: &mut Vec<(Origin, Header)>,
         events: &mut Vec<Event>,
     ) {
         for (number, command) in (0..).zip(entry.commands()) {
@@ -383,7 +388,7 @@ impl Machine {
                 continue;
             }
             if !header.is_renewal() {
-                later.push((Place { slot, number }, header));
+                later.push((Origin { slot, number }, header));
                 continue;
             }
             let answer = match header.decode() {

@@ -15,6 +15,7 @@ use tenure_core::ids::{
 use tenure_core::machine::codec;
 use tenure_core::machine::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
 use tenure_core::machine::key::Key;
+use tenure_core::machine::parts::Parts;
 use tenure_core::rng::Rng;
 use tenure_core::time::Stamp;
 use tenure_core::wal::snapshot::Encoder;
@@ -152,7 +153,7 @@ fn operations() -> Vec<(&'static str, Operation)> {
     let (ticket, session, fence) = (TicketId::new(12), SESSION, Fence::new(17));
     let acquire = |mode, life, wait_ms| {
         let holder = Bytes::from_static(b"alice");
-        Operation::Acquire(Acquire { key: key.clone(), mode, life, wait_ms, holder })
+        Operation::Acquire(Acquire { parts: Parts::one(key.clone(), mode), life, wait_ms, holder })
     };
     let lease = Life::Lease { ttl_ms: 10_000 };
     let identifier = Bytes::from_static(b"host-7");

@@ -12,6 +12,7 @@ use tenure_core::machine::answer::{Answer, Event};
 use tenure_core::machine::codec;
 use tenure_core::machine::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
 use tenure_core::machine::key::Key;
+use tenure_core::machine::parts::{Part, Parts};
 use tenure_core::machine::snapshot::{Restore, RestoreError, Slice, hash_of};
 use tenure_core::machine::{Form, Limits, Machine};
 use tenure_core::time::Stamp;
@@ -195,8 +196,7 @@ impl Log {
         let ttl_ms = [500, 1000, 60_000][draw.below(3)];
         match draw.below(10) {
             0..=4 => Operation::Acquire(Acquire {
-                key,
-                mode: [Mode::Exclusive, Mode::Shared][draw.below(2)],
+                parts: parts(key, draw),
                 life: match (draw.below(3), client) {
                     (0, _) => Life::Static,
                     (1, Client::Session { .. }) => Life::Session,
@@ -239,6 +239,22 @@ impl Log {
 }
 
 /// One of the last ones.
+/// A claim of `key`, and of more in one of four.
+fn parts(key: Key, draw: &mut Draw<'_>) -> Parts {
+    let mut mode = || [Mode::Exclusive, Mode::Shared][draw.below(2)];
+    let mut parts = vec![Part { key, mode: mode() }];
+    let (all, more) = (mode(), mode());
+    if (all, more) == (Mode::Shared, Mode::Shared) {
+        for name in ["b", "d"] {
+            let key = Key::from_path(name).expect("it is a path");
+            if parts[0].key != key {
+                parts.push(Part { key, mode: all });
+            }
+        }
+    }
+    Parts::new(parts).expect("they are few, each once")
+}
+
 fn pick<T: Copy>(from: &[T], draw: &mut Draw<'_>) -> Option<T> {
     let back = draw.below(from.len().clamp(1, 8));
     from.iter().rev().nth(back).copied()

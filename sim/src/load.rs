@@ -20,6 +20,7 @@ use tenure_core::machine::answer::Grant;
 use tenure_core::machine::command::Client as Named;
 use tenure_core::machine::command::Life;
 use tenure_core::machine::key::Key;
+use tenure_core::machine::parts::Parts;
 use tenure_core::node::input::{Proof, Request, Token};
 
 /// The zone that simulated clients use.
@@ -44,6 +45,8 @@ pub struct LoadKnobs {
     pub wait_ppm: u64,
     /// A claim is a shared one.
     pub shared_ppm: u64,
+    /// A claim is over two or three locks.
+    pub many_ppm: u64,
     /// A lock is left to its time instead of being released.
     pub forget_ppm: u64,
     /// A request is sent to two servers at once.
@@ -147,7 +150,7 @@ struct Session {
 
 #[derive(Debug)]
 struct Held {
-    key: Key,
+    parts: Parts,
     fence: Fence,
     life: Life,
     proof: Proof,
@@ -337,8 +340,10 @@ impl Client {
                 if let Some(held) = held
                     && held.until > local
                 {
-                    let key = held.key.clone();
-                    scene.acts.push(Act::Write { key, fence });
+                    for part in held.parts.iter() {
+                        let key = part.key.clone();
+                        scene.acts.push(Act::Write { key, fence });
+                    }
                 }
             }
         }
@@ -386,13 +391,13 @@ impl Client {
         beliefs.on_received(scene.now, self.index, grant, until_true, docket);
         let forgotten = grant.life != Life::Static && self.rand.chance(self.knobs.forget_ppm);
         let proof = Proof {
-            key: grant.key.clone(),
+            key: grant.key().clone(),
             fence: grant.fence,
             session: grant.session,
             token,
         };
         self.held.push(Held {
-            key: grant.key.clone(),
+            parts: grant.parts.clone(),
             fence: grant.fence,
             life: grant.life,
             proof,

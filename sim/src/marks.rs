@@ -147,6 +147,8 @@ marks! {
     LateWriteRefused = Case "late_write_refused",
     Granted = Case "granted",
     GrantedAfterWait = Case "granted_after_wait",
+    ClaimOfMany = Case "claim_of_many_granted",
+    ClaimOfManyWaited = Case "claim_of_many_granted_after_wait",
     GrantReplayed = Case "grant_replayed",
     HeldRefusal = Case "refused_held",
     WaitTimeout = Case "refused_wait_timeout",

@@ -227,7 +227,7 @@ fn is_full(members: &mut Members, member: usize) {
 
 fn proof(grant: &Grant, token: Token) -> Proof {
     Proof {
-        key: Key::parse(grant.key.bytes().clone()).expect("it is a key"),
+        key: Key::parse(grant.key().bytes().clone()).expect("it is a key"),
         fence: grant.fence,
         session: None,
         token,

@@ -8,6 +8,7 @@ use tenure_core::ids::{ClusterId, NodeId, RequestId};
 use tenure_core::machine::answer::Answer;
 use tenure_core::machine::command::{Acquire, Client, Life, Mode};
 use tenure_core::machine::key::Key;
+use tenure_core::machine::parts::Parts;
 use tenure_core::node::input::Ask;
 use tenure_core::wire::client::{Caller, Heard, Word};
 
@@ -174,8 +175,7 @@ impl Native {
 /// It is no path.
 pub fn acquire(path: &str, mode: Mode, life: Life, wait: Duration, holder: &str) -> Ask {
     Ask::Acquire(Acquire {
-        key: Key::from_path(path).expect("it is a path"),
-        mode,
+        parts: Parts::one(Key::from_path(path).expect("it is a path"), mode),
         life,
         wait_ms: u64::try_from(wait.as_millis()).expect("it is short"),
         holder: Bytes::copy_from_slice(holder.as_bytes()),

@@ -19,7 +19,10 @@ pub(crate) fn grant(
     let (fence, ttl) = (grant.fence, grant.remaining_ms);
     match output {
         Output::Table => {
-            let mut text = format!("{name}   {}   fence {fence}", mode(grant.mode));
+            let mut text = format!(
+                "{name}   {}   fence {fence}",
+                mode(grant.parts.first().mode)
+            );
             if let Some(ttl) = ttl {
                 write!(text, "   for {}", time(ttl)).expect("writing to a string does not fail");
             }

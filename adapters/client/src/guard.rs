@@ -66,7 +66,7 @@ impl Guard {
     /// What proves the grant to any server, from any process.
     pub fn proof(&self) -> Proof {
         Proof {
-            key: self.grant.key.clone(),
+            key: self.grant.key().clone(),
             fence: self.grant.fence,
             session: self.grant.session,
             token: self.token,

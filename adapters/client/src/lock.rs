@@ -11,6 +11,7 @@ use tenure_core::limits::TTL_MS_DEFAULT;
 use tenure_core::machine::answer::Answer;
 use tenure_core::machine::command::{Acquire, Life, Mode};
 use tenure_core::machine::key::{Key, KeyError};
+use tenure_core::machine::parts::Parts;
 use tenure_core::wire::client::Word;
 
 /// A claim that is being described. Exclusive, and for 30 s, renewed by the client; or for as long as
@@ -88,8 +89,7 @@ impl LockRequest {
     /// Somebody else has it ([`Error::is_held`]), or nobody answered.
     pub async fn acquire(self) -> Result<Guard, Error> {
         let acquire = Acquire {
-            key: self.key?,
-            mode: self.mode,
+            parts: Parts::one(self.key?, self.mode),
             life: self.life,
             wait_ms: millis(self.wait),
             holder: self.holder,

@@ -9,6 +9,7 @@ use tenure_core::ids::{Fence, SessionId, Slot, TicketId};
 use tenure_core::machine::answer::{Blocker, Grant};
 use tenure_core::machine::command::{Life, Mode};
 use tenure_core::machine::key::Key;
+use tenure_core::machine::parts::{Part, Parts};
 use tenure_core::node::input::Token;
 use tenure_core::query::{HolderView, LockView, Page, WaiterView};
 use tenure_core::wire::token::TokenText;
@@ -52,10 +53,31 @@ struct GrantBody<'a> {
     fence: u64,
     ttl_ms: Option<u64>,
     holder: Cow<'a, str>,
+    /// All locks, of a claim over more than the one that names it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    all: Vec<PartBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remaining_ms: Option<u64>,
     #[serde(skip_serializing_if = "is_false")]
     replayed: bool,
+}
+
+#[derive(Serialize)]
+struct PartBody {
+    lock: String,
+    mode: &'static str,
+}
+
+impl PartBody {
+    /// None for one lock: the grant says that itself.
+    fn all_of(parts: &Parts) -> Vec<Self> {
+        let part = |part: &Part| Self {
+            lock: part.key.to_string(),
+            mode: mode_name(part.mode),
+        };
+        let many = parts.count() > 1;
+        parts.iter().filter(|_| many).map(part).collect()
+    }
 }
 
 #[expect(
@@ -73,7 +95,7 @@ pub(crate) fn granted(grant: &Grant, token: Token, slot: Slot) -> Response {
         token,
     };
     let body = GrantBody {
-        lock: grant.key.to_string(),
+        lock: grant.key().to_string(),
         token: text.to_string(),
         fence: grant.fence.get(),
         ttl_ms: match grant.life {
@@ -81,6 +103,7 @@ pub(crate) fn granted(grant: &Grant, token: Token, slot: Slot) -> Response {
             Life::Static | Life::Session => None,
         },
         holder: String::from_utf8_lossy(&grant.holder),
+        all: PartBody::all_of(&grant.parts),
         // A first answer says with `ttl_ms` all that there is to say.
         remaining_ms: grant.remaining_ms.filter(|_| grant.replayed),
         replayed: grant.replayed,

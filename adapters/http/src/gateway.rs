@@ -70,7 +70,7 @@ fn orphan(number: u64, reply: Option<Reply>) -> Option<Proof> {
             token: Some(token),
             ..
         }) if !is_keyed(number) => Some(Proof {
-            key: grant.key,
+            key: grant.key().clone(),
             fence: grant.fence,
             session: grant.session,
             token,

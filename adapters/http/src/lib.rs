@@ -11,6 +11,7 @@
 
 mod answers;
 pub mod ask;
+mod claims;
 mod cluster;
 mod config;
 mod duration;

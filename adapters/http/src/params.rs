@@ -1,5 +1,6 @@
 //! The fields of all requests, each with its name, its form and its bounds.
 
+use crate::claims;
 use crate::duration::parse_ms;
 use crate::fields::{Given, each};
 use crate::keys;
@@ -14,6 +15,7 @@ use tenure_core::ids::{ChangeId, Fence, RequestId};
 use tenure_core::limits::{HOLDER_BYTES_MAX, PAGE_MAX, TTL_MS_MAX, TTL_MS_MIN, WAIT_MS_MAX};
 use tenure_core::machine::command::{Client, Life, Mode};
 use tenure_core::machine::key::Key;
+use tenure_core::machine::parts;
 use tenure_core::wire::token::TokenText;
 
 /// Bytes of one `Idempotency-Key`.
@@ -25,8 +27,16 @@ const LOCK_TOKEN: HeaderName = HeaderName::from_static("lock-token");
 
 /// What an acquire on a lock's own path may say.
 pub(crate) const ACQUIRE: &[&str] = &["holder", "ttl", "wait", "mode", "async"];
-/// What an acquire of pairs may say.
-pub(crate) const ACQUIRE_PAIRS: &[&str] = &["key_values", "holder", "ttl", "wait", "mode", "async"];
+/// What an acquire of pairs, or of many locks, may say.
+pub(crate) const ACQUIRE_ALL: &[&str] = &[
+    "key_values",
+    "all",
+    "holder",
+    "ttl",
+    "wait",
+    "mode",
+    "async",
+];
 /// What a renewal may say.
 pub(crate) const RENEW: &[&str] = &["token", "ttl"];
 /// What a release may say.
@@ -42,6 +52,7 @@ pub(crate) const NOTHING: &[&str] = &[];
 #[derive(Default)]
 pub(crate) struct Params {
     pub(crate) key: Option<Key>,
+    pub(crate) all: Option<parts::Parts>,
     pub(crate) holder: Option<Bytes>,
     pub(crate) life: Option<Life>,
     pub(crate) wait_ms: Option<u64>,
@@ -82,6 +93,13 @@ impl Params {
                 };
                 once(field, &mut self.key, keys::of_pairs(raw)?)
             }
+            "all" => {
+                let Given::Json(raw) = value else {
+                    let detail = "many locks are a list: send them as JSON";
+                    return Err(Problem::bad_value(field, detail));
+                };
+                once(field, &mut self.all, claims::of_all(raw)?)
+            }
             "holder" => once(field, &mut self.holder, holder_of(field, value)?),
             "ttl" => once(field, &mut self.life, life_of(field, value)?),
             "wait" => once(field, &mut self.wait_ms, wait_of(field, value)?),
@@ -101,6 +119,23 @@ impl Params {
                 keys::of_cursor(&value.text(field)?)?,
             ),
             _ => unreachable!("every name in the lists above has an arm"),
+        }
+    }
+
+    /// What a claim on no path is about: pairs, or many locks.
+    pub(crate) fn claim(&mut self) -> Result<parts::Parts, Problem> {
+        match (self.key.take(), self.all.take(), self.mode) {
+            (Some(key), None, mode) => Ok(parts::Parts::one(key, mode.unwrap_or(Mode::Exclusive))),
+            (None, Some(all), None) => Ok(all),
+            (None, Some(_), Some(_)) => {
+                let detail = "each of many locks has its own mode";
+                Err(Problem::bad_value("mode", detail))
+            }
+            (Some(_), Some(_), _) => {
+                let detail = "pairs stand within `all`, or without it";
+                Err(Problem::bad_value("key_values", detail))
+            }
+            (None, None, _) => Err(Problem::missing("key_values", "which lock?")),
         }
     }
 
@@ -164,7 +199,7 @@ fn within(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), Pro
     Err(Problem::bad_value(field, detail))
 }
 
-fn mode_of(field: &'static str, value: Given<'_>) -> Result<Mode, Problem> {
+pub(crate) fn mode_of(field: &'static str, value: Given<'_>) -> Result<Mode, Problem> {
     match &*value.text(field)? {
         "exclusive" => Ok(Mode::Exclusive),
         "shared" => Ok(Mode::Shared),

@@ -26,6 +26,7 @@ use tenure_core::limits::TTL_MS_DEFAULT;
 use tenure_core::machine::answer::{Answer, Refusal};
 use tenure_core::machine::command::{Acquire, Client, Life, Mode};
 use tenure_core::machine::key::{Key, path_prefix};
+use tenure_core::machine::parts;
 use tenure_core::node::input::{Admin, Ask, Proof, Question, Request as Wanted, Token};
 use tenure_core::node::output::{Failure, Reply};
 use tenure_host::Published;
@@ -63,7 +64,7 @@ pub(crate) struct From(pub(crate) IpAddr);
 /// All routes.
 pub(crate) fn router(face: Face) -> Router {
     let on_lock = get(inspect).post(acquire).patch(renew).delete(release);
-    let on_locks = get(list).post(acquire_pairs);
+    let on_locks = get(list).post(acquire_all);
     let locks = Router::new()
         .route(
             "/v1/locks/{*path}",
@@ -154,16 +155,17 @@ async fn acquire(State(face): State<Face>, request: Request) -> Result<Response,
     let key = key_of(&head)?;
     let body = read_body(body).await?;
     let params = Params::read(&head, &body, params::ACQUIRE)?;
-    face.acquire(&head, key, params).await
+    let mode = params.mode.unwrap_or(Mode::Exclusive);
+    let claim = parts::Parts::one(key, mode);
+    face.acquire(&head, claim, params).await
 }
 
-async fn acquire_pairs(State(face): State<Face>, request: Request) -> Result<Response, Problem> {
+async fn acquire_all(State(face): State<Face>, request: Request) -> Result<Response, Problem> {
     let (head, body) = parts(request)?;
     let body = read_body(body).await?;
-    let mut params = Params::read(&head, &body, params::ACQUIRE_PAIRS)?;
-    let key = params.key.take();
-    let key = key.ok_or_else(|| Problem::missing("key_values", "which lock?"))?;
-    face.acquire(&head, key, params).await
+    let mut params = Params::read(&head, &body, params::ACQUIRE_ALL)?;
+    let claim = params.claim()?;
+    face.acquire(&head, claim, params).await
 }
 
 async fn renew(State(face): State<Face>, request: Request) -> Result<Response, Problem> {
@@ -282,7 +284,12 @@ async fn readyz(State(face): State<Face>, request: Request) -> Result<Response, 
 }
 
 impl Face {
-    async fn acquire(&self, head: &Parts, key: Key, params: Params) -> Result<Response, Problem> {
+    async fn acquire(
+        &self,
+        head: &Parts,
+        claim: parts::Parts,
+        params: Params,
+    ) -> Result<Response, Problem> {
         let client = client_of(&head.headers)?;
         let is_async = params.is_async.unwrap_or_default();
         let wait_ms = params.wait_ms.unwrap_or_default();
@@ -291,8 +298,7 @@ impl Face {
             return Err(Problem::missing("Idempotency-Key", detail));
         }
         let acquire = Acquire {
-            key,
-            mode: params.mode.unwrap_or(Mode::Exclusive),
+            parts: claim,
             life: params.life.unwrap_or(Life::Lease {
                 ttl_ms: TTL_MS_DEFAULT,
             }),

@@ -117,7 +117,7 @@ impl Client {
                 }
                 Kind::Quiet | Kind::Open | Kind::Resume | Kind::KeepAlive | Kind::Renewal(_) => {
                     let proof = Proof {
-                        key: grant.key.clone(),
+                        key: grant.key().clone(),
                         fence: grant.fence,
                         session: grant.session,
                         token,

@@ -103,7 +103,7 @@ impl Client {
         };
         let give_up = now.plus(self.settings.patience);
         let hold = Hold {
-            key: grant.key.clone(),
+            key: grant.key().clone(),
             life: grant.life,
             session: grant.session,
             token,

@@ -7,6 +7,7 @@ use crate::machine::answer::{Answer, Grant, Refusal};
 use crate::machine::command;
 use crate::machine::command::{Life, Mode};
 use crate::machine::key::Key;
+use crate::machine::parts::Parts;
 use crate::node::input::{Request, Token};
 use crate::node::output::{Failure, Reply};
 use crate::time::Stamp;
@@ -236,8 +237,7 @@ fn path() -> Key {
 fn grant(life: Life) -> Grant {
     Grant {
         zone: ZoneId::new(0),
-        key: path(),
-        mode: Mode::Exclusive,
+        parts: Parts::one(path(), Mode::Exclusive),
         fence: FENCE,
         life,
         session: None,
@@ -263,8 +263,7 @@ fn granted_in_session(life: Life) -> Reply {
 
 fn acquire(life: Life, wait_ms: u64) -> Want {
     let acquire = Acquire {
-        key: path(),
-        mode: Mode::Exclusive,
+        parts: Parts::one(path(), Mode::Exclusive),
         life,
         wait_ms,
         holder: Bytes::new(),

@@ -2,21 +2,20 @@
 
 use super::command::{Life, Mode, Via};
 use super::key::Key;
+use super::parts::Parts;
 use crate::config::Mark;
 use crate::config::Unfit;
 use crate::ids::{Fence, SessionId, TicketId, ZoneId};
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-/// A lock that is held.
+/// A claim that holds: all of its locks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Grant {
     /// The tenant.
     pub zone: ZoneId,
-    /// The lock.
-    pub key: Key,
-    /// How it is shared.
-    pub mode: Mode,
+    /// The locks, and how each is shared.
+    pub parts: Parts,
     /// Greater than every fence granted before in this zone.
     pub fence: Fence,
     /// How long it lives.
@@ -30,6 +29,13 @@ pub struct Grant {
     pub remaining_ms: Option<u64>,
     /// The answer to a retry: it tells what is, and extends nothing (rule 15).
     pub replayed: bool,
+}
+
+impl Grant {
+    /// The lock that names the claim: the first in canonical order. Its token is made of it.
+    pub const fn key(&self) -> &Key {
+        &self.parts.first().key
+    }
 }
 
 /// The answer to a command. Refusals are answers, not errors.
@@ -231,8 +237,8 @@ pub enum Event {
     Lost {
         /// The tenant.
         zone: ZoneId,
-        /// The lock.
-        key: Key,
+        /// Its locks, in canonical order.
+        keys: Vec<Key>,
         /// The grant.
         fence: Fence,
         /// The session that held it, if any.

@@ -12,6 +12,7 @@
 
 use super::command::{Acquire, Client, Command, Configure, Life, Mode, Operation, Via};
 use super::key::{Key, KeyError};
+use super::parts::{Part, Parts, PartsError};
 use crate::config::Change;
 use crate::ids::{
     Boot, ChangeId, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId,
@@ -48,6 +49,9 @@ pub enum CodecError {
     /// The key is no key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The keys are no claim.
+    #[error(transparent)]
+    Parts(#[from] PartsError),
     /// Out of bounds, as [`Command::check`] says.
     #[error("{0}")]
     Invalid(&'static str),
@@ -62,6 +66,10 @@ impl CodecError {
             Self::Number { .. } => "its number does not exist",
             Self::Body { .. } => "its body cannot be read",
             Self::Key(_) => "its key is not canonical",
+            Self::Parts(PartsError::Empty) => "it claims no key",
+            Self::Parts(PartsError::Twice) => "it claims a key twice",
+            Self::Parts(PartsError::TooMany { .. }) => "it claims too many keys",
+            Self::Parts(PartsError::TooLong { .. }) => "its keys are too long together",
             Self::Invalid(what) => what,
         }
     }
@@ -98,8 +106,63 @@ enum LifeFormat {
     Session,
 }
 
+impl From<&ModeFormat> for Mode {
+    fn from(mode: &ModeFormat) -> Self {
+        match mode {
+            ModeFormat::Exclusive => Self::Exclusive,
+            ModeFormat::Shared => Self::Shared,
+        }
+    }
+}
+
+impl From<Mode> for ModeFormat {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Exclusive => Self::Exclusive,
+            Mode::Shared => Self::Shared,
+        }
+    }
+}
+
+impl From<LifeFormat> for Life {
+    fn from(life: LifeFormat) -> Self {
+        match life {
+            LifeFormat::Lease(ttl_ms) => Self::Lease { ttl_ms },
+            LifeFormat::Static => Self::Static,
+            LifeFormat::Session => Self::Session,
+        }
+    }
+}
+
+impl From<Life> for LifeFormat {
+    fn from(life: Life) -> Self {
+        match life {
+            Life::Lease { ttl_ms } => Self::Lease(ttl_ms),
+            Life::Static => Self::Static,
+            Life::Session => Self::Session,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct PartFormat<'a> {
+    #[serde(borrow)]
+    key: &'a [u8],
+    mode: ModeFormat,
+}
+
 #[derive(Serialize, Deserialize)]
 struct AcquireFormat<'a> {
+    #[serde(borrow)]
+    parts: Vec<PartFormat<'a>>,
+    life: LifeFormat,
+    holder: &'a [u8],
+    wait_ms: u64,
+}
+
+/// A claim as it was when it had one key.
+#[derive(Deserialize)]
+struct AcquireOneFormat<'a> {
     key: &'a [u8],
     mode: ModeFormat,
     life: LifeFormat,
@@ -139,7 +202,8 @@ struct StartFormat {
     fence_floor: u64,
 }
 
-const ACQUIRE: u16 = 1;
+/// Only read: no version writes it any more.
+const ACQUIRE_ONE: u16 = 1;
 const RELEASE: u16 = 2;
 const RENEW: u16 = 3;
 const CANCEL: u16 = 4;
@@ -148,6 +212,7 @@ const OPEN_SESSION: u16 = 6;
 const KEEP_ALIVE: u16 = 7;
 const CLOSE_SESSION: u16 = 8;
 const CONFIGURE: u16 = 9;
+const ACQUIRE: u16 = 10;
 
 /// The bytes of `command`. Whether it is within the limits is for [`Command::check`] to say.
 pub fn encode(command: &Command) -> Bytes {
@@ -177,23 +242,19 @@ pub fn encode(command: &Command) -> Bytes {
 
 fn encode_body(operation: &Operation) -> (u16, Vec<u8>) {
     match operation {
-        Operation::Acquire(acquire) => (
-            ACQUIRE,
-            bytes_of(&AcquireFormat {
-                key: acquire.key.as_bytes(),
-                mode: match acquire.mode {
-                    Mode::Exclusive => ModeFormat::Exclusive,
-                    Mode::Shared => ModeFormat::Shared,
-                },
-                life: match acquire.life {
-                    Life::Lease { ttl_ms } => LifeFormat::Lease(ttl_ms),
-                    Life::Static => LifeFormat::Static,
-                    Life::Session => LifeFormat::Session,
-                },
+        Operation::Acquire(acquire) => {
+            let parts = acquire.parts.iter().map(|part| PartFormat {
+                key: part.key.as_bytes(),
+                mode: part.mode.into(),
+            });
+            let format = AcquireFormat {
+                parts: parts.collect(),
+                life: acquire.life.into(),
                 holder: &acquire.holder,
                 wait_ms: acquire.wait_ms,
-            }),
-        ),
+            };
+            (ACQUIRE, bytes_of(&format))
+        }
         Operation::Release { key, fence } => (
             RELEASE,
             bytes_of(&ReleaseFormat {
@@ -318,23 +379,8 @@ impl Header {
         let session = || self.body::<u128>().map(SessionId::new);
         let ticket = || self.body::<u64>().map(TicketId::new);
         Ok(match self.number {
-            ACQUIRE => {
-                let body = self.body::<AcquireFormat<'_>>()?;
-                Operation::Acquire(Acquire {
-                    key: self.key(body.key)?,
-                    mode: match body.mode {
-                        ModeFormat::Exclusive => Mode::Exclusive,
-                        ModeFormat::Shared => Mode::Shared,
-                    },
-                    life: match body.life {
-                        LifeFormat::Lease(ttl_ms) => Life::Lease { ttl_ms },
-                        LifeFormat::Static => Life::Static,
-                        LifeFormat::Session => Life::Session,
-                    },
-                    wait_ms: body.wait_ms,
-                    holder: self.body.slice_ref(body.holder),
-                })
-            }
+            ACQUIRE => self.acquire()?,
+            ACQUIRE_ONE => self.acquire_one()?,
             RELEASE => {
                 let body = self.body::<ReleaseFormat<'_>>()?;
                 Operation::Release {
@@ -377,6 +423,33 @@ impl Header {
         })
     }
 
+    fn acquire(&self) -> Result<Operation, CodecError> {
+        let body = self.body::<AcquireFormat<'_>>()?;
+        let part = |part: &PartFormat<'_>| {
+            Ok(Part {
+                key: self.key(part.key)?,
+                mode: (&part.mode).into(),
+            })
+        };
+        let parts: Result<Vec<Part>, CodecError> = body.parts.iter().map(part).collect();
+        Ok(Operation::Acquire(Acquire {
+            parts: Parts::new(parts?)?,
+            life: body.life.into(),
+            wait_ms: body.wait_ms,
+            holder: self.body.slice_ref(body.holder),
+        }))
+    }
+
+    fn acquire_one(&self) -> Result<Operation, CodecError> {
+        let body = self.body::<AcquireOneFormat<'_>>()?;
+        Ok(Operation::Acquire(Acquire {
+            parts: Parts::one(self.key(body.key)?, (&body.mode).into()),
+            life: body.life.into(),
+            wait_ms: body.wait_ms,
+            holder: self.body.slice_ref(body.holder),
+        }))
+    }
+
     fn body<'a, T: Deserialize<'a>>(&'a self) -> Result<T, CodecError> {
         let number = self.number;
         let (body, rest) =
@@ -412,4 +485,4 @@ pub fn decode_start(command: &[u8]) -> Result<Fence, CodecError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

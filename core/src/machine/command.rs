@@ -1,6 +1,7 @@
 //! A change of state, as the log carries it.
 
 use super::key::Key;
+use super::parts::Parts;
 use crate::config::Change;
 use crate::ids::{
     Boot, ChangeId, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId,
@@ -99,18 +100,18 @@ pub enum Life {
 /// What to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Operation {
-    /// Take a lock, or wait in its line.
+    /// Take locks, or wait in their lines.
     Acquire(Acquire),
     /// Give a grant back. The server that took the request checked the proof (rule 24).
     Release {
-        /// The lock.
+        /// The lock; of a claim over many, any of them.
         key: Key,
         /// The grant.
         fence: Fence,
     },
     /// Let a leased grant live for its ttl from now.
     Renew {
-        /// The lock.
+        /// The lock; of a claim over many, any of them.
         key: Key,
         /// The grant.
         fence: Fence,
@@ -223,13 +224,11 @@ pub struct Configure {
     pub change: Change,
 }
 
-/// Take a lock, or wait in its line.
+/// A claim: take all of some locks at once, or wait in their lines.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Acquire {
-    /// What.
-    pub key: Key,
-    /// How it is shared.
-    pub mode: Mode,
+    /// What, and how each key is shared: all of it, or nothing.
+    pub parts: Parts,
     /// How long the grant lives.
     pub life: Life,
     /// How long to wait for it, in milliseconds of agreed time; 0 is "now or not at all".

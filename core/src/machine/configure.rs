@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Refusal};
 use super::command::{Command, Configure};
-use super::{Machine, Place};
+use super::{Machine, Origin};
 use crate::config::Refused;
 
 impl Machine {
@@ -10,7 +10,7 @@ impl Machine {
     /// for, and is told of it.
     pub(super) fn configure(
         &mut self,
-        place: Place,
+        origin: Origin,
         command: &Command,
         configure: &Configure,
     ) -> Answer {
@@ -20,7 +20,7 @@ impl Machine {
         let Configure { expect, change, .. } = configure;
         match self
             .shared
-            .apply(place.slot, self.stamp, by, *expect, change)
+            .apply(origin.slot, self.stamp, by, *expect, change)
         {
             Ok(next) => {
                 self.shared = next;

@@ -53,6 +53,12 @@ impl Machine {
         for (_, lock) in self.locks.iter() {
             add(1, &|bytes| self.put_lock(bytes, lock));
         }
+        for (_, grant) in self.grants.iter() {
+            add(7, &|bytes| self.put_grant(bytes, grant));
+        }
+        for (_, ticket) in self.tickets.iter() {
+            add(8, &|bytes| self.put_ticket(bytes, ticket));
+        }
         for (_, session) in self.sessions.iter() {
             add(2, &|bytes| self.put_session(bytes, session));
         }
@@ -109,17 +115,23 @@ impl Machine {
     fn put_lock(&self, bytes: &mut Bytes<'_>, lock: &Lock) {
         bytes.number(u64::from(lock.zone.get()));
         bytes.bytes(&lock.key);
-        bytes.mode(lock.mode);
-        self.holders(lock)
-            .for_each(|grant| self.put_grant(bytes, grant));
+        for (grant, hold) in self.holders(lock) {
+            bytes.kind(1);
+            bytes.number(grant.fence.get());
+            bytes.mode(hold.mode);
+        }
         if let Some(line) = lock.line {
             self.put_line(bytes, self.lines.at(line));
         }
     }
 
     fn put_grant(&self, bytes: &mut Bytes<'_>, grant: &Grant) {
-        bytes.kind(1);
+        bytes.number(u64::from(grant.zone.get()));
         bytes.number(grant.fence.get());
+        bytes.count(self.holds_of(grant).count());
+        for (_, hold) in self.holds_of(grant) {
+            bytes.bytes(&self.locks.at(hold.lock).key);
+        }
         bytes.number(grant.since.as_nanos());
         bytes.bytes(&grant.holder);
         match &grant.term {
@@ -148,15 +160,22 @@ impl Machine {
         bytes.number(line.count);
         bytes.number(line.place_next);
         bytes.kind(u8::from(line.in_work));
-        self.tickets_of(line)
-            .for_each(|ticket| self.put_ticket(bytes, ticket));
+        for (ticket, place) in self.places_in(line) {
+            bytes.kind(3);
+            bytes.number(ticket.id.get());
+            bytes.number(place.number);
+            bytes.mode(place.mode);
+        }
     }
 
     fn put_ticket(&self, bytes: &mut Bytes<'_>, ticket: &Ticket) {
-        bytes.kind(3);
         bytes.number(ticket.id.get());
-        bytes.number(ticket.place);
-        bytes.mode(ticket.mode);
+        bytes.number(u64::from(ticket.zone.get()));
+        bytes.count(self.places_of(ticket).count());
+        for (_, place) in self.places_of(ticket) {
+            let lock = self.lines.at(place.line).lock;
+            bytes.bytes(&self.locks.at(lock).key);
+        }
         bytes.life(ticket.life);
         bytes.bytes(&ticket.holder);
         bytes.number(ticket.since.as_nanos());
@@ -233,6 +252,10 @@ impl Bytes<'_> {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
+    fn count(&mut self, count: usize) {
+        self.number(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
     fn ballot(&mut self, ballot: Ballot) {
         self.number(ballot.epoch.get());
         self.number(ballot.round.get());
@@ -240,7 +263,7 @@ impl Bytes<'_> {
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
-        self.number(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.count(bytes.len());
         self.0.extend_from_slice(bytes);
     }
 
@@ -299,13 +322,16 @@ impl Bytes<'_> {
             }
             Event::Lost {
                 zone,
-                key,
+                keys,
                 fence,
                 session,
             } => {
                 self.kind(4);
                 self.number(u64::from(zone.get()));
-                self.bytes(key.as_bytes());
+                self.count(keys.len());
+                for key in keys {
+                    self.bytes(key.as_bytes());
+                }
                 self.number(fence.get());
                 self.session(*session);
             }
@@ -370,8 +396,11 @@ impl Bytes<'_> {
     fn granted(&mut self, grant: &Granted) {
         self.kind(1);
         self.number(u64::from(grant.zone.get()));
-        self.bytes(grant.key.as_bytes());
-        self.mode(grant.mode);
+        self.count(grant.parts.count());
+        for part in grant.parts.iter() {
+            self.mode(part.mode);
+            self.bytes(part.key.as_bytes());
+        }
         self.number(grant.fence.get());
         self.life(grant.life);
         self.session(grant.session);

@@ -27,8 +27,8 @@ impl Machine {
                 Work::Line(line_at) => {
                     let line = self.lines.at_mut(line_at);
                     line.in_work = false;
-                    let lock = line.lock;
-                    self.wake(lock, events);
+                    self.woken.push_back(line.lock);
+                    self.wake(false, events);
                 }
             }
         }
@@ -41,19 +41,25 @@ impl Machine {
             && let Some((due_at, due)) = self.first_due()
             && due_at <= self.stamp
         {
-            self.budget -= 1;
             match due {
-                Due::Session(session) => self.end_session(session, Ending::Expired, events),
+                Due::Session(session) => {
+                    self.spend(1);
+                    self.end_session(session, Ending::Expired, events);
+                }
                 Due::Lease(grant) => {
-                    let lock = self.lose(grant, events);
-                    self.wake(lock, events);
+                    self.spend(self.keys_held(grant));
+                    self.lose(grant, events);
                 }
                 Due::Ticket(ticket) => {
-                    let lock = self.fail(ticket, events);
-                    self.wake(lock, events);
+                    self.spend(self.keys_wanted(ticket));
+                    self.fail(ticket, events);
                 }
-                Due::Answer(request) => self.forget(request),
+                Due::Answer(request) => {
+                    self.spend(1);
+                    self.forget(request);
+                }
             }
+            self.wake(false, events);
         }
     }
 

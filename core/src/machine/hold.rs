@@ -1,4 +1,4 @@
-//! Locks and their grants.
+//! Locks, and the claims that hold them.
 
 use super::Machine;
 use super::answer::{self, Blocker, Event};
@@ -6,8 +6,10 @@ use super::command::{Life, Mode};
 use super::index::Hasher;
 use super::key::Key;
 use super::list::{self, Link};
+use super::parts::{Part, Parts};
 use super::state::{
-    Ending, Grant, Lock, Request, Session, Term, Ticket, lease_order, of_lock, of_session,
+    Ending, Grant, Hold, Lock, Place, Request, Session, Term, Ticket, lease_order, of_lock,
+    of_session,
 };
 use super::table::Ref;
 use crate::ids::{Fence, ZoneId};
@@ -21,14 +23,21 @@ use core::time::Duration;
 /// How many holders are looked at for those to show: some may be dead and not reaped.
 const BLOCKERS_SOUGHT_MAX: usize = 64;
 
-/// What a new grant is made of.
-pub(super) struct Claim {
-    pub(super) mode: Mode,
+/// What a new grant or ticket is made of, beside its keys.
+pub(super) struct Terms {
+    pub(super) zone: ZoneId,
     pub(super) life: Life,
     pub(super) holder: Box<[u8]>,
     /// The session that asks, if one does.
     pub(super) session: Option<Ref<Session>>,
     pub(super) request: Option<Ref<Request>>,
+}
+
+/// One key of a claim, as the tables know it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) lock: Ref<Lock>,
+    pub(super) mode: Mode,
 }
 
 impl Hasher {
@@ -55,13 +64,12 @@ impl Machine {
     }
 
     /// A record for a key that has none.
-    pub(super) fn make_lock(&mut self, zone: ZoneId, key: &[u8], mode: Mode) -> Ref<Lock> {
+    pub(super) fn make_lock(&mut self, zone: ZoneId, key: &[u8]) -> Ref<Lock> {
         let at = self.locks.insert(Lock {
             key: key.into(),
             zone,
             holders: None,
             line: None,
-            mode,
         });
         self.index_lock(at);
         at
@@ -74,23 +82,26 @@ impl Machine {
         self.lock_index.insert(hash(at), at, hash);
     }
 
-    /// The grant of this lock with this fence, dead or alive.
+    /// The grant with this fence that has this key among its own, dead or alive.
     pub(super) fn grant_of(&self, zone: ZoneId, key: &[u8], fence: Fence) -> Option<Ref<Grant>> {
-        self.grant_in(self.lock_of(zone, key)?, fence)
+        let at = self.grant_under(zone, fence)?;
+        let has_key = |(_, hold): (_, &Hold)| *self.locks.at(hold.lock).key == *key;
+        self.holds_of(self.grants.at(at)).any(has_key).then_some(at)
     }
 
-    pub(super) fn grant_in(&self, lock_at: Ref<Lock>, fence: Fence) -> Option<Ref<Grant>> {
-        let lock = self.locks.at(lock_at);
-        let found = match lock.mode {
-            Mode::Exclusive => lock.holders?,
-            Mode::Shared => self
-                .shared_index
-                .find(self.hasher.fence(lock.zone, fence), |at| {
-                    let grant = self.grants.at(at);
-                    grant.fence == fence && grant.lock == lock_at
-                })?,
-        };
-        (self.grants.at(found).fence == fence).then_some(found)
+    /// The grant with this fence, dead or alive.
+    pub(super) fn grant_under(&self, zone: ZoneId, fence: Fence) -> Option<Ref<Grant>> {
+        self.grant_index.find(self.hasher.fence(zone, fence), |at| {
+            let grant = self.grants.at(at);
+            grant.fence == fence && grant.zone == zone
+        })
+    }
+
+    /// What a claim holds, by key.
+    pub(super) fn holds_of(&self, grant: &Grant) -> impl Iterator<Item = (Ref<Hold>, &Hold)> {
+        let and_record = |at| (at, self.holds.at(at));
+        let first = grant.holds.map(and_record);
+        core::iter::successors(first, move |(_, hold)| hold.next.map(and_record))
     }
 
     /// Whether its end is still to come: the only question that decides, reaped or not.
@@ -112,46 +123,51 @@ impl Machine {
         Some(self.grace.effective(deadline))
     }
 
-    /// Whether a claim of this mode could be granted, were it the first in line.
+    /// Whether one who is first in line could have the lock in this mode.
     pub(super) fn fits(&self, lock: &Lock, mode: Mode) -> bool {
-        let held = lock.holders.is_none() || compatible(lock.mode, mode);
-        // What is offered is reserved. Those offered it together all share it, so one speaks for all.
-        let line = lock.line.map(|line| self.lines.at(line));
-        let first = line
-            .and_then(|line| line.first)
-            .map(|at| self.tickets.at(at));
-        held && first.is_none_or(|ticket| !ticket.offered || compatible(ticket.mode, mode))
+        // All who hold it share it, so one speaks for all.
+        let held = lock.holders.map(|at| self.holds.at(at).mode);
+        // What is offered is reserved, and those offered it together share it as well.
+        let first = lock.line.and_then(|line| self.lines.at(line).first);
+        let first = first.map(|at| self.places.at(at));
+        let offered = first.filter(|place| self.tickets.at(place.ticket).offered);
+        held.is_none_or(|held| compatible(held, mode))
+            && offered.is_none_or(|place| compatible(place.mode, mode))
     }
 
-    /// Makes a grant of a lock that fits.
-    pub(super) fn grant(&mut self, lock_at: Ref<Lock>, claim: Claim) -> Ref<Grant> {
-        let lock = self.locks.at_mut(lock_at);
-        assert!(
-            lock.holders.is_none() || compatible(lock.mode, claim.mode),
-            "no two incompatible grants exist"
-        );
-        lock.mode = claim.mode;
-        let zone_state = self.zones.entry(lock.zone).or_default();
+    /// Makes a grant of locks that fit, in the order of their keys.
+    pub(super) fn grant(&mut self, wanted: &[Wanted], terms: Terms) -> Ref<Grant> {
+        let zone_state = self.zones.entry(terms.zone).or_default();
         zone_state.fence = zone_state.fence.next();
         let fence = zone_state.fence;
         let at = self.grants.vacant();
-        let term = self.term_of(&claim, at);
+        let term = self.term_of(&terms, at);
         let inserted = self.grants.insert(Grant {
             fence,
             since: self.stamp,
             term,
-            holder: claim.holder,
-            lock: lock_at,
-            beside: Link::alone(at),
-            request: claim.request,
+            holder: terms.holder,
+            zone: terms.zone,
+            holds: None,
+            request: terms.request,
         });
         assert!(inserted == at, "a record has the name that was foretold");
         self.enlist(at);
+        let mut next = None;
+        for Wanted { lock, mode } in wanted.iter().rev().copied() {
+            let held = self.locks.at(lock).holders.map(|at| self.holds.at(at).mode);
+            assert!(
+                held.is_none_or(|held| compatible(held, mode)),
+                "no two incompatible grants exist"
+            );
+            next = Some(self.hold(at, lock, mode, next));
+        }
+        self.grants.at_mut(at).holds = next;
         at
     }
 
-    fn term_of(&self, claim: &Claim, at: Ref<Grant>) -> Term {
-        match (claim.life, claim.session) {
+    fn term_of(&self, terms: &Terms, at: Ref<Grant>) -> Term {
+        match (terms.life, terms.session) {
             (Life::Lease { ttl_ms }, _) => Term::Lease {
                 deadline: self.stamp.plus(Duration::from_millis(ttl_ms)),
                 ttl_ms: u32::try_from(ttl_ms).unwrap_or(u32::MAX),
@@ -165,24 +181,34 @@ impl Machine {
         }
     }
 
-    /// Puts a new grant, which has the highest fence so far, behind the other holders of its lock,
-    /// and where it is looked for.
+    fn hold(
+        &mut self,
+        grant: Ref<Grant>,
+        lock: Ref<Lock>,
+        mode: Mode,
+        next: Option<Ref<Hold>>,
+    ) -> Ref<Hold> {
+        let at = self.holds.insert(Hold {
+            grant,
+            lock,
+            beside: Link::alone(self.holds.vacant()),
+            next,
+            mode,
+        });
+        self.enlist_hold(at);
+        at
+    }
+
+    /// Puts a new grant, which has the highest fence so far, where it is looked for.
     pub(super) fn enlist(&mut self, at: Ref<Grant>) {
-        let lock = self.locks.at_mut(self.grants.at(at).lock);
-        lock.holders = Some(list::push_back(&mut self.grants, lock.holders, at, of_lock));
-        let (zone, mode) = (lock.zone, lock.mode);
-        self.zones.entry(zone).or_default().grants += 1;
-        let (grants, locks) = (&self.grants, &self.locks);
-        if mode == Mode::Shared {
-            let hasher = self.hasher;
-            let hash = |at| {
-                let grant = grants.at(at);
-                hasher.fence(locks.at(grant.lock).zone, grant.fence)
-            };
-            self.shared_index.insert(hash(at), at, hash);
-        }
+        let (grants, hasher) = (&self.grants, self.hasher);
+        let hash = |at| {
+            let grant: &Grant = grants.at(at);
+            hasher.fence(grant.zone, grant.fence)
+        };
+        self.grant_index.insert(hash(at), at, hash);
         match grants.at(at).term {
-            Term::Lease { .. } => self.lease_timers.set(at, lease_order(grants, locks)),
+            Term::Lease { .. } => self.lease_timers.set(at, lease_order(grants)),
             Term::Session { session, .. } => {
                 let first = self.sessions.at(session).grants;
                 let first = list::push_back(&mut self.grants, first, at, of_session);
@@ -192,23 +218,21 @@ impl Machine {
         }
     }
 
-    /// Ends a grant. The caller then wakes the line.
-    pub(super) fn end(&mut self, at: Ref<Grant>) -> Ref<Lock> {
-        let (grants, locks) = (&self.grants, &self.locks);
-        self.lease_timers.clear(at, lease_order(grants, locks));
+    /// Puts a hold of the newest grant behind the other holders of its lock.
+    pub(super) fn enlist_hold(&mut self, at: Ref<Hold>) {
+        let lock = self.locks.at_mut(self.holds.at(at).lock);
+        lock.holders = Some(list::push_back(&mut self.holds, lock.holders, at, of_lock));
+        self.zones.entry(lock.zone).or_default().holds += 1;
+    }
+
+    /// Ends a grant, and notes its locks for [`Self::wake`], which the caller then does.
+    pub(super) fn end(&mut self, at: Ref<Grant>) {
+        let grants = &self.grants;
+        self.lease_timers.clear(at, lease_order(grants));
         let grant = grants.at(at);
-        let (lock_at, fence, session) = (grant.lock, grant.fence, grant.session());
-        let lock = locks.at(lock_at);
-        let (zone, mode) = (lock.zone, lock.mode);
-        if mode == Mode::Shared {
-            self.shared_index.remove(self.hasher.fence(zone, fence), at);
-        }
-        let Some(first) = lock.holders else {
-            panic!("a grant is among the holders of its lock");
-        };
-        let left = list::unlink(&mut self.grants, first, at, of_lock);
-        self.locks.at_mut(lock_at).holders = left;
-        if let Some(session) = session {
+        self.grant_index
+            .remove(self.hasher.fence(grant.zone, grant.fence), at);
+        if let Some(session) = grant.session() {
             let Some(first) = self.sessions.at(session).grants else {
                 panic!("a session's grant is in its ring");
             };
@@ -216,57 +240,92 @@ impl Machine {
             self.sessions.at_mut(session).grants = left;
         }
         let grant = self.grants.remove(at);
-        self.zones.entry(zone).or_default().grants -= 1;
+        let mut next = grant.holds;
+        while let Some(at) = next {
+            next = self.let_go(at);
+        }
         if let Some(request) = grant.request {
             self.forget_later(request);
         }
-        lock_at
     }
 
-    /// Ends a grant whose holder did not ask for it, unless its session was closed by its client.
-    /// The caller then wakes the line.
-    pub(super) fn lose(&mut self, at: Ref<Grant>, events: &mut Vec<Event>) -> Ref<Lock> {
+    /// Takes one key from a grant that ends. Returns the next.
+    fn let_go(&mut self, at: Ref<Hold>) -> Option<Ref<Hold>> {
+        let lock_at = self.holds.at(at).lock;
+        let lock = self.locks.at_mut(lock_at);
+        let Some(first) = lock.holders else {
+            panic!("a hold is among the holders of its lock");
+        };
+        lock.holders = list::unlink(&mut self.holds, first, at, of_lock);
+        self.zones.entry(lock.zone).or_default().holds -= 1;
+        self.woken.push_back(lock_at);
+        self.holds.remove(at).next
+    }
+
+    /// Ends a grant whose holder did not ask for it, unless its session was closed by its client. The
+    /// caller then does [`Self::wake`].
+    pub(super) fn lose(&mut self, at: Ref<Grant>, events: &mut Vec<Event>) {
         let grant = self.grants.at(at);
         let session = grant.session().map(|session| self.sessions.at(session));
         if session.is_none_or(|session| session.ending != Some(Ending::Closed)) {
-            let lock = self.locks.at(grant.lock);
+            let keys = self.holds_of(grant);
+            let keys = keys.map(|(_, hold)| Key::copied(&self.locks.at(hold.lock).key));
             events.push(Event::Lost {
-                zone: lock.zone,
-                key: Key::copied(&lock.key),
+                zone: grant.zone,
+                keys: keys.collect(),
                 fence: grant.fence,
                 session: session.map(|session| session.id),
             });
         }
-        self.end(at)
+        self.end(at);
+    }
+
+    /// Uses up what this entry may do, by the keys of a claim.
+    pub(super) const fn spend(&mut self, keys: usize) {
+        self.budget = self.budget.saturating_sub(keys);
+    }
+
+    /// How many keys a grant has.
+    pub(super) fn keys_held(&self, at: Ref<Grant>) -> usize {
+        self.holds_of(self.grants.at(at)).count()
     }
 
     /// Brings a lock up to date before a command looks at it: whoever is dead and stands in the way
     /// goes, and whoever is now first and fits is served. Not bounded by the entry's budget, or the
-    /// command would be judged by the dead; but each of them goes once. False if nothing is left.
-    pub(super) fn settle(&mut self, lock_at: Ref<Lock>, events: &mut Vec<Event>) -> bool {
+    /// command would be judged by the dead; but each of them goes once. The lock may go with them.
+    pub(super) fn settle(&mut self, lock_at: Ref<Lock>, events: &mut Vec<Event>) {
         while let Some(first) = self.locks.at(lock_at).holders
-            && !self.is_alive(self.grants.at(first))
+            && let grant = self.holds.at(first).grant
+            && !self.is_alive(self.grants.at(grant))
         {
-            self.lose(first, events);
+            self.lose(grant, events);
         }
         if let Some(line) = self.locks.at(lock_at).line {
             self.budget = self.budget.max(1);
             self.drop_dead_offers(line, events);
-            self.serve(line, true, events);
         }
-        self.tidy_up(lock_at)
+        self.woken.push_back(lock_at);
+        self.wake(true, events);
     }
 
-    /// A holder went, or somebody in the line: whoever is now first and fits is served.
-    pub(super) fn wake(&mut self, lock_at: Ref<Lock>, events: &mut Vec<Event>) {
-        if let Some(line) = self.locks.at(lock_at).line {
-            self.serve(line, false, events);
+    /// Holders went, or somebody in a line: whoever is now first in all of its lines and fits is
+    /// served, and those behind it, until nobody is. If `dead_are_free`, those who are dead do not use
+    /// up the entry's room.
+    pub(super) fn wake(&mut self, dead_are_free: bool, events: &mut Vec<Event>) {
+        while let Some(lock_at) = self.woken.pop_front() {
+            // Nothing is made while locks are woken: a name is that of the lock, or of nothing.
+            let Some(lock) = self.locks.peek(lock_at) else {
+                continue;
+            };
+            if let Some(line) = lock.line {
+                self.serve(line, dead_are_free, events);
+            }
+            self.tidy_up(lock_at);
         }
-        self.tidy_up(lock_at);
     }
 
-    /// Drops the records of what is empty. False if the lock is gone.
-    pub(super) fn tidy_up(&mut self, lock_at: Ref<Lock>) -> bool {
+    /// Drops the records of what is empty.
+    pub(super) fn tidy_up(&mut self, lock_at: Ref<Lock>) {
         if let Some(line_at) = self.locks.at(lock_at).line {
             let line = self.lines.at(line_at);
             if line.count == 0 && !line.in_work {
@@ -275,34 +334,52 @@ impl Machine {
             }
         }
         let lock = self.locks.at(lock_at);
-        if lock.holders.is_some() || lock.line.is_some() {
-            return true;
+        if lock.holders.is_none() && lock.line.is_none() {
+            self.lock_index.remove(self.hasher.lock(lock), lock_at);
+            self.locks.remove(lock_at);
         }
-        self.lock_index.remove(self.hasher.lock(lock), lock_at);
-        self.locks.remove(lock_at);
-        false
     }
 
-    /// The holders of a lock, by fence, dead or alive.
-    pub(super) fn holders(&self, lock: &Lock) -> impl Iterator<Item = &Grant> {
+    /// Who holds a lock, by fence, dead or alive.
+    pub(super) fn holders(&self, lock: &Lock) -> impl Iterator<Item = (&Grant, &Hold)> {
         let first = lock.holders;
         core::iter::successors(first, move |at| {
-            let next = self.grants.at(*at).beside.next;
+            let next = self.holds.at(*at).beside.next;
             (Some(next) != first).then_some(next)
         })
-        .map(|at| self.grants.at(at))
+        .map(|at| {
+            let hold = self.holds.at(at);
+            (self.grants.at(hold.grant), hold)
+        })
     }
 
-    /// Some of those who stand in the way.
-    pub(super) fn blockers(&self, lock: &Lock) -> Vec<Blocker> {
-        let sought = self.holders(lock).take(BLOCKERS_SOUGHT_MAX);
-        let alive = sought.filter(|grant| self.is_alive(grant));
-        let shown = alive.take(BLOCKERS_SHOWN_MAX).map(|grant| Blocker {
-            holder: Bytes::copy_from_slice(self.holder_name(grant)),
-            fence: grant.fence,
-            mode: lock.mode,
-        });
-        shown.collect()
+    /// Some of those who stand in the way of a claim: holders of what it can't have now. A key that is
+    /// its own to take is none of these: nobody waits before it, and it fits.
+    pub(super) fn blockers(
+        &self,
+        wanted: impl Iterator<Item = (Wanted, Option<Ref<Place>>)>,
+    ) -> Vec<Blocker> {
+        let mut shown: Vec<Blocker> = Vec::new();
+        let held = wanted.filter(|(wanted, place)| !self.is_first(*wanted, *place));
+        let sought = held.flat_map(|(wanted, _)| self.holders(self.locks.at(wanted.lock)));
+        for (grant, hold) in sought.take(BLOCKERS_SOUGHT_MAX) {
+            let is_shown = shown.iter().any(|other| other.fence == grant.fence);
+            if shown.len() < BLOCKERS_SHOWN_MAX && !is_shown && self.is_alive(grant) {
+                shown.push(Blocker {
+                    holder: Bytes::copy_from_slice(self.holder_name(grant)),
+                    fence: grant.fence,
+                    mode: hold.mode,
+                });
+            }
+        }
+        shown
+    }
+
+    /// Whether one key could be had at once, by a newcomer or by who stands at this place.
+    pub(super) fn is_first(&self, wanted: Wanted, place: Option<Ref<Place>>) -> bool {
+        let lock = self.locks.at(wanted.lock);
+        let front = lock.line.and_then(|line| self.lines.at(line).front);
+        front == place && self.fits(lock, wanted.mode)
     }
 
     /// What people know the holder by.
@@ -323,14 +400,21 @@ impl Machine {
         identifier.get(..HOLDER_BYTES_MAX).unwrap_or(identifier)
     }
 
+    /// The keys and modes of a grant.
+    pub(super) fn parts_held(&self, at: Ref<Grant>) -> Parts {
+        let held = self.holds_of(self.grants.at(at));
+        Parts::sorted(held.map(|(_, hold)| Part {
+            key: Key::copied(&self.locks.at(hold.lock).key),
+            mode: hold.mode,
+        }))
+    }
+
     /// A grant as its holder is told of it.
-    pub(super) fn describe(&self, at: Ref<Grant>, key: Key, replayed: bool) -> answer::Grant {
+    pub(super) fn describe(&self, at: Ref<Grant>, parts: Parts, replayed: bool) -> answer::Grant {
         let grant = self.grants.at(at);
-        let lock = self.locks.at(grant.lock);
         answer::Grant {
-            zone: lock.zone,
-            key,
-            mode: lock.mode,
+            zone: grant.zone,
+            parts,
             fence: grant.fence,
             life: match grant.term {
                 Term::Lease { ttl_ms, .. } => Life::Lease {

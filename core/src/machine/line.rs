@@ -1,12 +1,18 @@
 //! The line before a lock: first come, first served; a waiter that does not fit blocks those behind.
+//!
+//! A claim over many keys has a place in each one's line, and is served when it is first in all of them
+//! and fits. The oldest claim that waits is first everywhere, so some claim always waits for holders
+//! alone, and claims can't block each other in a circle.
 
 use super::Machine;
 use super::answer::{Answer, Event, Refusal};
-use super::hold::Claim;
+use super::command::Mode;
+use super::hold::{Terms, Wanted};
 use super::key::Key;
 use super::list::{self, Link};
+use super::parts::{Part, Parts};
 use super::state::{
-    Asker, Ending, Line, Lock, Outcome, Ticket, Work, asked_by, of_line, ticket_order,
+    Asker, Ending, Line, Lock, Outcome, Place, Ticket, Work, asked_by, of_line, ticket_order,
 };
 use super::table::Ref;
 use crate::hash::hash64;
@@ -25,7 +31,7 @@ impl Machine {
     pub(super) fn ticket_of(&self, zone: ZoneId, id: TicketId) -> Option<Ref<Ticket>> {
         self.ticket_index.find(ticket_hash(id), |at| {
             let ticket = self.tickets.at(at);
-            ticket.id == id && self.locks.at(self.lines.at(ticket.line).lock).zone == zone
+            ticket.id == id && ticket.zone == zone
         })
     }
 
@@ -37,68 +43,125 @@ impl Machine {
                 .is_none_or(|session| self.is_session_alive(session))
     }
 
-    /// How many are before it at most, plus one: those who left from the middle are counted until
-    /// all before them have gone (rule 47).
-    pub(super) fn position(&self, ticket: &Ticket) -> u64 {
-        let first = self.lines.at(ticket.line).first;
-        let first = first.map_or(ticket.place, |at| self.tickets.at(at).place);
-        ticket.place - first + 1
+    /// Where a claim waits, by key.
+    pub(super) fn places_of(&self, ticket: &Ticket) -> impl Iterator<Item = (Ref<Place>, &Place)> {
+        let and_record = |at| (at, self.places.at(at));
+        let first = ticket.places.map(and_record);
+        core::iter::successors(first, move |(_, place)| place.next.map(and_record))
     }
 
-    /// Puts a claim at the end of the line.
+    /// What a claim waits for, by key.
+    pub(super) fn wanted_by(
+        &self,
+        ticket: &Ticket,
+    ) -> impl Iterator<Item = (Wanted, Option<Ref<Place>>)> {
+        self.places_of(ticket).map(|(at, place)| {
+            let (lock, mode) = (self.lines.at(place.line).lock, place.mode);
+            (Wanted { lock, mode }, Some(at))
+        })
+    }
+
+    /// The keys and modes that a ticket waits for.
+    pub(super) fn parts_wanted(&self, ticket: &Ticket) -> Parts {
+        let wanted = self.wanted_by(ticket);
+        Parts::sorted(wanted.map(|(wanted, _)| Part {
+            key: Key::copied(&self.locks.at(wanted.lock).key),
+            mode: wanted.mode,
+        }))
+    }
+
+    /// How many are before it at most, plus one: those who left from the middle of a line are counted
+    /// until all before them have gone, and who is before it in two lines is counted twice (rule 47).
+    pub(super) fn position(&self, ticket: &Ticket) -> u64 {
+        let before = self.places_of(ticket).map(|(_, place)| {
+            let first = self.lines.at(place.line).first;
+            let first = first.map_or(place.number, |at| self.places.at(at).number);
+            place.number - first
+        });
+        before.sum::<u64>() + 1
+    }
+
+    /// Puts a claim at the end of the lines of its keys, which are in their order.
     pub(super) fn enqueue(
         &mut self,
-        lock_at: Ref<Lock>,
+        wanted: &[Wanted],
         id: TicketId,
         wait_ms: u64,
-        claim: Claim,
+        terms: Terms,
         asker: impl FnOnce(Ref<Ticket>) -> Asker,
     ) -> Ref<Ticket> {
-        let line_at = self.line_for(lock_at);
         let at = self.tickets.vacant();
         let asker = asker(at);
-        let line = self.lines.at_mut(line_at);
-        let place = line.place_next;
-        line.place_next += 1;
         self.tickets.insert(Ticket {
             id,
-            line: line_at,
-            beside: Link::alone(at),
-            place,
-            mode: claim.mode,
-            life: claim.life,
-            holder: claim.holder,
+            zone: terms.zone,
+            places: None,
+            life: terms.life,
+            holder: terms.holder,
             since: self.stamp,
             deadline: self.stamp.plus(Duration::from_millis(wait_ms)),
             offered: false,
             asker,
         });
+        self.enlist_ticket(at);
+        let mut next = None;
+        for Wanted { lock, mode } in wanted.iter().rev().copied() {
+            next = Some(self.stand(at, lock, mode, next));
+        }
+        self.tickets.at_mut(at).places = next;
+        at
+    }
+
+    fn stand(
+        &mut self,
+        ticket: Ref<Ticket>,
+        lock: Ref<Lock>,
+        mode: Mode,
+        next: Option<Ref<Place>>,
+    ) -> Ref<Place> {
+        let line_at = self.line_for(lock);
+        let line = self.lines.at_mut(line_at);
+        let number = line.place_next;
+        line.place_next += 1;
+        let at = self.places.insert(Place {
+            ticket,
+            line: line_at,
+            beside: Link::alone(self.places.vacant()),
+            next,
+            number,
+            mode,
+        });
         self.line_up(at);
         at
     }
 
-    /// Puts a new ticket at the end of its line, and where it is looked for.
-    pub(super) fn line_up(&mut self, at: Ref<Ticket>) {
+    /// Puts a new ticket where it is looked for.
+    pub(super) fn enlist_ticket(&mut self, at: Ref<Ticket>) {
         let tickets = &self.tickets;
         let ticket = tickets.at(at);
-        let (line_at, offered, session) = (ticket.line, ticket.offered, ticket.session());
         self.ticket_timers.set(at, ticket_order(tickets));
         self.ticket_index.insert(ticket_hash(ticket.id), at, |at| {
             ticket_hash(tickets.at(at).id)
         });
-        let line = self.lines.at_mut(line_at);
-        line.first = Some(list::push_back(&mut self.tickets, line.first, at, of_line));
+        if let Some(session) = ticket.session() {
+            let first = self.sessions.at(session).tickets;
+            let first = list::push_back(&mut self.tickets, first, at, asked_by);
+            self.sessions.at_mut(session).tickets = Some(first);
+        }
+    }
+
+    /// Puts a place of the newest ticket at the end of its line.
+    pub(super) fn line_up(&mut self, at: Ref<Place>) {
+        let place = self.places.at(at);
+        let offered = self.tickets.at(place.ticket).offered;
+        let line = self.lines.at_mut(place.line);
+        line.first = Some(list::push_back(&mut self.places, line.first, at, of_line));
         line.count += 1;
         if !offered {
             line.front = line.front.or(Some(at));
         }
         let zone = self.locks.at(line.lock).zone;
-        self.zones.entry(zone).or_default().tickets += 1;
-        if let Some(session) = session {
-            let first = self.sessions.at(session).tickets;
-            let first = list::push_back(&mut self.tickets, first, at, asked_by);
-            self.sessions.at_mut(session).tickets = Some(first);
-        }
+        self.zones.entry(zone).or_default().places += 1;
     }
 
     fn line_for(&mut self, lock_at: Ref<Lock>) -> Ref<Line> {
@@ -117,36 +180,48 @@ impl Machine {
         line
     }
 
-    /// Serves the line from its front, as far as they fit and the entry has room; the rest is work
-    /// for the next entries. With `dead_are_free`, those who are dead do not use up that room.
+    /// Serves the front of a line if it is first in all of its lines and fits, or is dead; notes its
+    /// locks for [`Self::wake`], whose part this is.
     pub(super) fn serve(
         &mut self,
         line_at: Ref<Line>,
         dead_are_free: bool,
         events: &mut Vec<Event>,
     ) {
-        while let Some(front) = self.lines.at(line_at).front {
-            let ticket = self.tickets.at(front);
-            let alive = self.is_ticket_alive(ticket);
-            let lock = self.locks.at(self.lines.at(line_at).lock);
-            if alive && !self.fits(lock, ticket.mode) {
+        let Some(front) = self.lines.at(line_at).front else {
+            return;
+        };
+        let at = self.places.at(front).ticket;
+        let ticket = self.tickets.at(at);
+        let alive = self.is_ticket_alive(ticket);
+        if alive && !self.is_next(ticket) {
+            return;
+        }
+        if alive || !dead_are_free {
+            if self.budget == 0 {
+                self.defer(line_at);
                 return;
             }
-            if alive || !dead_are_free {
-                if self.budget == 0 {
-                    self.defer(line_at);
-                    return;
-                }
-                self.budget -= 1;
-            }
-            if !alive {
-                self.fail(front, events);
-            } else if self.tickets.at(front).session().is_some() {
-                self.grant_ticket(front, events);
-            } else {
-                self.offer(front, events);
-            }
+            self.spend(self.keys_wanted(at));
         }
+        if !alive {
+            self.fail(at, events);
+        } else if self.tickets.at(at).session().is_some() {
+            self.grant_ticket(at, events);
+        } else {
+            self.offer(at, events);
+        }
+    }
+
+    /// Whether a ticket is first in all of its lines, and fits.
+    pub(super) fn is_next(&self, ticket: &Ticket) -> bool {
+        self.wanted_by(ticket)
+            .all(|(wanted, place)| self.is_first(wanted, place))
+    }
+
+    /// How many keys a ticket waits for.
+    pub(super) fn keys_wanted(&self, at: Ref<Ticket>) -> usize {
+        self.places_of(self.tickets.at(at)).count()
     }
 
     fn defer(&mut self, line_at: Ref<Line>) {
@@ -161,11 +236,12 @@ impl Machine {
     /// the time of their end.
     pub(super) fn drop_dead_offers(&mut self, line_at: Ref<Line>, events: &mut Vec<Event>) {
         while let Some(first) = self.lines.at(line_at).first {
-            let ticket = self.tickets.at(first);
+            let at = self.places.at(first).ticket;
+            let ticket = self.tickets.at(at);
             if !ticket.offered || self.is_ticket_alive(ticket) {
                 return;
             }
-            self.fail(first, events);
+            self.fail(at, events);
         }
     }
 
@@ -173,43 +249,46 @@ impl Machine {
     fn offer(&mut self, at: Ref<Ticket>, events: &mut Vec<Event>) {
         let deadline = self.stamp.plus(Duration::from_millis(OFFER_MS));
         let ticket = self.tickets.at_mut(at);
-        assert!(!ticket.offered, "a lock is offered once to the same caller");
+        assert!(!ticket.offered, "locks are offered once to the same caller");
         ticket.offered = true;
         ticket.deadline = deadline;
-        let (id, line_at, next) = (ticket.id, ticket.line, ticket.beside.next);
-        let tickets = &self.tickets;
-        self.ticket_timers.set(at, ticket_order(tickets));
-        let line = self.lines.at_mut(line_at);
-        assert!(
-            line.front == Some(at),
-            "those before it were offered it too"
-        );
-        line.front = (line.first != Some(next)).then_some(next);
+        let (id, mut next) = (ticket.id, ticket.places);
+        self.ticket_timers.set(at, ticket_order(&self.tickets));
+        while let Some(at) = next {
+            let place = self.places.at(at);
+            let line = self.lines.at_mut(place.line);
+            assert!(
+                line.front == Some(at),
+                "those before it were offered it too"
+            );
+            line.front = (line.first != Some(place.beside.next)).then_some(place.beside.next);
+            self.woken.push_back(line.lock);
+            next = place.next;
+        }
         events.push(Event::Offered { ticket: id });
     }
 
-    /// Makes a ticket a grant: its ttl starts now.
+    /// Makes a ticket a grant: its ttl starts now. The caller then does [`Self::wake`].
     pub(super) fn grant_ticket(&mut self, at: Ref<Ticket>, events: &mut Vec<Event>) -> Answer {
-        let (ticket, lock_at) = self.leave(at);
+        let ticket = self.tickets.at(at);
+        let wanted: Vec<Wanted> = self.wanted_by(ticket).map(|(wanted, _)| wanted).collect();
+        let ticket = self.leave(at);
         let session = ticket.session();
         let request = match ticket.asker {
             Asker::Key(request) => Some(request),
             Asker::Nobody | Asker::Session { .. } => None,
         };
-        let grant = self.grant(
-            lock_at,
-            Claim {
-                mode: ticket.mode,
-                life: ticket.life,
-                holder: ticket.holder,
-                session,
-                request,
-            },
-        );
+        let terms = Terms {
+            zone: ticket.zone,
+            life: ticket.life,
+            holder: ticket.holder,
+            session,
+            request,
+        };
+        let grant = self.grant(&wanted, terms);
         let fence = self.grants.at(grant).fence;
         self.conclude(&ticket.asker, Outcome::Granted { fence });
-        let key = Key::copied(&self.locks.at(lock_at).key);
-        let answer = Answer::Granted(self.describe(grant, key, false));
+        let answer = Answer::Granted(self.describe(grant, self.parts_held(grant), false));
         events.push(Event::Ended {
             ticket: ticket.id,
             answer: answer.clone(),
@@ -217,32 +296,31 @@ impl Machine {
         answer
     }
 
-    /// Ends a ticket that is dead, with the reason it has.
-    pub(super) fn fail(&mut self, at: Ref<Ticket>, events: &mut Vec<Event>) -> Ref<Lock> {
+    /// Ends a ticket that is dead, with the reason it has. The caller then does [`Self::wake`].
+    pub(super) fn fail(&mut self, at: Ref<Ticket>, events: &mut Vec<Event>) {
         let ticket = self.tickets.at(at);
         let session = ticket.session();
         let ending = session.and_then(|session| self.sessions.at(session).ending);
         let gone = session.is_some_and(|session| !self.is_session_alive(session));
-        let lock = self.locks.at(self.lines.at(ticket.line).lock);
         let refusal = match (gone, ending) {
             (true, Some(Ending::Closed)) => Refusal::Cancelled,
             (true, Some(Ending::Expired) | None) => Refusal::SessionGone,
             (false, _) if ticket.offered => Refusal::Cancelled,
             (false, _) => Refusal::WaitTimeout {
-                by: self.blockers(lock),
+                by: self.blockers(self.wanted_by(ticket)),
             },
         };
-        self.end_ticket(at, refusal, events)
+        self.end_ticket(at, refusal, events);
     }
 
-    /// Ends a ticket without a grant. The caller then wakes the line.
+    /// Ends a ticket without a grant. The caller then does [`Self::wake`].
     pub(super) fn end_ticket(
         &mut self,
         at: Ref<Ticket>,
         refusal: Refusal,
         events: &mut Vec<Event>,
-    ) -> Ref<Lock> {
-        let (ticket, lock_at) = self.leave(at);
+    ) {
+        let ticket = self.leave(at);
         let answer = Answer::Refused(refusal);
         self.conclude(&ticket.asker, Outcome::Said(Box::new(answer.clone())));
         if let Asker::Key(request) = ticket.asker {
@@ -252,46 +330,58 @@ impl Machine {
             ticket: ticket.id,
             answer,
         });
-        lock_at
     }
 
-    /// Takes a ticket out of everything.
-    fn leave(&mut self, at: Ref<Ticket>) -> (Ticket, Ref<Lock>) {
+    /// Takes a ticket out of everything, and notes its locks for [`Self::wake`].
+    fn leave(&mut self, at: Ref<Ticket>) -> Ticket {
         let tickets = &self.tickets;
         self.ticket_timers.clear(at, ticket_order(tickets));
         let ticket = tickets.at(at);
-        let (line_at, next, session) = (ticket.line, ticket.beside.next, ticket.session());
         self.ticket_index.remove(ticket_hash(ticket.id), at);
-        if let Some(session) = session {
+        if let Some(session) = ticket.session() {
             let Some(first) = self.sessions.at(session).tickets else {
                 panic!("a session's ticket is in its ring");
             };
             let left = list::unlink(&mut self.tickets, first, at, asked_by);
             self.sessions.at_mut(session).tickets = left;
         }
-        let line = self.lines.at(line_at);
-        let (lock_at, Some(first)) = (line.lock, line.first) else {
-            panic!("a ticket is in its line");
-        };
-        let left = list::unlink(&mut self.tickets, first, at, of_line);
+        let ticket = self.tickets.remove(at);
+        let mut next = ticket.places;
+        while let Some(at) = next {
+            next = self.step_out(at);
+        }
+        ticket
+    }
+
+    /// Takes a place out of its line. Returns that of the claim's next key.
+    fn step_out(&mut self, at: Ref<Place>) -> Option<Ref<Place>> {
+        let place = self.places.at(at);
+        let (line_at, next) = (place.line, place.beside.next);
         let line = self.lines.at_mut(line_at);
+        let (lock_at, Some(first)) = (line.lock, line.first) else {
+            panic!("a place is in its line");
+        };
         if line.front == Some(at) {
             line.front = (next != first).then_some(next);
         }
-        line.first = left;
+        line.first = list::unlink(&mut self.places, first, at, of_line);
         line.count -= 1;
         let zone = self.locks.at(lock_at).zone;
-        self.zones.entry(zone).or_default().tickets -= 1;
-        (self.tickets.remove(at), lock_at)
+        self.zones.entry(zone).or_default().places -= 1;
+        self.woken.push_back(lock_at);
+        self.places.remove(at).next
     }
 
-    /// The tickets of a line, first to last.
-    pub(super) fn tickets_of(&self, line: &Line) -> impl Iterator<Item = &Ticket> {
+    /// The places of a line, first to last.
+    pub(super) fn places_in(&self, line: &Line) -> impl Iterator<Item = (&Ticket, &Place)> {
         let first = line.first;
         core::iter::successors(first, move |at| {
-            let next = self.tickets.at(*at).beside.next;
+            let next = self.places.at(*at).beside.next;
             (Some(next) != first).then_some(next)
         })
-        .map(|at| self.tickets.at(at))
+        .map(|at| {
+            let place = self.places.at(at);
+            (self.tickets.at(place.ticket), place)
+        })
     }
 }

@@ -5,7 +5,7 @@ use super::command::{Client, Command, Life, Mode, Operation};
 use super::index::Hasher;
 use super::state::{Asker, Numbered, Outcome, Request, request_order};
 use super::table::Ref;
-use super::{Machine, Place};
+use super::{Machine, Origin};
 use crate::hash::{hash64, hash64_after};
 use crate::ids::{RequestId, RequestSeq, SessionId, ZoneId};
 use crate::limits::DEDUPE_MS;
@@ -43,17 +43,21 @@ fn content_hash(command: &Command, scratch: &mut Vec<u8>) -> u64 {
     };
     match &command.operation {
         Operation::Acquire(acquire) => {
-            let mode = match acquire.mode {
-                Mode::Exclusive => 0,
-                Mode::Shared => 1,
-            };
             let life = match acquire.life {
                 Life::Lease { ttl_ms } => ttl_ms,
                 Life::Static => u64::MAX,
                 Life::Session => u64::MAX - 1,
             };
-            fixed(scratch, 1, &[mode, life]);
-            scratch.extend_from_slice(acquire.key.as_bytes());
+            fixed(scratch, 1, &[life, number_of(acquire.parts.count())]);
+            for part in acquire.parts.iter() {
+                let mode = match part.mode {
+                    Mode::Exclusive => 0,
+                    Mode::Shared => 1,
+                };
+                let key = part.key.as_bytes();
+                fixed(scratch, mode, &[number_of(key.len())]);
+                scratch.extend_from_slice(key);
+            }
             scratch.extend_from_slice(&acquire.holder);
         }
         Operation::Release { key, fence } => {
@@ -85,6 +89,10 @@ fn content_hash(command: &Command, scratch: &mut Vec<u8>) -> u64 {
     hash64_after(hash64(&command.principal), scratch)
 }
 
+fn number_of(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
 impl Outcome {
     fn of(answer: &Answer) -> Self {
         if let Answer::Released { fence, already } = *answer {
@@ -114,14 +122,14 @@ impl Machine {
     /// Does what a command says, unless it was done before.
     pub(super) fn execute(
         &mut self,
-        place: Place,
+        origin: Origin,
         command: &Command,
         events: &mut Vec<Event>,
     ) -> Answer {
         // What the cluster is like hangs on no lock and no session, and servers without any must come to
         // the same.
         if let Operation::Configure(configure) = &command.operation {
-            return self.configure(place, command, configure);
+            return self.configure(origin, command, configure);
         }
         if !self.has_zone(command.zone) {
             return Answer::Refused(Refusal::Quota {
@@ -130,16 +138,16 @@ impl Machine {
         }
         // A confirm is the server's own, and its second try finds what the first one made.
         if matches!(command.operation, Operation::Confirm { .. }) {
-            return self.operate(place, command, From::Nobody, events).0;
+            return self.operate(origin, command, From::Nobody, events).0;
         }
         match command.client {
-            Client::None => self.operate(place, command, From::Nobody, events).0,
-            Client::Key(id) => self.execute_keyed(place, command, id, events),
+            Client::None => self.operate(origin, command, From::Nobody, events).0,
+            Client::Key(id) => self.execute_keyed(origin, command, id, events),
             Client::Session {
                 id,
                 seq,
                 done_through,
-            } => self.execute_numbered(place, command, (id, seq, done_through), events),
+            } => self.execute_numbered(origin, command, (id, seq, done_through), events),
         }
     }
 
@@ -157,7 +165,7 @@ impl Machine {
 
     fn execute_keyed(
         &mut self,
-        place: Place,
+        origin: Origin,
         command: &Command,
         id: RequestId,
         events: &mut Vec<Event>,
@@ -188,7 +196,7 @@ impl Machine {
             forget_at: Stamp::MAX,
         });
         self.index_request(at);
-        let (answer, outcome) = self.operate(place, command, From::Key(at), events);
+        let (answer, outcome) = self.operate(origin, command, From::Key(at), events);
         let outcome = outcome.unwrap_or_else(|| Outcome::of(&answer));
         let bound = outcome.is_bound();
         self.requests.at_mut(at).outcome = outcome;
@@ -200,7 +208,7 @@ impl Machine {
 
     fn execute_numbered(
         &mut self,
-        place: Place,
+        origin: Origin,
         command: &Command,
         (id, seq, done_through): (SessionId, RequestSeq, RequestSeq),
         events: &mut Vec<Event>,
@@ -230,7 +238,7 @@ impl Machine {
             let outcome = known.outcome.clone();
             return self.replay(&outcome, command);
         }
-        let (answer, outcome) = self.operate(place, command, From::Session(at, seq), events);
+        let (answer, outcome) = self.operate(origin, command, From::Session(at, seq), events);
         // It may have closed itself.
         if self.session_of(command.zone, id) == Some(at) {
             let outcome = outcome.unwrap_or_else(|| Outcome::of(&answer));
@@ -249,13 +257,12 @@ impl Machine {
                 let Operation::Acquire(acquire) = &command.operation else {
                     panic!("only an acquire is remembered by its grant");
                 };
-                let key = acquire.key.clone();
-                let found = self.grant_of(command.zone, key.as_bytes(), *fence);
+                let found = self.grant_under(command.zone, *fence);
                 let alive = found.filter(|at| self.is_alive(self.grants.at(*at)));
                 let Some(at) = alive else {
                     return Answer::Refused(Refusal::NotHeld);
                 };
-                Answer::Granted(self.describe(at, key, true))
+                Answer::Granted(self.describe(at, acquire.parts.clone(), true))
             }
             Outcome::Waits(at) => {
                 let ticket = self.tickets.at(*at);

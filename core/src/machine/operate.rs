@@ -2,13 +2,14 @@
 
 use super::answer::{Answer, Event, Refusal, Table as Limited};
 use super::command::{Acquire, Command, Operation};
-use super::hold::Claim;
+use super::hold::{Terms, Wanted};
 use super::key::Key;
 use super::list::Link;
 use super::once::From;
-use super::state::{Asker, Lock, Outcome, Ticket};
+use super::parts::Parts;
+use super::state::{Asker, Lock, Outcome, Place, Ticket};
 use super::table::Ref;
-use super::{Machine, Place};
+use super::{Machine, Origin};
 use crate::ids::{Fence, TicketId, ZoneId};
 use alloc::vec::Vec;
 
@@ -17,7 +18,7 @@ impl Machine {
     /// the answer itself.
     pub(super) fn operate(
         &mut self,
-        place: Place,
+        origin: Origin,
         command: &Command,
         from: From,
         events: &mut Vec<Event>,
@@ -25,13 +26,13 @@ impl Machine {
         let zone = command.zone;
         let answer = match &command.operation {
             Operation::Acquire(acquire) => {
-                return self.acquire(place, command, acquire, from, events);
+                return self.acquire(origin, command, acquire, from, events);
             }
             Operation::Release { key, fence } => self.release(zone, key, *fence, events),
             Operation::Cancel { ticket } => self.cancel(zone, *ticket, from, events),
             Operation::Confirm { ticket } => self.confirm(zone, *ticket, events),
             Operation::OpenSession { ttl_ms, identifier } => {
-                self.open_session(place, zone, *ttl_ms, identifier, events)
+                self.open_session(origin, zone, *ttl_ms, identifier, events)
             }
             Operation::CloseSession { session } => self.close_session(zone, *session, events),
             Operation::Renew { .. } | Operation::KeepAlive { .. } => {
@@ -44,27 +45,78 @@ impl Machine {
 
     fn acquire(
         &mut self,
-        place: Place,
+        origin: Origin,
         command: &Command,
         acquire: &Acquire,
         from: From,
         events: &mut Vec<Event>,
     ) -> (Answer, Option<Outcome>) {
         let zone = command.zone;
-        let found = self.lock_of(zone, acquire.key.as_bytes());
-        let found = found.filter(|at| self.settle(*at, events));
-        let free = found.is_none_or(|at| self.is_free_for(self.locks.at(at), acquire));
+        let found = self.look(zone, &acquire.parts, events);
+        let parts = found.iter().zip(acquire.parts.iter());
+        let known = parts.filter_map(|(at, part)| {
+            let (lock, mode) = ((*at)?, part.mode);
+            Some((Wanted { lock, mode }, None))
+        });
+        let known: Vec<(Wanted, Option<Ref<Place>>)> = known.collect();
+        let mut parts = known.iter();
+        let free = parts.all(|(wanted, place)| self.is_first(*wanted, *place));
         if !free && acquire.wait_ms == 0 {
-            let by = found.map_or_else(Vec::new, |at| self.blockers(self.locks.at(at)));
+            let by = self.blockers(known.into_iter());
             return (Answer::Refused(Refusal::Held { by }), None);
         }
-        if let Some(what) = self.exceeded(zone, free) {
+        if let Some(what) = self.exceeded(zone, acquire.parts.count(), free) {
             return (Answer::Refused(Refusal::Quota { what }), None);
         }
-        let lock =
-            found.unwrap_or_else(|| self.make_lock(zone, acquire.key.as_bytes(), acquire.mode));
-        let claim = Claim {
-            mode: acquire.mode,
+        let wanted = found.into_iter().zip(acquire.parts.iter());
+        let wanted: Vec<Wanted> = wanted
+            .map(|(found, part)| Wanted {
+                lock: found.unwrap_or_else(|| self.make_lock(zone, part.key.as_bytes())),
+                mode: part.mode,
+            })
+            .collect();
+        let terms = self.terms(command, acquire, from);
+        if free {
+            let grant = self.grant(&wanted, terms);
+            let fence = self.grants.at(grant).fence;
+            let answer = Answer::Granted(self.describe(grant, acquire.parts.clone(), false));
+            return (answer, Some(Outcome::Granted { fence }));
+        }
+        let asker = |at| asker_of(from, at);
+        let at = self.enqueue(&wanted, origin.ticket(), acquire.wait_ms, terms, asker);
+        let ticket = self.tickets.at(at);
+        let answer = Answer::Queued {
+            ticket: ticket.id,
+            position: self.position(ticket),
+        };
+        (answer, Some(Outcome::Waits(at)))
+    }
+
+    /// The locks of a claim, brought up to date; none for a key that nobody holds or waits for.
+    fn look(
+        &mut self,
+        zone: ZoneId,
+        parts: &Parts,
+        events: &mut Vec<Event>,
+    ) -> Vec<Option<Ref<Lock>>> {
+        let mut found = Vec::with_capacity(parts.count());
+        for part in parts.iter() {
+            let at = self.lock_of(zone, part.key.as_bytes());
+            if let Some(at) = at {
+                self.settle(at, events);
+            }
+            found.push(at);
+        }
+        // What one key brought up to date may have been the last of another.
+        for at in &mut found {
+            *at = at.filter(|at| self.locks.peek(*at).is_some());
+        }
+        found
+    }
+
+    fn terms(&self, command: &Command, acquire: &Acquire, from: From) -> Terms {
+        Terms {
+            zone: command.zone,
             life: acquire.life,
             holder: self.holder_to_keep(command, acquire, from).into(),
             session: match from {
@@ -75,37 +127,18 @@ impl Machine {
                 From::Key(request) => Some(request),
                 From::Nobody | From::Session(..) => None,
             },
-        };
-        if free {
-            let grant = self.grant(lock, claim);
-            let fence = self.grants.at(grant).fence;
-            let answer = Answer::Granted(self.describe(grant, acquire.key.clone(), false));
-            return (answer, Some(Outcome::Granted { fence }));
         }
-        let asker = |at| asker_of(from, at);
-        let at = self.enqueue(lock, place.ticket(), acquire.wait_ms, claim, asker);
-        let ticket = self.tickets.at(at);
-        let answer = Answer::Queued {
-            ticket: ticket.id,
-            position: self.position(ticket),
-        };
-        (answer, Some(Outcome::Waits(at)))
     }
 
-    /// Whether a newcomer may have it at once: it fits, and nobody came before.
-    fn is_free_for(&self, lock: &Lock, acquire: &Acquire) -> bool {
-        let front = lock.line.and_then(|line| self.lines.at(line).front);
-        front.is_none() && self.fits(lock, acquire.mode)
-    }
-
-    fn exceeded(&self, zone: ZoneId, free: bool) -> Option<Limited> {
+    fn exceeded(&self, zone: ZoneId, keys: usize, free: bool) -> Option<Limited> {
         let quota = self.shared.quota(zone);
         let zone = self.zones.get(&zone)?;
-        if zone.grants + zone.tickets >= capped(self.limits.locks, quota.locks) {
+        let locks_max = capped(self.limits.locks, quota.locks);
+        if zone.holds + zone.places + keys > locks_max {
             return Some(Limited::Locks);
         }
         let tickets_max = capped(self.limits.tickets, quota.tickets);
-        (!free && zone.tickets >= tickets_max).then_some(Limited::Tickets)
+        (!free && zone.places + keys > tickets_max).then_some(Limited::Tickets)
     }
 
     /// The holder's name as it is stored: nothing if the session's identifier says it.
@@ -148,12 +181,12 @@ impl Machine {
         };
         self.budget = self.budget.max(1);
         if !self.is_alive(self.grants.at(at)) {
-            let lock = self.lose(at, events);
-            self.wake(lock, events);
+            self.lose(at, events);
+            self.wake(false, events);
             return already;
         }
-        let lock = self.end(at);
-        self.wake(lock, events);
+        self.end(at);
+        self.wake(false, events);
         Answer::Released {
             fence,
             already: false,
@@ -179,9 +212,9 @@ impl Machine {
         if owner.is_some() && owner != asks {
             return Answer::Refused(Refusal::NoSuchTicket);
         }
-        let lock = self.end_ticket(at, Refusal::Cancelled, events);
+        self.end_ticket(at, Refusal::Cancelled, events);
         self.budget = self.budget.max(1);
-        self.wake(lock, events);
+        self.wake(false, events);
         Answer::Cancelled { ticket: id }
     }
 
@@ -192,9 +225,8 @@ impl Machine {
         };
         let ticket = self.tickets.at(at);
         if ticket.offered {
-            let lock = self.lines.at(ticket.line).lock;
             let answer = self.grant_ticket(at, events);
-            self.tidy_up(lock);
+            self.wake(false, events);
             return answer;
         }
         Answer::Queued {

@@ -6,7 +6,7 @@ use super::index::Hasher;
 use super::operate::capped;
 use super::state::{Ending, Session, Term, Work, lease_order, session_order};
 use super::table::Ref;
-use super::{Machine, Place};
+use super::{Machine, Origin};
 use crate::hash::hash64;
 use crate::ids::{Fence, RequestSeq, SessionId, ZoneId};
 use crate::time::Stamp;
@@ -48,7 +48,7 @@ impl Machine {
     /// Begins a session.
     pub(super) fn open_session(
         &mut self,
-        place: Place,
+        origin: Origin,
         zone: ZoneId,
         ttl_ms: u64,
         identifier: &Bytes,
@@ -66,7 +66,7 @@ impl Machine {
                 what: Limited::Sessions,
             });
         }
-        let id = place.session();
+        let id = origin.session();
         let at = self.sessions.insert(Session {
             id,
             zone,
@@ -169,13 +169,18 @@ impl Machine {
                 self.work.push_back(Work::Session(at));
                 return;
             }
-            self.budget -= 1;
-            let lock = match (grant, ticket) {
-                (Some(grant), _) => self.lose(grant, events),
-                (None, Some(ticket)) => self.fail(ticket, events),
+            match (grant, ticket) {
+                (Some(grant), _) => {
+                    self.spend(self.keys_held(grant));
+                    self.lose(grant, events);
+                }
+                (None, Some(ticket)) => {
+                    self.spend(self.keys_wanted(ticket));
+                    self.fail(ticket, events);
+                }
                 (None, None) => return,
-            };
-            self.wake(lock, events);
+            }
+            self.wake(false, events);
         }
     }
 
@@ -219,8 +224,7 @@ impl Machine {
         *ttl = ttl_ms.map_or(*ttl, |new| u32::try_from(new).unwrap_or(u32::MAX));
         let ttl_ms = u64::from(*ttl);
         *deadline = clock.plus(Duration::from_millis(ttl_ms));
-        let order = lease_order(&self.grants, &self.locks);
-        self.lease_timers.set(at, order);
+        self.lease_timers.set(at, lease_order(&self.grants));
         Answer::Renewed { fence, ttl_ms }
     }
 

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! content = version u16 · numbers · shared configuration · zones · vias · work · locks · lines · sessions · requests
-//!           · grants · tickets              little endian; cut into chunks at any byte
+//!           · grants · holds · tickets · places          little endian; cut into chunks at any byte
 //! zones, vias, work = count u32 · records
 //! table   = groups u32 · group*             one for each 64 slots, up to the last with a record
 //! group   = mask u64 · records              bit n: slot n of the group has a record
@@ -36,6 +36,7 @@ mod head;
 mod rebuild;
 mod records;
 mod restore;
+mod stored;
 
 pub use restore::{Restore, RestoreError};
 
@@ -68,7 +69,7 @@ pub enum Slice {
 pub(super) struct Sweeping {
     slot: Slot,
     /// Groups of each table.
-    groups: [usize; 6],
+    groups: [usize; 8],
     section: Section,
     /// What was written and is not in a chunk yet.
     out: Vec<u8>,
@@ -89,7 +90,9 @@ enum Section {
     Sessions,
     Requests,
     Grants,
+    Holds,
     Tickets,
+    Places,
     End,
 }
 
@@ -104,8 +107,10 @@ impl Section {
             Self::Lines => Self::Sessions,
             Self::Sessions => Self::Requests,
             Self::Requests => Self::Grants,
-            Self::Grants => Self::Tickets,
-            Self::Tickets | Self::End => Self::End,
+            Self::Grants => Self::Holds,
+            Self::Holds => Self::Tickets,
+            Self::Tickets => Self::Places,
+            Self::Places | Self::End => Self::End,
         }
     }
 }
@@ -148,7 +153,9 @@ impl Machine {
                 self.sessions.open(),
                 self.requests.open(),
                 self.grants.open(),
+                self.holds.open(),
                 self.tickets.open(),
+                self.places.open(),
             ],
             section: Section::Work,
             out,
@@ -182,7 +189,9 @@ impl Machine {
             Section::Sessions => sweep_table(&mut self.sessions, &mut to.out),
             Section::Requests => sweep_table(&mut self.requests, &mut to.out),
             Section::Grants => sweep_table(&mut self.grants, &mut to.out),
+            Section::Holds => sweep_table(&mut self.holds, &mut to.out),
             Section::Tickets => sweep_table(&mut self.tickets, &mut to.out),
+            Section::Places => sweep_table(&mut self.places, &mut to.out),
             Section::Numbers | Section::Zones | Section::Vias | Section::Work | Section::End => {
                 None
             }
@@ -233,14 +242,25 @@ impl Sweeping {
 
     fn begin_next(&mut self) {
         self.section = self.section.next();
-        let [locks, lines, sessions, requests, grants, tickets] = self.groups;
+        let [
+            locks,
+            lines,
+            sessions,
+            requests,
+            grants,
+            holds,
+            tickets,
+            places,
+        ] = self.groups;
         let groups = match self.section {
             Section::Locks => locks,
             Section::Lines => lines,
             Section::Sessions => sessions,
             Section::Requests => requests,
             Section::Grants => grants,
+            Section::Holds => holds,
             Section::Tickets => tickets,
+            Section::Places => places,
             Section::Numbers | Section::Zones | Section::Vias | Section::Work | Section::End => {
                 return;
             }

@@ -1,4 +1,7 @@
-//! The records of the tables. Sizes matter: a held lock is one `Lock` and one `Grant`.
+//! The records of the tables. Sizes matter: a held lock is one `Lock`, one `Hold` and one `Grant`.
+//!
+//! A claim is one record with a list of its keys: a `Grant` of `Hold`s, or a `Ticket` of `Place`s. Each
+//! of these stands in the ring of its lock or line too.
 
 use super::answer::Answer;
 use super::command::{Life, Mode};
@@ -10,19 +13,16 @@ use crate::limits::GRACE_INTERVAL;
 use crate::time::Stamp;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 
 /// A key that is held or waited for. There is no record of any other key.
 #[derive(Clone, Debug)]
 pub(super) struct Lock {
     pub(super) key: Box<[u8]>,
     pub(super) zone: ZoneId,
-    /// The first of the ring of its grants, by fence.
-    pub(super) holders: Option<Ref<Grant>>,
+    /// The first of the ring of its holds, by fence.
+    pub(super) holders: Option<Ref<Hold>>,
     /// Only if somebody waits.
     pub(super) line: Option<Ref<Line>>,
-    /// How all its holders share it.
-    pub(super) mode: Mode,
 }
 
 /// A claim that holds.
@@ -33,10 +33,22 @@ pub(super) struct Grant {
     pub(super) term: Term,
     /// Empty if the holder is known by its session's identifier.
     pub(super) holder: Box<[u8]>,
-    pub(super) lock: Ref<Lock>,
-    pub(super) beside: Link<Grant>,
+    pub(super) zone: ZoneId,
+    /// The first of the list of its holds, by key. There is one, but while a snapshot is read.
+    pub(super) holds: Option<Ref<Hold>>,
     /// Its caller's key, which is remembered while the grant lives.
     pub(super) request: Option<Ref<Request>>,
+}
+
+/// One key of a claim that holds.
+#[derive(Clone, Debug)]
+pub(super) struct Hold {
+    pub(super) grant: Ref<Grant>,
+    pub(super) lock: Ref<Lock>,
+    pub(super) beside: Link<Hold>,
+    /// The one of the claim's next key.
+    pub(super) next: Option<Ref<Hold>>,
+    pub(super) mode: Mode,
 }
 
 /// How long a grant lives.
@@ -57,9 +69,9 @@ pub(super) enum Term {
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     pub(super) lock: Ref<Lock>,
-    pub(super) first: Option<Ref<Ticket>>,
+    pub(super) first: Option<Ref<Place>>,
     /// The first that was not offered the lock.
-    pub(super) front: Option<Ref<Ticket>>,
+    pub(super) front: Option<Ref<Place>>,
     pub(super) count: u64,
     /// The number of the next place.
     pub(super) place_next: u64,
@@ -71,17 +83,28 @@ pub(super) struct Line {
 #[derive(Clone, Debug)]
 pub(super) struct Ticket {
     pub(super) id: TicketId,
-    pub(super) line: Ref<Line>,
-    pub(super) beside: Link<Ticket>,
-    pub(super) place: u64,
-    pub(super) mode: Mode,
+    pub(super) zone: ZoneId,
+    /// The first of the list of its places, by key. There is one, but while a snapshot is read.
+    pub(super) places: Option<Ref<Place>>,
     pub(super) life: Life,
     pub(super) holder: Box<[u8]>,
     pub(super) since: Stamp,
-    /// When its wait ends, or the offer if it was offered the lock.
+    /// When its wait ends, or the offer if it was offered its locks.
     pub(super) deadline: Stamp,
     pub(super) offered: bool,
     pub(super) asker: Asker,
+}
+
+/// One key of a claim that waits: its place in that key's line.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) ticket: Ref<Ticket>,
+    pub(super) line: Ref<Line>,
+    pub(super) beside: Link<Place>,
+    /// The one of the claim's next key.
+    pub(super) next: Option<Ref<Place>>,
+    pub(super) number: u64,
+    pub(super) mode: Mode,
 }
 
 /// Whose ticket it is.
@@ -159,8 +182,10 @@ pub(super) enum Outcome {
 pub(super) struct Zone {
     /// The highest fence that was given.
     pub(super) fence: Fence,
-    pub(super) grants: usize,
-    pub(super) tickets: usize,
+    /// Keys of its grants.
+    pub(super) holds: usize,
+    /// Keys of its tickets.
+    pub(super) places: usize,
     pub(super) sessions: usize,
     /// Remembered answers to keys whose grant or ticket is over.
     pub(super) answers: usize,
@@ -218,9 +243,9 @@ impl Grace {
     }
 }
 
-/// The ring of the grants of one lock.
-pub(super) fn of_lock(grant: &mut Grant) -> &mut Link<Grant> {
-    &mut grant.beside
+/// The ring of the holds of one lock.
+pub(super) fn of_lock(hold: &mut Hold) -> &mut Link<Hold> {
+    &mut hold.beside
 }
 
 /// The ring of the grants of one session.
@@ -231,9 +256,9 @@ pub(super) fn of_session(grant: &mut Grant) -> &mut Link<Grant> {
     }
 }
 
-/// The ring of the tickets of one line.
-pub(super) fn of_line(ticket: &mut Ticket) -> &mut Link<Ticket> {
-    &mut ticket.beside
+/// The ring of the places of one line.
+pub(super) fn of_line(place: &mut Place) -> &mut Link<Place> {
+    &mut place.beside
 }
 
 /// The ring of the tickets of one session.
@@ -244,50 +269,11 @@ pub(super) fn asked_by(ticket: &mut Ticket) -> &mut Link<Ticket> {
     }
 }
 
-/// The order in which leases end. Two zones may give the same fence; only then the lock is read.
-pub(super) struct LeaseOrder<'a> {
-    deadline: Stamp,
-    fence: Fence,
-    lock: Ref<Lock>,
-    locks: &'a Table<Lock>,
-}
-
-impl Ord for LeaseOrder<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let zone = |order: &Self| order.locks.at(order.lock).zone;
-        (self.deadline, self.fence)
-            .cmp(&(other.deadline, other.fence))
-            .then_with(|| zone(self).cmp(&zone(other)))
-    }
-}
-
-impl PartialOrd for LeaseOrder<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for LeaseOrder<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for LeaseOrder<'_> {}
-
-/// The keys of the four heaps.
-pub(super) fn lease_order<'a>(
-    grants: &'a Table<Grant>,
-    locks: &'a Table<Lock>,
-) -> impl Fn(Ref<Grant>) -> LeaseOrder<'a> {
+/// The keys of the four heaps. Two zones may give the same fence.
+pub(super) fn lease_order(grants: &Table<Grant>) -> impl Fn(Ref<Grant>) -> (Stamp, Fence, ZoneId) {
     move |at| {
         let grant = grants.at(at);
-        LeaseOrder {
-            deadline: grant.deadline(),
-            fence: grant.fence,
-            lock: grant.lock,
-            locks,
-        }
+        (grant.deadline(), grant.fence, grant.zone)
     }
 }
 
@@ -341,4 +327,5 @@ impl Ticket {
 const _: () = {
     assert!(size_of::<Option<Lock>>() == 32);
     assert!(size_of::<Option<Grant>>() == 64);
+    assert!(size_of::<Option<Hold>>() == 24);
 };

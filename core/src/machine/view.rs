@@ -4,6 +4,7 @@ use super::Machine;
 use super::command::{Mode, Via};
 use super::hold::millis;
 use super::key::Key;
+use super::parts::Parts;
 use super::state::Lock;
 use crate::ids::{Fence, SessionId, TicketId, ZoneId};
 use crate::limits::{HOLDERS_SHOWN_MAX, WAITERS_SHOWN_MAX};
@@ -54,16 +55,14 @@ pub struct WaiterView {
     pub waiting_ms: u64,
 }
 
-/// A ticket that is still in its line.
+/// A claim that is still in its lines.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TicketView {
-    /// The lock.
-    pub key: Key,
-    /// How it would be shared.
-    pub mode: Mode,
+    /// The locks, and how each would be shared.
+    pub parts: Parts,
     /// The session that waits, if one does.
     pub session: Option<SessionId>,
-    /// The lock is offered to it, and awaits its confirm.
+    /// They are offered to it, and awaits its confirm.
     pub offered: bool,
     /// How many are before it at most, plus one.
     pub position: u64,
@@ -86,10 +85,8 @@ impl Machine {
         if !self.is_ticket_alive(ticket) {
             return None;
         }
-        let lock = self.locks.at(self.lines.at(ticket.line).lock);
         Some(TicketView {
-            key: Key::copied(&lock.key),
-            mode: ticket.mode,
+            parts: self.parts_wanted(ticket),
             session: ticket.session().map(|at| self.sessions.at(at).id),
             offered: ticket.offered,
             position: self.position(ticket),
@@ -165,27 +162,30 @@ impl Machine {
         let mut waiters = lock
             .line
             .into_iter()
-            .flat_map(|line| self.tickets_of(self.lines.at(line)));
-        self.holders(lock).any(|grant| self.is_alive(grant))
-            || waiters.any(|ticket| self.is_ticket_alive(ticket))
+            .flat_map(|line| self.places_in(self.lines.at(line)));
+        self.holders(lock).any(|(grant, _)| self.is_alive(grant))
+            || waiters.any(|(ticket, _)| self.is_ticket_alive(ticket))
     }
 
     fn view_of(&self, lock: &Lock, key: Key, now: Stamp) -> LockView {
-        let holders = self.holders(lock).filter(|grant| self.is_alive(grant));
-        let holders = holders.take(HOLDERS_SHOWN_MAX).map(|grant| HolderView {
+        let holders = self.holders(lock);
+        let holders = holders.filter(|(grant, _)| self.is_alive(grant));
+        let holders = holders.take(HOLDERS_SHOWN_MAX);
+        let holders = holders.map(|(grant, hold)| HolderView {
             holder: Bytes::copy_from_slice(self.holder_name(grant)),
-            mode: lock.mode,
+            mode: hold.mode,
             fence: grant.fence,
             session: grant.session().map(|at| self.sessions.at(at).id),
             held_ms: millis(now.since(grant.since)),
             remaining_ms: self.end_of(grant).map(|end| millis(end.since(now))),
         });
         let line = lock.line.map(|line| self.lines.at(line));
-        let waiters = line.into_iter().flat_map(|line| self.tickets_of(line));
-        let waiters = waiters.filter(|ticket| self.is_ticket_alive(ticket));
-        let waiters = waiters.take(WAITERS_SHOWN_MAX).map(|ticket| WaiterView {
+        let waiters = line.into_iter().flat_map(|line| self.places_in(line));
+        let waiters = waiters.filter(|(ticket, _)| self.is_ticket_alive(ticket));
+        let waiters = waiters.take(WAITERS_SHOWN_MAX);
+        let waiters = waiters.map(|(ticket, place)| WaiterView {
             holder: Bytes::copy_from_slice(self.waiter_name(ticket)),
-            mode: ticket.mode,
+            mode: place.mode,
             ticket: ticket.id,
             waiting_ms: millis(now.since(ticket.since)),
         });

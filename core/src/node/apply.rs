@@ -118,7 +118,7 @@ impl Node {
                     && let Answer::Granted(grant) = &answer
                 {
                     // Its caller went away between the confirm and this, and nobody knows of it.
-                    let (key, fence) = (grant.key.clone(), grant.fence);
+                    let (key, fence) = (grant.key().clone(), grant.fence);
                     self.order(grant.zone, Operation::Release { key, fence }, effects);
                 }
                 for tag in tags {
@@ -171,7 +171,7 @@ impl Node {
         }
         match answer {
             Answer::Granted(grant) => {
-                let (key, fence) = (grant.key.clone(), grant.fence);
+                let (key, fence) = (grant.key().clone(), grant.fence);
                 self.order(caller.zone, Operation::Release { key, fence }, effects);
             }
             Answer::Queued { ticket, .. } | Answer::Offered { ticket } => {

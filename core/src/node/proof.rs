@@ -53,7 +53,7 @@ impl Proofs {
         let mac = self.grant_mac(
             grant.zone,
             &Proof {
-                key: grant.key.clone(),
+                key: grant.key().clone(),
                 fence: grant.fence,
                 session: grant.session,
                 token: Token([0; 32]),

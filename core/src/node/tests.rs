@@ -8,6 +8,7 @@ use crate::ids::{RecordNo, SnapshotId, Tag, ZoneId};
 use crate::machine::answer::Answer;
 use crate::machine::command::{Acquire, Client, Life, Mode};
 use crate::machine::key::Key;
+use crate::machine::parts::Parts;
 use crate::node::input::{Ask, Question, Request};
 use crate::node::output::{Failure, Reply};
 use crate::replica::message::Message;
@@ -457,8 +458,7 @@ impl World {
 
 fn acquire(path: &str, wait_ms: u64) -> Ask {
     Ask::Acquire(Acquire {
-        key: Key::from_path(path).unwrap(),
-        mode: Mode::Exclusive,
+        parts: Parts::one(Key::from_path(path).unwrap(), Mode::Exclusive),
         life: Life::Lease { ttl_ms: 10_000 },
         wait_ms,
         holder: Bytes::from_static(b"tester"),

@@ -4,6 +4,7 @@ use crate::ids::{Boot, NodeId, Slot};
 use crate::machine::codec;
 use crate::machine::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
 use crate::machine::key::path_prefix;
+use crate::machine::parts::Parts;
 use alloc::string::String;
 use bytes::Bytes;
 use core::time::Duration;
@@ -21,8 +22,7 @@ fn machine(paths: &[&str]) -> Machine {
                 seq,
             },
             operation: Operation::Acquire(Acquire {
-                key: Key::from_path(path).unwrap(),
-                mode: Mode::Exclusive,
+                parts: Parts::one(Key::from_path(path).unwrap(), Mode::Exclusive),
                 life: Life::Lease { ttl_ms: 10_000 },
                 wait_ms: 0,
                 holder: Bytes::from_static(b"h"),

@@ -7,15 +7,22 @@ use crate::Nanos;
 use std::collections::BTreeMap;
 use tenure_core::ids::{Fence, ZoneId};
 use tenure_core::machine::answer::Grant;
-use tenure_core::machine::command::Mode;
-use tenure_core::machine::key::Key;
+use tenure_core::machine::parts::{Part, Parts};
 
-/// One client's belief that it holds one lock.
+/// Whether two claims ask for one key in modes that exclude each other.
+fn meets(one: &Parts, other: &Parts) -> bool {
+    let meets = |part: &Part| {
+        let same = other.of(&part.key);
+        same.is_some_and(|other| !compatible(part.mode, other.mode))
+    };
+    one.iter().any(meets)
+}
+
+/// One client's belief that it holds its locks.
 #[derive(Clone, Debug)]
 struct Belief {
     client: usize,
-    key: Key,
-    mode: Mode,
+    parts: Parts,
     until: Nanos,
 }
 
@@ -37,22 +44,21 @@ impl Beliefs {
     ) {
         self.held.retain(|_, belief| belief.until > now);
         for ((zone, fence), other) in &self.held {
-            let meets = *zone == grant.zone && other.key == grant.key && *fence != grant.fence;
+            let same = *fence == grant.fence || *zone != grant.zone;
             docket.check(
-                !meets || until <= now || compatible(other.mode, grant.mode),
+                same || until <= now || !meets(&other.parts, &grant.parts),
                 "mutual exclusion in real time",
                 || {
                     format!(
                         "clients {} (fence {fence}) and {client} (fence {}) both hold {:?}",
-                        other.client, grant.fence, grant.key
+                        other.client, grant.fence, grant.parts
                     )
                 },
             );
         }
         let belief = Belief {
             client,
-            key: grant.key.clone(),
-            mode: grant.mode,
+            parts: grant.parts.clone(),
             until,
         };
         self.held.insert((grant.zone, grant.fence), belief);
@@ -79,12 +85,12 @@ impl Beliefs {
     /// The log gave `grant` at this moment.
     pub fn on_granted(&self, now: Nanos, grant: &Grant, docket: &mut Docket) {
         for ((zone, fence), other) in &self.held {
-            let meets = *zone == grant.zone && other.key == grant.key && *fence != grant.fence;
-            let stands = meets && other.until > now && !compatible(other.mode, grant.mode);
+            let same = *fence == grant.fence || *zone != grant.zone;
+            let stands = !same && other.until > now && meets(&other.parts, &grant.parts);
             docket.check(!stands, "no grant while another still believes", || {
                 format!(
                     "{:?} granted under {}, client {} believes in {fence} for {} ms more",
-                    grant.key,
+                    grant.parts,
                     grant.fence,
                     other.client,
                     (other.until - now) / 1_000_000

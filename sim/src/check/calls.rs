@@ -52,14 +52,14 @@ pub struct Call {
 pub struct Calls {
     done: Vec<Call>,
     /// Releases that were not answered yet.
-    open: BTreeMap<(usize, Fence), Call>,
+    open: BTreeMap<(usize, Fence, Key), Call>,
 }
 
 impl Calls {
     /// A call was answered.
     pub fn on_answer(&mut self, call: Call) {
         if let Told::Released { fence, .. } = call.told {
-            self.open.remove(&(call.client, fence));
+            self.open.remove(&(call.client, fence, call.key.clone()));
         }
         self.done.push(call);
     }
@@ -76,7 +76,9 @@ impl Calls {
                 already: true,
             },
         };
-        self.open.entry((client, fence)).or_insert(call);
+        self.open
+            .entry((client, fence, key.clone()))
+            .or_insert(call);
     }
 
     /// All of them, those that were never answered last.

@@ -22,8 +22,8 @@ use tenure_core::entry::{Entry, EntryKind, Start};
 use tenure_core::ids::{ChangeId, Fence, Slot, TicketId, ZoneId};
 use tenure_core::machine::answer::{Answer, Event, Grant, Refusal};
 use tenure_core::machine::codec;
-use tenure_core::machine::command::{Client, Command, Life, Mode, Operation, Via};
-use tenure_core::machine::key::Key;
+use tenure_core::machine::command::{Client, Command, Life, Operation, Via};
+use tenure_core::machine::parts::Parts;
 use tenure_core::machine::{Limits, Machine};
 use tenure_core::time::Stamp;
 
@@ -41,8 +41,7 @@ pub struct Applied {
 #[derive(Clone, Debug)]
 struct Claim {
     command: Command,
-    key: Key,
-    mode: Mode,
+    parts: Parts,
 }
 
 /// The judges' own reading of the log.
@@ -168,16 +167,17 @@ impl History {
             self.lateness.on_leader();
         }
         let commands = decode(entry, docket);
+        let mut spent = 0;
         for event in &events {
+            spent += self.room_of(event);
             self.on_event(slot, event, &commands, beliefs, docket, marks);
         }
-        let ends = events
-            .iter()
-            .filter(|event| !matches!(event, Event::Answered { .. }));
-        let room = self.limits.expiry_batch.saturating_sub(ends.count());
+        let room = self.limits.expiry_batch.saturating_sub(spent);
         self.locks.on_applied(self.stamp, room, docket);
         self.lateness.on_applied(docket);
-        self.note_touched(slot, &commands, &events);
+        for (zone, key) in self.locks.take_touched() {
+            self.reads.on_touched(slot, zone, &key, &self.locks);
+        }
         self.slots.push(Applied {
             digest: self.machine.digest(),
             stamp: self.stamp,
@@ -187,38 +187,13 @@ impl History {
         });
     }
 
-    fn note_touched(&mut self, slot: Slot, commands: &BTreeMap<Via, Command>, events: &[Event]) {
-        let mut touched: Vec<(ZoneId, Key)> = Vec::new();
-        for command in commands.values() {
-            if let Some(key) = key_of(&command.operation) {
-                touched.push((command.zone, key.clone()));
-            }
-        }
-        let mut all = false;
-        for event in events {
-            match event {
-                Event::Ended {
-                    answer: Answer::Granted(grant),
-                    ..
-                }
-                | Event::Answered {
-                    answer: Answer::Granted(grant),
-                    ..
-                } => touched.push((grant.zone, grant.key.clone())),
-                Event::Lost { zone, key, .. } => touched.push((*zone, key.clone())),
-                Event::Answered {
-                    answer: Answer::SessionClosed { .. },
-                    ..
-                }
-                | Event::SessionExpired { .. } => all = true,
-                Event::Answered { .. } | Event::Offered { .. } | Event::Ended { .. } => {}
-            }
-        }
-        if all {
-            touched.extend(self.reads.keys());
-        }
-        for (zone, key) in touched {
-            self.reads.on_touched(slot, zone, &key, &self.locks);
+    /// What an event took of what an entry may do, in keys.
+    fn room_of(&self, event: &Event) -> usize {
+        match event {
+            Event::Offered { ticket } | Event::Ended { ticket, .. } => self.order.keys_of(*ticket),
+            Event::Lost { keys, .. } => keys.len(),
+            Event::SessionExpired { .. } => 1,
+            Event::Answered { .. } => 0,
         }
     }
 
@@ -302,23 +277,23 @@ impl History {
                 });
             }
             (Answer::Granted(grant), Operation::Acquire(acquire)) => {
-                let place = (command.zone, acquire.key.clone());
-                self.order.on_granted_at_once(&place, acquire.mode, docket);
+                self.order
+                    .on_granted_at_once(command.zone, &acquire.parts, docket);
+                marks.sometimes(grant.parts.count() > 1, Mark::ClaimOfMany);
                 self.note_anonymous(command, grant);
                 self.on_granted(grant, beliefs, docket);
             }
             (Answer::Queued { ticket, .. }, Operation::Acquire(acquire)) => {
-                let place = (command.zone, acquire.key.clone());
-                self.order.on_queued(place, *ticket, acquire.mode, docket);
+                self.order
+                    .on_queued(command.zone, *ticket, &acquire.parts, docket);
                 let claim = Claim {
                     command: command.clone(),
-                    key: acquire.key.clone(),
-                    mode: acquire.mode,
+                    parts: acquire.parts.clone(),
                 };
                 self.tickets.entry(*ticket).or_insert(claim);
             }
             (Answer::Cancelled { ticket }, _) => {
-                self.order.on_ended(*ticket);
+                self.order.on_ended(command.zone, *ticket);
             }
             (Answer::Released { fence, already }, Operation::Release { .. }) => {
                 if !already {
@@ -363,19 +338,24 @@ impl History {
         marks: &mut Marks,
     ) {
         let claim = self.tickets.remove(&ticket);
+        let zone = claim
+            .as_ref()
+            .map_or(ZoneId::default(), |claim| claim.command.zone);
         docket.check(claim.is_some(), "a ticket ends once", || {
             format!("ticket {ticket}")
         });
         match answer {
             Answer::Granted(grant) => {
                 marks.hit(Mark::GrantedAfterWait);
-                self.order.on_granted(ticket, docket);
+                self.order.on_granted(grant.zone, ticket, docket);
+                marks.sometimes(grant.parts.count() > 1, Mark::ClaimOfManyWaited);
                 if let Some(claim) = claim {
                     self.note_anonymous(&claim.command, grant);
-                    let same = claim.key == grant.key && claim.mode == grant.mode;
-                    docket.check(same, "a grant is what was asked for", || {
-                        format!("ticket {ticket} of {:?}", claim.command)
-                    });
+                    docket.check(
+                        claim.parts == grant.parts,
+                        "a grant is what was asked for",
+                        || format!("ticket {ticket} of {:?}", claim.command),
+                    );
                 }
                 self.on_granted(grant, beliefs, docket);
             }
@@ -385,7 +365,7 @@ impl History {
                     matches!(refusal, Refusal::WaitTimeout { .. }),
                     Mark::WaitTimeout,
                 );
-                self.order.on_ended(ticket);
+                self.order.on_ended(zone, ticket);
             }
             Answer::Queued { .. }
             | Answer::Offered { .. }
@@ -395,7 +375,7 @@ impl History {
             | Answer::SessionOpened { .. }
             | Answer::KeptAlive { .. }
             | Answer::Configured { .. }
-            | Answer::SessionClosed { .. } => self.order.on_ended(ticket),
+            | Answer::SessionClosed { .. } => self.order.on_ended(zone, ticket),
         }
     }
 
@@ -434,17 +414,4 @@ fn decode(entry: &Entry, docket: &mut Docket) -> BTreeMap<Via, Command> {
         }
     }
     commands
-}
-
-fn key_of(operation: &Operation) -> Option<&Key> {
-    match operation {
-        Operation::Acquire(acquire) => Some(&acquire.key),
-        Operation::Release { key, .. } | Operation::Renew { key, .. } => Some(key),
-        Operation::Cancel { .. }
-        | Operation::Confirm { .. }
-        | Operation::OpenSession { .. }
-        | Operation::KeepAlive { .. }
-        | Operation::CloseSession { .. }
-        | Operation::Configure(_) => None,
-    }
 }

@@ -8,15 +8,14 @@ use tenure_core::limits::{GRACE, GRACE_INTERVAL};
 use tenure_core::machine::answer::{Answer, Grant};
 use tenure_core::machine::command::{Life, Mode};
 use tenure_core::machine::key::Key;
+use tenure_core::machine::parts::Parts;
 use tenure_core::time::Stamp;
 
 /// A grant that stands.
 #[derive(Clone, Debug)]
 pub struct Live {
-    /// The lock.
-    pub key: Key,
-    /// How it is shared.
-    pub mode: Mode,
+    /// The locks, and how each is shared.
+    pub parts: Parts,
     /// Whose it is, if a session's.
     pub session: Option<SessionId>,
     /// When it ends, if it has an end of its own.
@@ -57,7 +56,8 @@ pub struct Locks {
     sessions: BTreeMap<SessionId, Session>,
     opened: BTreeSet<SessionId>,
     grace: Grace,
-    /// Grants of closed sessions. No event says that they go, and each takes the room of one in an
+    touched: BTreeSet<(ZoneId, Key)>,
+    /// Keys of the grants of closed sessions. No event says that they go, and each takes its room in an
     /// entry: so many may still be to go.
     unsaid: usize,
     /// Agreed time at the entry before.
@@ -90,13 +90,23 @@ impl Locks {
         let mine = self
             .live
             .iter()
-            .filter(|((z, _), live)| *z == zone && live.key == *key);
+            .filter(|((z, _), live)| *z == zone && live.parts.of(key).is_some());
         mine.map(|((_, fence), _)| *fence).collect()
     }
 
-    /// How many grants stand.
+    /// How many keys are held.
     pub fn standing(&self) -> usize {
-        self.live.len()
+        self.live.values().map(|live| live.parts.count()).sum()
+    }
+
+    /// The locks whose holders changed since this was last asked.
+    pub fn take_touched(&mut self) -> BTreeSet<(ZoneId, Key)> {
+        std::mem::take(&mut self.touched)
+    }
+
+    fn touch(&mut self, zone: ZoneId, parts: &Parts) {
+        let keys = parts.iter().map(|part| (zone, part.key.clone()));
+        self.touched.extend(keys);
     }
 
     /// How many sessions live.
@@ -122,23 +132,24 @@ impl Locks {
     /// A new grant.
     pub fn on_grant(&mut self, grant: &Grant, stamp: Stamp, docket: &mut Docket) {
         self.granted += 1;
-        let place = (grant.zone, grant.key.clone());
-        let highest = self.highest.entry(place).or_default();
-        docket.check(grant.fence > *highest, "fences rise", || {
-            format!(
-                "{:?} granted under {} after {highest}",
-                grant.key, grant.fence
-            )
-        });
-        *highest = grant.fence;
-        for ((zone, fence), live) in &self.live {
-            if *zone != grant.zone || live.key != grant.key {
-                continue;
-            }
-            if compatible(live.mode, grant.mode) {
-                self.shared += 1;
-            } else {
-                self.met.push(((*zone, *fence), grant.fence));
+        self.touch(grant.zone, &grant.parts);
+        for part in grant.parts.iter() {
+            let place = (grant.zone, part.key.clone());
+            let highest = self.highest.entry(place).or_default();
+            docket.check(grant.fence > *highest, "fences rise", || {
+                format!(
+                    "{:?} granted under {} after {highest}",
+                    part.key, grant.fence
+                )
+            });
+            *highest = grant.fence;
+            for ((zone, fence), live) in &self.live {
+                let other = live.parts.of(&part.key).filter(|_| *zone == grant.zone);
+                match other.map(|other| compatible(other.mode, part.mode)) {
+                    None => {}
+                    Some(true) => self.shared += 1,
+                    Some(false) => self.met.push(((*zone, *fence), grant.fence)),
+                }
             }
         }
         let deadline = match grant.life {
@@ -146,8 +157,7 @@ impl Locks {
             Life::Static | Life::Session => None,
         };
         let live = Live {
-            key: grant.key.clone(),
-            mode: grant.mode,
+            parts: grant.parts.clone(),
             session: grant.session,
             deadline,
         };
@@ -158,7 +168,11 @@ impl Locks {
     pub fn on_answer(&mut self, zone: ZoneId, answer: &Answer, stamp: Stamp, docket: &mut Docket) {
         match answer {
             Answer::Released { fence, already } => {
-                let known = self.live.remove(&(zone, *fence)).is_some();
+                let known = self.live.remove(&(zone, *fence));
+                if let Some(live) = &known {
+                    self.touch(zone, &live.parts);
+                }
+                let known = known.is_some();
                 docket.check(known != *already, "a release ends what stands", || {
                     format!("fence {fence}: standing {known}, answered already {already}")
                 });
@@ -196,9 +210,12 @@ impl Locks {
             }
             Answer::SessionClosed { session } => {
                 self.sessions.remove(session);
-                let before = self.live.len();
-                self.live.retain(|_, live| live.session != Some(*session));
-                self.unsaid += before - self.live.len();
+                let of_it = |_: &_, live: &mut Live| live.session == Some(*session);
+                let ended: Vec<_> = self.live.extract_if(.., of_it).collect();
+                for ((zone, _), live) in ended {
+                    self.touch(zone, &live.parts);
+                    self.unsaid += live.parts.count();
+                }
             }
             Answer::Granted(_)
             | Answer::Queued { .. }
@@ -215,6 +232,7 @@ impl Locks {
             docket.broken("only what stands is lost", format!("fence {fence}"));
             return;
         };
+        self.touch(zone, &live.parts);
         if let Some(deadline) = live.deadline {
             self.expired += 1;
             docket.check(

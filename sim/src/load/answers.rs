@@ -176,17 +176,27 @@ impl Client {
     fn note_answer(&self, op: &Op, answer: &Answer, scene: &mut Scene<'_>) {
         match (answer, &op.request.ask) {
             (Answer::Granted(grant), _) => {
-                let told = Told::Granted {
-                    fence: grant.fence,
-                    shared: grant.mode == Mode::Shared,
-                    kept: grant.life == Life::Static,
-                };
-                self.note_call(&grant.key, op, told, scene);
+                for part in grant.parts.iter() {
+                    let told = Told::Granted {
+                        fence: grant.fence,
+                        shared: part.mode == Mode::Shared,
+                        kept: grant.life == Life::Static,
+                    };
+                    self.note_call(&part.key, op, told, scene);
+                }
             }
             (Answer::Released { fence, already }, Ask::Release(proof)) => {
                 let (fence, already) = (*fence, *already);
-                let told = Told::Released { fence, already };
-                self.note_call(&proof.key, op, told, scene);
+                let told = || Told::Released { fence, already };
+                let held = self.held.iter().find(|held| held.fence == fence);
+                match held {
+                    Some(held) => {
+                        for part in held.parts.iter() {
+                            self.note_call(&part.key, op, told(), scene);
+                        }
+                    }
+                    None => self.note_call(&proof.key, op, told(), scene),
+                }
             }
             (_, _) => {}
         }

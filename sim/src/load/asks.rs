@@ -12,6 +12,7 @@ use tenure_core::ids::{Fence, Tag};
 use tenure_core::machine::command::Client as Named;
 use tenure_core::machine::command::{Acquire, Configure, Life, Mode};
 use tenure_core::machine::key::Key;
+use tenure_core::machine::parts::{Part, Parts};
 use tenure_core::node::input::{Admin, Ask, Proof, Request, Token};
 
 /// How many claims a client pursues at once.
@@ -178,11 +179,9 @@ impl Client {
         if closing || self.ops.values().filter(|op| wants(op)).count() >= CLAIMS_MAX {
             return;
         }
-        let key = self.any_key();
-        let wanted = |op: &Op| matches!(&op.doing, Doing::Acquire(a) if a.key == key);
-        if self.held.iter().any(|held| held.key == key) || self.ops.values().any(wanted) {
+        let Some(parts) = self.any_parts() else {
             return;
-        }
+        };
         let (low, high) = self.knobs.ttl_ms;
         let lease = Life::Lease {
             ttl_ms: self.rand.log_uniform(low, high),
@@ -192,15 +191,9 @@ impl Client {
             Kind::Keyed if self.rand.chance(150_000) => Life::Static,
             Kind::Session | Kind::Keyed | Kind::Anonymous => lease,
         };
-        let shared = self.rand.chance(self.knobs.shared_ppm);
         let waits = self.rand.chance(self.knobs.wait_ppm);
         let acquire = Acquire {
-            key,
-            mode: if shared {
-                Mode::Shared
-            } else {
-                Mode::Exclusive
-            },
+            parts,
             life,
             wait_ms: if waits {
                 self.rand.log_uniform(100, 5_000)
@@ -216,6 +209,32 @@ impl Client {
             Ask::Acquire(acquire),
             scene,
         );
+    }
+
+    /// One key, or some, of which it holds none and asks for none.
+    fn any_parts(&mut self) -> Option<Parts> {
+        let many = self.rand.chance(self.knobs.many_ppm);
+        let count = if many { self.rand.range(2, 4) } else { 1 };
+        let mut parts: Vec<Part> = Vec::new();
+        for _ in 0..count {
+            let key = self.any_key();
+            let shared = self.rand.chance(self.knobs.shared_ppm);
+            if parts.iter().all(|part| part.key != key) && !self.is_busy_with(&key) {
+                let mode = if shared {
+                    Mode::Shared
+                } else {
+                    Mode::Exclusive
+                };
+                parts.push(Part { key, mode });
+            }
+        }
+        Parts::new(parts).ok()
+    }
+
+    fn is_busy_with(&self, key: &Key) -> bool {
+        let asked = |op: &Op| matches!(&op.doing, Doing::Acquire(a) if a.parts.of(key).is_some());
+        let mut held = self.held.iter();
+        held.any(|held| held.parts.of(key).is_some()) || self.ops.values().any(asked)
     }
 
     fn leave_a_line(&mut self, scene: &mut Scene<'_>) {
@@ -300,8 +319,10 @@ impl Client {
             .judges
             .history
             .on_release_asked(scene.now, ZONE, fence);
-        let calls = &mut scene.judges.calls;
-        calls.on_release(self.index, &proof.key, scene.now, fence);
+        for part in held.parts.iter() {
+            let calls = &mut scene.judges.calls;
+            calls.on_release(self.index, &part.key, scene.now, fence);
+        }
         let name = self.name();
         self.start(Doing::Release { fence }, name, Ask::Release(proof), scene);
     }

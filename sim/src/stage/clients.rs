@@ -9,6 +9,7 @@ use tenure_core::hash::hash64;
 use tenure_core::ids::{RequestId, Tag, ZoneId};
 use tenure_core::machine::command::{Acquire, Client, Life as Term, Mode};
 use tenure_core::machine::key::Key;
+use tenure_core::machine::parts::Parts;
 use tenure_core::node::input::{Ask, Input, Request};
 
 impl Stage {
@@ -36,8 +37,7 @@ impl Stage {
             principal: Bytes::new(),
             client: Client::Key(self.request_id(conn)),
             ask: Ask::Acquire(Acquire {
-                key: self.key(),
-                mode: Mode::Exclusive,
+                parts: Parts::one(self.key(), Mode::Exclusive),
                 life: Term::Lease { ttl_ms },
                 wait_ms,
                 holder: Bytes::copy_from_slice(client.as_bytes()),

@@ -10,6 +10,7 @@ use tenure_core::ids::{ClusterId, Fence, Seed};
 use tenure_core::machine::answer::Answer;
 use tenure_core::machine::command::{Acquire, Life, Mode};
 use tenure_core::machine::key::Key;
+use tenure_core::machine::parts::Parts;
 use tenure_core::time::Timestamp;
 use tenure_core::wire::client::Word;
 use tenure_sim::rand::Rand;
@@ -135,8 +136,10 @@ impl User {
         };
         let by_session = self.session && rand.below(3) > 0;
         let acquire = Acquire {
-            key: Key::from_path(["a", "b"][rand.index(2)]).expect("a good path"),
-            mode: Mode::Exclusive,
+            parts: Parts::one(
+                Key::from_path(["a", "b"][rand.index(2)]).expect("a good path"),
+                Mode::Exclusive,
+            ),
             life: if by_session { Life::Session } else { lease },
             wait_ms: [0, rand.range(1, 4_000)][rand.index(2)],
             holder: Bytes::new(),
@@ -177,9 +180,9 @@ impl User {
                     return None;
                 };
                 self.grants += 1;
-                self.held.insert(grant.fence, grant.key.clone());
+                self.held.insert(grant.fence, grant.key().clone());
                 Some(Act::Believes {
-                    key: grant.key,
+                    key: grant.key().clone(),
                     replayed: grant.replayed,
                     fresh: true,
                 })

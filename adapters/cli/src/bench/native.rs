@@ -9,6 +9,7 @@ use tenure_core::ids::{Fence, RequestId, RequestSeq, SessionId};
 use tenure_core::machine::answer::Answer;
 use tenure_core::machine::command::{self, Life, Mode};
 use tenure_core::machine::key::Key;
+use tenure_core::machine::parts::Parts;
 use tenure_core::node::input::{Ask, Proof, Token};
 use tenure_core::wire::client::{Caller, Word};
 use tenure_rt::net::Stream;
@@ -180,8 +181,7 @@ pub(super) async fn applied(endpoint: SocketAddr) -> io::Result<u64> {
 
 fn take(key: Key) -> io::Result<Ask> {
     Ok(Ask::Acquire(command::Acquire {
-        key,
-        mode: Mode::Exclusive,
+        parts: Parts::one(key, Mode::Exclusive),
         life: Life::Session,
         wait_ms: u64::try_from(WAIT.as_millis()).map_err(io::Error::other)?,
         holder: bytes::Bytes::new(),

@@ -12,6 +12,7 @@ use tenure_core::ids::{Fence, NodeId, SessionId, Slot, TicketId, ZoneId};
 use tenure_core::machine::answer::{Blocker, Grant, Refusal, Table};
 use tenure_core::machine::command::{Life, Mode};
 use tenure_core::machine::key::{Key, Value};
+use tenure_core::machine::parts::Parts;
 use tenure_core::node::output::{Failure, NotReady, Reply};
 use tenure_core::query::{HolderView, LockView, Page, WaiterView};
 use tenure_core::wire::codes;
@@ -24,8 +25,10 @@ const SLOT: Slot = Slot::new(42);
 fn grant() -> Grant {
     Grant {
         zone: ZoneId::new(0),
-        key: Key::from_path("deploy/prod").expect("it is a path"),
-        mode: Mode::Exclusive,
+        parts: Parts::one(
+            Key::from_path("deploy/prod").expect("it is a path"),
+            Mode::Exclusive,
+        ),
         fence: Fence::new(1_843_000_000_000_017),
         life: Life::Lease { ttl_ms: 60_000 },
         session: None,
@@ -69,7 +72,7 @@ fn view() -> LockView {
 }
 
 fn successes() -> Vec<(&'static str, Response)> {
-    let key = grant().key;
+    let key = grant().key().clone();
     let fixed = Grant {
         life: Life::Static,
         remaining_ms: None,

@@ -369,6 +369,33 @@ fn pairs_lock_what_their_text_names() {
 }
 
 #[test]
+fn many_locks_are_taken_all_or_none() {
+    const BOTH: &str = r#"{"all":[{"lock":"b"},{"lock":"a","mode":"shared"}],"holder":"alice"}"#;
+    test(async {
+        let world = World::real().await;
+        let got = world.ask(M::POST, "/v1/locks", &[], BOTH).await;
+        assert_eq!(got.status, 200, "{}", got.text);
+        assert_eq!(got.str("lock"), "a", "the first by order names the claim");
+        let all = serde_json::json!([
+            {"lock": "a", "mode": "shared"},
+            {"lock": "b", "mode": "exclusive"},
+        ]);
+        assert_eq!(got.json()["all"], all);
+        let held = world.ask(M::POST, "/v1/locks", &[], BOTH).await;
+        held.is_problem(423, "held", None);
+        assert_eq!(world.get("/v1/locks/b").await.json()["state"], "held");
+        let header = format!("lock-token: {}", got.str("token"));
+        let got = world.ask(M::DELETE, "/v1/locks/a", &[&header], "").await;
+        assert_eq!(got.status, 200);
+        assert_eq!(world.get("/v1/locks/b").await.json()["state"], "free");
+        let got = world
+            .ask(M::POST, "/v1/locks", &[], r#"{"all":[{"mode":"shared"}]}"#)
+            .await;
+        got.is_problem(400, "missing", Some("all.lock"));
+    });
+}
+
+#[test]
 fn a_stale_answer_needs_no_majority_and_has_a_label() {
     test(async {
         let world = World::real().await;

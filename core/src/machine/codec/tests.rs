@@ -40,8 +40,7 @@ fn session_client() -> Client {
 
 fn acquire() -> Operation {
     Operation::Acquire(Acquire {
-        key: path("a"),
-        mode: Mode::Shared,
+        parts: Parts::one(path("a"), Mode::Shared),
         life: Life::Lease { ttl_ms: 30_000 },
         wait_ms: 1000,
         holder: Bytes::from_static(b"ann@box"),
@@ -53,10 +52,6 @@ fn all() -> Vec<(Operation, &'static str)> {
     let fence = Fence::new(9);
     let session = SessionId::new(1 << 40);
     vec![
-        (
-            acquire(),
-            "095f70617468000b61000100b0ea0107616e6e40626f78e807",
-        ),
         (
             Operation::Release {
                 key: path("a"),
@@ -104,6 +99,10 @@ fn all() -> Vec<(Operation, &'static str)> {
             }),
             "ac0203626f620202026175",
         ),
+        (
+            acquire(),
+            "01095f70617468000b61000100b0ea0107616e6e40626f78e807",
+        ),
     ]
 }
 
@@ -128,7 +127,7 @@ fn golden_headers() {
 
 #[test]
 fn golden_bodies() {
-    for (number, (operation, body)) in (1u8..).zip(all()) {
+    for (number, (operation, body)) in (2u8..).zip(all()) {
         let bytes = encode(&command(Client::None, operation.clone()));
         let len = body.len() / 2;
         let tail = std::format!("{number:02x}{len:02x}{body}");
@@ -158,22 +157,80 @@ fn every_cut_and_every_addition_is_refused() {
     assert_eq!(decode_start(&[]), Err(CodecError::Header));
 }
 
+fn with(number: u16, body: &[u8]) -> Bytes {
+    bytes_of(&HeaderFormat {
+        zone: 0,
+        principal: b"",
+        client: ClientFormat::None,
+        via: (1, 2, 3),
+        number,
+        body,
+    })
+    .into()
+}
+
+/// A claim of these keys, whatever they are.
+pub(in crate::machine) fn forged(keys: &[Key]) -> Bytes {
+    let parts = keys.iter().map(|key| PartFormat {
+        key: key.as_bytes(),
+        mode: ModeFormat::Exclusive,
+    });
+    let body = AcquireFormat {
+        parts: parts.collect(),
+        life: LifeFormat::Static,
+        holder: b"",
+        wait_ms: 0,
+    };
+    with(ACQUIRE, &bytes_of(&body))
+}
+
+#[test]
+fn a_claim_of_many_keys_has_golden_bytes() {
+    let part = |text, mode| Part {
+        key: path(text),
+        mode,
+    };
+    let parts = vec![part("b", Mode::Exclusive), part("a", Mode::Shared)];
+    let many = Operation::Acquire(Acquire {
+        parts: Parts::new(parts).unwrap(),
+        life: Life::Session,
+        wait_ms: 0,
+        holder: Bytes::new(),
+    });
+    let bytes = encode(&command(session_client(), many.clone()));
+    let body = "02095f70617468000b610001095f70617468000b620000020000";
+    assert!(
+        hex(&bytes).ends_with(&std::format!("0a1a{body}")),
+        "{}",
+        hex(&bytes)
+    );
+    assert_eq!(decode(&bytes), Ok(command(session_client(), many)));
+}
+
+/// What earlier versions wrote into logs.
+#[test]
+fn a_claim_of_the_first_form_is_read() {
+    let body = b"\x09_path\0\x0ba\0\x01\0\xb0\xea\x01\x07ann@box\xe8\x07";
+    let read = decode(&with(ACQUIRE_ONE, body)).unwrap();
+    assert_eq!(read.operation, acquire());
+}
+
+#[test]
+fn what_is_no_claim_is_an_error() {
+    let error = |keys: &[Key]| decode(&forged(keys)).unwrap_err();
+    assert_eq!(error(&[]), CodecError::Parts(PartsError::Empty));
+    let twice = error(&[path("a"), path("b"), path("a")]);
+    assert_eq!(twice, CodecError::Parts(PartsError::Twice));
+    let many: Vec<Key> = (0..65).map(|n| path(&std::format!("{n}"))).collect();
+    let too_many = PartsError::TooMany { count: 65 };
+    assert_eq!(error(&many), CodecError::Parts(too_many));
+}
+
 #[test]
 fn a_wrong_body_still_tells_whom_to_answer() {
-    let with = |number: u16, body: &[u8]| -> Bytes {
-        bytes_of(&HeaderFormat {
-            zone: 0,
-            principal: b"",
-            client: ClientFormat::None,
-            via: (1, 2, 3),
-            number,
-            body,
-        })
-        .into()
-    };
     assert_eq!(
-        decode(&with(10, &[])),
-        Err(CodecError::Number { number: 10 })
+        decode(&with(11, &[])),
+        Err(CodecError::Number { number: 11 })
     );
     assert_eq!(
         decode(&with(CANCEL, &[])),

@@ -1,9 +1,9 @@
-//! What a snapshot leaves out because it can be computed: rings, fronts, counts, timers.
+//! What a snapshot leaves out because it can be computed: rings, lists, fronts, counts, timers.
 
 use crate::ids::{Fence, TicketId};
 use crate::machine::Machine;
 use crate::machine::audit::Violation;
-use crate::machine::state::{Grant, Ticket, Work};
+use crate::machine::state::{Grant, Hold, Lock, Place, Ticket, Work};
 use crate::machine::table::Ref;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -15,13 +15,49 @@ impl Machine {
         let mut grants: Vec<(Fence, Ref<Grant>)> = grants.collect();
         grants.sort_unstable_by_key(|(fence, at)| (*fence, at.raw()));
         grants.into_iter().for_each(|(_, at)| self.enlist(at));
+        self.rebuild_holds();
 
         let tickets = self.tickets.iter().map(|(at, ticket)| (ticket.id, at));
         let mut tickets: Vec<(TicketId, Ref<Ticket>)> = tickets.collect();
         tickets.sort_unstable_by_key(|(id, at)| (*id, at.raw()));
-        tickets.into_iter().for_each(|(_, at)| self.line_up(at));
+        tickets
+            .into_iter()
+            .for_each(|(_, at)| self.enlist_ticket(at));
+        self.rebuild_places();
 
         self.rebuild_work()
+    }
+
+    /// Those of one claim stand by key: from the last to the first, each before the ones after it.
+    fn rebuild_holds(&mut self) {
+        let all = self.holds.iter();
+        let named = all.map(|(at, hold)| (self.grants.at(hold.grant).fence, hold.lock, at));
+        let mut all: Vec<(Fence, Ref<Lock>, Ref<Hold>)> = named.collect();
+        let key = |at: &Ref<Lock>| &self.locks.at(*at).key;
+        all.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key(&a.1).cmp(key(&b.1))));
+        for (_, _, at) in all.iter().rev() {
+            let grant = self.holds.at(*at).grant;
+            let grant = self.grants.at_mut(grant);
+            self.holds.at_mut(*at).next = grant.holds.replace(*at);
+        }
+        all.into_iter().for_each(|(_, _, at)| self.enlist_hold(at));
+    }
+
+    fn rebuild_places(&mut self) {
+        let all = self.places.iter();
+        let named = all.map(|(at, place)| {
+            let lock = self.lines.at(place.line).lock;
+            (self.tickets.at(place.ticket).id, lock, at)
+        });
+        let mut all: Vec<(TicketId, Ref<Lock>, Ref<Place>)> = named.collect();
+        let key = |at: &Ref<Lock>| &self.locks.at(*at).key;
+        all.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key(&a.1).cmp(key(&b.1))));
+        for (_, _, at) in all.iter().rev() {
+            let ticket = self.places.at(*at).ticket;
+            let ticket = self.tickets.at_mut(ticket);
+            self.places.at_mut(*at).next = ticket.places.replace(*at);
+        }
+        all.into_iter().for_each(|(_, _, at)| self.line_up(at));
     }
 
     fn rebuild_work(&mut self) -> Result<(), Violation> {

@@ -11,7 +11,7 @@ use crate::machine::command::{Life, Mode};
 use crate::machine::key::Key;
 use crate::machine::list::Link;
 use crate::machine::state::{
-    Asker, Ending, Grant, Line, Lock, Outcome, Request, Session, Term, Ticket,
+    Asker, Ending, Grant, Hold, Line, Lock, Outcome, Place, Request, Session, Term, Ticket,
 };
 use crate::machine::table::Ref;
 
@@ -26,13 +26,11 @@ pub(super) trait Record: Sized {
 impl Record for Lock {
     fn put(&self, to: &mut Writer<'_>) {
         to.u32(self.zone.get());
-        put_mode(to, self.mode);
         to.string(&self.key);
     }
 
     fn take(from: &mut Reader<'_>, _: Ref<Self>) -> Read<Self> {
         let zone = ZoneId::new(from.u32()?);
-        let mode = take_mode(from)?;
         let key = from.string(KEY_BYTES_MAX)?;
         if Key::check(key).is_err() {
             let len = u64::try_from(key.len()).unwrap_or(u64::MAX);
@@ -43,7 +41,6 @@ impl Record for Lock {
             zone,
             holders: None,
             line: None,
-            mode,
         })
     }
 }
@@ -127,7 +124,7 @@ impl Record for Grant {
     fn put(&self, to: &mut Writer<'_>) {
         to.u64(self.fence.get());
         to.stamp(self.since);
-        to.name(self.lock);
+        to.u32(self.zone.get());
         to.name_or_none(self.request);
         to.short_string(&self.holder);
         match &self.term {
@@ -148,10 +145,10 @@ impl Record for Grant {
         Ok(Self {
             fence: Fence::new(from.u64()?),
             since: from.stamp()?,
-            lock: from.name()?,
+            zone: ZoneId::new(from.u32()?),
+            holds: None,
             request: from.name_or_none()?,
             holder: kept(from.short_string(HOLDER_BYTES_MAX)?),
-            beside: Link::alone(at),
             term: match from.u8()? {
                 1 => Term::Lease {
                     deadline: from.stamp()?,
@@ -168,12 +165,48 @@ impl Record for Grant {
     }
 }
 
+impl Record for Hold {
+    fn put(&self, to: &mut Writer<'_>) {
+        to.name(self.grant);
+        to.name(self.lock);
+        put_mode(to, self.mode);
+    }
+
+    fn take(from: &mut Reader<'_>, at: Ref<Self>) -> Read<Self> {
+        Ok(Self {
+            grant: from.name()?,
+            lock: from.name()?,
+            beside: Link::alone(at),
+            next: None,
+            mode: take_mode(from)?,
+        })
+    }
+}
+
+impl Record for Place {
+    fn put(&self, to: &mut Writer<'_>) {
+        to.name(self.ticket);
+        to.name(self.line);
+        to.u64(self.number);
+        put_mode(to, self.mode);
+    }
+
+    fn take(from: &mut Reader<'_>, at: Ref<Self>) -> Read<Self> {
+        Ok(Self {
+            ticket: from.name()?,
+            line: from.name()?,
+            beside: Link::alone(at),
+            next: None,
+            number: from.counter()?,
+            mode: take_mode(from)?,
+        })
+    }
+}
+
 impl Record for Ticket {
     fn put(&self, to: &mut Writer<'_>) {
         to.u64(self.id.get());
-        to.name(self.line);
-        to.u64(self.place);
-        put_mode(to, self.mode);
+        to.u32(self.zone.get());
         put_life(to, self.life);
         to.short_string(&self.holder);
         to.stamp(self.since);
@@ -196,10 +229,8 @@ impl Record for Ticket {
     fn take(from: &mut Reader<'_>, at: Ref<Self>) -> Read<Self> {
         Ok(Self {
             id: TicketId::new(from.u64()?),
-            line: from.name()?,
-            beside: Link::alone(at),
-            place: from.u64()?,
-            mode: take_mode(from)?,
+            zone: ZoneId::new(from.u32()?),
+            places: None,
             life: take_life(from)?,
             holder: kept(from.short_string(HOLDER_BYTES_MAX)?),
             since: from.stamp()?,

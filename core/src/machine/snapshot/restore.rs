@@ -10,14 +10,13 @@ use super::Section;
 use super::form::{Fault, Read, Reader};
 use super::hash_chunk;
 use super::head;
-use super::records::Record;
+use super::stored::Stored;
 use crate::hash::Stream64;
-use crate::ids::{Seed, Slot, SnapshotId, ZoneId};
+use crate::ids::{Seed, Slot, SnapshotId};
 use crate::machine::audit::Violation;
-use crate::machine::state::{Asker, Grant, Line, Lock, Request, Session, Ticket};
-use crate::machine::table::{GROUP, Ref, Table};
+use crate::machine::state::{Grant, Hold, Line, Lock, Place, Request, Session, Ticket};
+use crate::machine::table::{GROUP, Ref};
 use crate::machine::{Form, Limits, Machine};
-use crate::time::Stamp;
 use alloc::vec::Vec;
 
 /// Why a snapshot is not believed.
@@ -182,7 +181,9 @@ impl Restore {
             | Section::Sessions
             | Section::Requests
             | Section::Grants
+            | Section::Holds
             | Section::Tickets
+            | Section::Places
             | Section::End => true,
         };
         is_read && self.machine.form == Form::Witness
@@ -244,7 +245,9 @@ impl Restore {
             Section::Sessions => self.record::<Session>(from),
             Section::Requests => self.record::<Request>(from),
             Section::Grants => self.record::<Grant>(from),
+            Section::Holds => self.record::<Hold>(from),
             Section::Tickets => self.record::<Ticket>(from),
+            Section::Places => self.record::<Place>(from),
             Section::End => Ok(()),
         }
     }
@@ -314,141 +317,6 @@ impl Restore {
         }
         Ok(None)
     }
-}
-
-/// A record in its table: what must be there before it, and how it is found.
-trait Stored: Record + Clone {
-    fn table(machine: &mut Machine) -> &mut Table<Self>;
-
-    /// Whether all that it names is there; else what is not.
-    fn check(&self, machine: &Machine) -> Result<(), &'static str>;
-
-    /// Lets it be found. What needs an order of its own is done by `rebuild`, at the end.
-    fn index(machine: &mut Machine, at: Ref<Self>);
-}
-
-fn there(is_there: bool, expected: &'static str) -> Result<(), &'static str> {
-    if is_there { Ok(()) } else { Err(expected) }
-}
-
-fn has_zone(machine: &Machine, zone: ZoneId) -> Result<(), &'static str> {
-    there(machine.zones.contains_key(&zone), "a zone that is listed")
-}
-
-fn has_session(machine: &Machine, session: Option<Ref<Session>>) -> Result<(), &'static str> {
-    let is_there = session.is_none_or(|at| machine.sessions.peek(at).is_some());
-    there(is_there, "a session that is there")
-}
-
-fn has_request(machine: &Machine, request: Option<Ref<Request>>) -> Result<(), &'static str> {
-    let is_there = request.is_none_or(|at| machine.requests.peek(at).is_some());
-    there(is_there, "a request that is there")
-}
-
-impl Stored for Lock {
-    fn table(machine: &mut Machine) -> &mut Table<Self> {
-        &mut machine.locks
-    }
-
-    fn check(&self, machine: &Machine) -> Result<(), &'static str> {
-        has_zone(machine, self.zone)
-    }
-
-    fn index(machine: &mut Machine, at: Ref<Self>) {
-        machine.index_lock(at);
-    }
-}
-
-impl Stored for Line {
-    fn table(machine: &mut Machine) -> &mut Table<Self> {
-        &mut machine.lines
-    }
-
-    fn check(&self, machine: &Machine) -> Result<(), &'static str> {
-        let lock = machine.locks.peek(self.lock);
-        there(
-            lock.is_some_and(|lock| lock.line.is_none()),
-            "a lock that is there and has no other line",
-        )
-    }
-
-    fn index(machine: &mut Machine, at: Ref<Self>) {
-        let lock = machine.lines.at(at).lock;
-        machine.locks.at_mut(lock).line = Some(at);
-    }
-}
-
-impl Stored for Session {
-    fn table(machine: &mut Machine) -> &mut Table<Self> {
-        &mut machine.sessions
-    }
-
-    fn check(&self, machine: &Machine) -> Result<(), &'static str> {
-        has_zone(machine, self.zone)
-    }
-
-    fn index(machine: &mut Machine, at: Ref<Self>) {
-        if machine.sessions.at(at).ending.is_none() {
-            machine.index_session(at);
-        }
-    }
-}
-
-impl Stored for Request {
-    fn table(machine: &mut Machine) -> &mut Table<Self> {
-        &mut machine.requests
-    }
-
-    fn check(&self, machine: &Machine) -> Result<(), &'static str> {
-        has_zone(machine, self.zone)
-    }
-
-    fn index(machine: &mut Machine, at: Ref<Self>) {
-        machine.index_request(at);
-        if machine.requests.at(at).forget_at < Stamp::MAX {
-            machine.count_down(at);
-        }
-    }
-}
-
-impl Stored for Grant {
-    fn table(machine: &mut Machine) -> &mut Table<Self> {
-        &mut machine.grants
-    }
-
-    fn check(&self, machine: &Machine) -> Result<(), &'static str> {
-        there(
-            machine.locks.peek(self.lock).is_some(),
-            "a lock that is there",
-        )?;
-        has_session(machine, self.session())?;
-        has_request(machine, self.request)
-    }
-
-    fn index(_: &mut Machine, _: Ref<Self>) {}
-}
-
-impl Stored for Ticket {
-    fn table(machine: &mut Machine) -> &mut Table<Self> {
-        &mut machine.tickets
-    }
-
-    fn check(&self, machine: &Machine) -> Result<(), &'static str> {
-        there(
-            machine.lines.peek(self.line).is_some(),
-            "a line that is there",
-        )?;
-        has_session(machine, self.session())?;
-        has_request(
-            machine,
-            match self.asker {
-                Asker::Key(request) => Some(request),
-                Asker::Nobody | Asker::Session { .. } => None,
-            },
-        )
-    }
-
-    fn index(_: &mut Machine, _: Ref<Self>) {}
 }
 
 fn u64_of(len: usize) -> u64 {

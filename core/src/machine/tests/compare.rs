@@ -64,6 +64,22 @@ pub(super) struct Pair {
 
 const STEPS_MS: [u64; 10] = [0, 1, 250, 499, 500, 1000, 3000, 5000, 10_001, 61_000];
 
+/// One to three keys, each in a mode of its own.
+fn parts(a: u8, c: u8) -> Parts {
+    let names = [
+        "a", "b", "c", "a", "b", "ab", "bc", "ac", "abc", "cb", "ba", "c",
+    ][a as usize % 12];
+    let part = |(at, name): (usize, char)| Part {
+        key: path(name.encode_utf8(&mut [0; 4])),
+        mode: if (c ^ c >> 6) >> at & 1 == 0 {
+            Shared
+        } else {
+            Exclusive
+        },
+    };
+    Parts::new(names.chars().enumerate().map(part).collect()).unwrap()
+}
+
 fn pick<T: Clone>(from: &[T], at: u8) -> Option<T> {
     // Counted from the end, where what still lives is.
     let at = at as usize % from.len().clamp(1, 8);
@@ -117,8 +133,7 @@ impl Pair {
             .map_or((path(name), Fence::new(5)), |(_, key, fence)| (key, fence));
         match kind % 16 {
             0..=6 => Operation::Acquire(Acquire {
-                key: path(name),
-                mode: if c & 1 == 0 { Shared } else { Exclusive },
+                parts: parts(a, c),
                 life: match (c >> 1) % 4 {
                     0 => Life::Static,
                     1 if matches!(client, Client::Session { .. }) => Life::Session,
@@ -213,8 +228,11 @@ impl Pair {
             match event {
                 Event::Answered { answer, .. } | Event::Ended { answer, .. } => match answer {
                     Answer::Granted(grant) if !grant.replayed => {
-                        self.grants
-                            .push((grant.zone, grant.key.clone(), grant.fence));
+                        // Any of its keys names a claim.
+                        let mut keys = grant.parts.iter().map(|part| part.key.clone());
+                        let at = grant.fence.get() as usize;
+                        let key = keys.nth(at % grant.parts.count()).unwrap();
+                        self.grants.push((grant.zone, key, grant.fence));
                     }
                     Answer::Queued { ticket, .. } => self.tickets.push(*ticket),
                     Answer::SessionOpened { session, .. } => self.sessions.push(*session),

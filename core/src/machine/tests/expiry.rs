@@ -3,7 +3,7 @@ use super::*;
 fn lost(name: &str, fence: Fence) -> Event {
     Event::Lost {
         zone: ZoneId::new(0),
-        key: path(name),
+        keys: alloc::vec![path(name)],
         fence,
         session: None,
     }

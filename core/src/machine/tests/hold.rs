@@ -125,8 +125,7 @@ fn who_is_nameless_is_known_by_its_session_or_its_principal() {
     let nameless = |name, life| {
         let key = path(name);
         Operation::Acquire(Acquire {
-            key,
-            mode: Exclusive,
+            parts: Parts::one(key, Exclusive),
             life,
             wait_ms: 0,
             holder: Bytes::new(),

@@ -12,8 +12,7 @@ mod line;
 #[derive(Clone, Debug)]
 struct Hold {
     zone: ZoneId,
-    key: Key,
-    mode: Mode,
+    parts: Parts,
     life: Life,
     fence: Fence,
     session: Option<SessionId>,
@@ -26,8 +25,9 @@ struct Hold {
 #[derive(Clone, Debug)]
 struct Wait {
     zone: ZoneId,
-    key: Key,
-    mode: Mode,
+    parts: Parts,
+    /// Its number in the line of each.
+    places: Vec<u64>,
     life: Life,
     id: TicketId,
     client: Client,
@@ -35,7 +35,6 @@ struct Wait {
     since: Stamp,
     deadline: Stamp,
     offered: bool,
-    place: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -86,6 +85,7 @@ pub(super) struct Model {
     /// How many came to each line so far.
     places: BTreeMap<(ZoneId, Key), u64>,
     to_do: Vec<ToDo>,
+    woken: Vec<(ZoneId, Key)>,
     budget: usize,
     events: Vec<Event>,
 }
@@ -122,6 +122,7 @@ impl Model {
             keyed: vec![],
             places: BTreeMap::new(),
             to_do: vec![],
+            woken: vec![],
             budget: 0,
             events: vec![],
         }
@@ -192,7 +193,10 @@ impl Model {
         self.budget = self.limits.expiry_batch;
         while self.budget > 0 && !self.to_do.is_empty() {
             match self.to_do.remove(0) {
-                ToDo::Line(zone, key) => self.serve(zone, &key, false),
+                ToDo::Line(zone, key) => {
+                    self.woken.push((zone, key));
+                    self.wake(false);
+                }
                 ToDo::Session(id) => self.strip(id),
             }
         }
@@ -200,20 +204,31 @@ impl Model {
             && let Some((end, kind, _, id, zone)) = self.due()
             && end <= self.now
         {
-            self.budget -= 1;
             match kind {
-                0 => self.over(SessionId::new(id), false),
+                0 => {
+                    self.spend(1);
+                    self.over(SessionId::new(id), false);
+                }
                 1 => {
                     let fence = Fence::new(id as u64);
                     let at = self
                         .holds
                         .iter()
                         .position(|h| h.fence == fence && h.zone == zone);
-                    self.lose(at.unwrap(), true);
+                    self.spend(self.holds[at.unwrap()].parts.count());
+                    self.lose(at.unwrap());
                 }
-                2 => self.fail(TicketId::new(id as u64), true),
-                _ => self.keyed.retain(|k| (k.zone, k.id.get()) != (zone, id)),
+                2 => {
+                    let ticket = TicketId::new(id as u64);
+                    self.spend(self.wait(ticket).parts.count());
+                    self.fail(ticket);
+                }
+                _ => {
+                    self.spend(1);
+                    self.keyed.retain(|k| (k.zone, k.id.get()) != (zone, id));
+                }
             }
+            self.wake(false);
         }
     }
 
@@ -296,7 +311,7 @@ impl Model {
     fn holders(&self, zone: ZoneId, key: &Key) -> Vec<Hold> {
         self.holds
             .iter()
-            .filter(|h| h.zone == zone && h.key == *key)
+            .filter(|h| h.zone == zone && h.parts.of(key).is_some())
             .cloned()
             .collect()
     }
@@ -304,33 +319,60 @@ impl Model {
     fn line(&self, zone: ZoneId, key: &Key) -> Vec<Wait> {
         self.waits
             .iter()
-            .filter(|w| w.zone == zone && w.key == *key)
+            .filter(|w| w.zone == zone && w.parts.of(key).is_some())
             .cloned()
             .collect()
     }
 
     fn fits(&self, zone: ZoneId, key: &Key, mode: Mode) -> bool {
         let shared = |other: Mode| mode == Shared && other == Shared;
-        self.holders(zone, key).iter().all(|h| shared(h.mode))
+        let mode_of = |parts: &Parts| parts.of(key).unwrap().mode;
+        self.holders(zone, key)
+            .iter()
+            .all(|h| shared(mode_of(&h.parts)))
             && self
                 .line(zone, key)
                 .iter()
-                .all(|w| !w.offered || shared(w.mode))
+                .all(|w| !w.offered || shared(mode_of(&w.parts)))
     }
 
-    fn blockers(&self, zone: ZoneId, key: &Key) -> Vec<Blocker> {
-        let holders = self.holders(zone, key);
-        let alive = holders
-            .iter()
-            .filter(|h| self.holds_on(h))
-            .take(BLOCKERS_SHOWN_MAX);
-        alive
-            .map(|h| Blocker {
-                holder: self.name(&h.holder, h.session),
-                fence: h.fence,
-                mode: h.mode,
-            })
-            .collect()
+    /// Whether nobody waits before it and it fits: a newcomer, or the ticket.
+    fn is_first(&self, zone: ZoneId, part: &Part, ticket: Option<TicketId>) -> bool {
+        let front = self.line(zone, &part.key).into_iter().find(|w| !w.offered);
+        front.map(|w| w.id) == ticket && self.fits(zone, &part.key, part.mode)
+    }
+
+    fn blockers(&self, zone: ZoneId, parts: &Parts, ticket: Option<TicketId>) -> Vec<Blocker> {
+        let mut by: Vec<Blocker> = vec![];
+        for part in parts.iter() {
+            if self.is_first(zone, part, ticket) {
+                continue;
+            }
+            for h in self.holders(zone, &part.key) {
+                if self.holds_on(&h) && by.iter().all(|other| other.fence != h.fence) {
+                    by.push(Blocker {
+                        holder: self.name(&h.holder, h.session),
+                        fence: h.fence,
+                        mode: h.parts.of(&part.key).unwrap().mode,
+                    });
+                }
+            }
+        }
+        by.truncate(BLOCKERS_SHOWN_MAX);
+        by
+    }
+
+    fn wait(&self, id: TicketId) -> Wait {
+        self.waits.iter().find(|w| w.id == id).unwrap().clone()
+    }
+
+    fn spend(&mut self, keys: usize) {
+        self.budget = self.budget.saturating_sub(keys);
+    }
+
+    fn stir(&mut self, zone: ZoneId, parts: &Parts) {
+        let keys = parts.iter().map(|part| (zone, part.key.clone()));
+        self.woken.extend(keys);
     }
 
     fn name(&self, holder: &Bytes, session: Option<SessionId>) -> Bytes {
@@ -347,14 +389,20 @@ impl Model {
     }
 
     fn position(&self, wait: &Wait) -> u64 {
-        wait.place - self.line(wait.zone, &wait.key)[0].place + 1
+        let parts = wait.parts.iter().zip(&wait.places);
+        let before = parts.map(|(part, place)| {
+            let first = self.line(wait.zone, &part.key).remove(0);
+            let of_first = first.parts.iter().zip(&first.places);
+            let mut of_first = of_first.filter(|(other, _)| other.key == part.key);
+            place - of_first.next().unwrap().1
+        });
+        before.sum::<u64>() + 1
     }
 
     fn describe(&self, hold: &Hold, replayed: bool) -> Answer {
         Answer::Granted(Granted {
             zone: hold.zone,
-            key: hold.key.clone(),
-            mode: hold.mode,
+            parts: hold.parts.clone(),
             fence: hold.fence,
             life: hold.life,
             session: hold.session,
@@ -369,8 +417,7 @@ impl Model {
         *fence = fence.next();
         let hold = Hold {
             zone: claim.zone,
-            key: claim.key.clone(),
-            mode: claim.mode,
+            parts: claim.parts.clone(),
             life: claim.life,
             fence: *fence,
             session: match (claim.life, claim.client) {
@@ -392,8 +439,8 @@ impl Model {
         hold
     }
 
-    /// The end of the grant at `at`, which its holder did not ask for if `lost`.
-    fn lose(&mut self, at: usize, wake: bool) {
+    /// The end of the grant at `at`, which its holder did not ask for.
+    fn lose(&mut self, at: usize) {
         let hold = self.holds[at].clone();
         let closed = hold.session.is_some_and(|id| {
             self.sessions
@@ -403,22 +450,20 @@ impl Model {
         if !closed {
             self.events.push(Event::Lost {
                 zone: hold.zone,
-                key: hold.key.clone(),
+                keys: hold.parts.iter().map(|part| part.key.clone()).collect(),
                 fence: hold.fence,
                 session: hold.session,
             });
         }
-        self.end(at, wake);
+        self.end(at);
     }
 
-    fn end(&mut self, at: usize, wake: bool) {
+    fn end(&mut self, at: usize) {
         let hold = self.holds.remove(at);
         if let Some(id) = hold.request {
             self.forget_later(hold.zone, id);
         }
-        if wake {
-            self.serve(hold.zone, &hold.key, false);
-        }
+        self.stir(hold.zone, &hold.parts);
     }
 
     fn forget_later(&mut self, zone: ZoneId, id: RequestId) {
@@ -460,12 +505,18 @@ impl Model {
             if self.budget == 0 {
                 return self.to_do.push(ToDo::Session(id));
             }
-            self.budget -= 1;
             match (hold, wait) {
-                (Some(at), _) => self.lose(at, true),
-                (None, Some(ticket)) => self.fail(ticket, true),
+                (Some(at), _) => {
+                    self.spend(self.holds[at].parts.count());
+                    self.lose(at);
+                }
+                (None, Some(ticket)) => {
+                    self.spend(self.wait(ticket).parts.count());
+                    self.fail(ticket);
+                }
                 (None, None) => unreachable!(),
             }
+            self.wake(false);
         }
     }
 
@@ -475,7 +526,7 @@ impl Model {
         let line = self.line(zone, key);
         let holder = |h: &Hold| HolderView {
             holder: self.name(&h.holder, h.session),
-            mode: h.mode,
+            mode: h.parts.of(key).unwrap().mode,
             fence: h.fence,
             session: h.session,
             held_ms: left(self.now, h.since),
@@ -486,7 +537,7 @@ impl Model {
                 Client::Session { id, .. } => self.name(&w.holder, Some(id)),
                 _ => w.holder.clone(),
             },
-            mode: w.mode,
+            mode: w.parts.of(key).unwrap().mode,
             ticket: w.id,
             waiting_ms: left(self.now, w.since),
         };

@@ -28,7 +28,7 @@ fn a_session_lives_by_its_keep_alives_and_its_locks_with_it() {
             Event::SessionExpired { session },
             Event::Lost {
                 zone: ZoneId::new(0),
-                key: path("a"),
+                keys: alloc::vec![path("a")],
                 fence: grant.fence,
                 session: Some(session)
             },

@@ -182,6 +182,12 @@ fn one_of_each() -> Machine {
     );
     world.ask(key(6), acquire("shared", Exclusive, LEASE, 0));
     world.ask(mine(), lease("session"));
+    // Claims over more than one key.
+    world.granted(mine(), claim(&[("b/1", Exclusive), ("b/2", Shared)], 0));
+    world.queued(
+        mine(),
+        claim(&[("static", Shared), ("b/2", Exclusive)], 9000),
+    );
     // Sessions that came and went by key.
     let Answer::SessionOpened { session: brief, .. } = world.ask(
         key(7),
@@ -363,12 +369,12 @@ fn a_snapshot_of_another_version_or_slot_is_refused() {
     let written = Written::of(&mut one_of_each());
     let bytes = written.bytes();
     let mut other = bytes.clone();
-    other[0] = 2;
+    other[0] = 1;
     assert_eq!(
         refused_or_written(&other),
         Some(RestoreError::Version {
-            found: 2,
-            expected: 1
+            found: 1,
+            expected: 2
         })
     );
     let mut id = written.id.unwrap();

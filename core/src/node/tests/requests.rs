@@ -28,7 +28,7 @@ fn grant(world: &World, tag: Tag) -> (Grant, Token) {
 
 fn proof((grant, token): &(Grant, Token)) -> Proof {
     Proof {
-        key: grant.key.clone(),
+        key: grant.key().clone(),
         fence: grant.fence,
         session: grant.session,
         token: *token,

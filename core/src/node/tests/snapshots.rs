@@ -139,7 +139,7 @@ pub(super) fn release_of(world: &World, tag: Tag) -> Ask {
         panic!("it was granted");
     };
     Ask::Release(Proof {
-        key: grant.key.clone(),
+        key: grant.key().clone(),
         fence: grant.fence,
         session: None,
         token: *token,

@@ -2,7 +2,7 @@
 
 use super::numbers as n;
 use super::registers::Bad;
-use super::request::{put_key, put_life, put_mode};
+use super::request::{put_key, put_life, put_mode, put_parts};
 use super::{StreamError, cut, put_execute, put_fixed, put_int, put_text};
 use crate::config::Config;
 use crate::config::Shared;
@@ -269,8 +269,7 @@ fn put_answer(out: &mut BytesMut, execute: u16, answer: &Answer, token: Option<T
 }
 
 fn put_grant(out: &mut BytesMut, grant: &Grant) {
-    put_key(out, &grant.key);
-    put_mode(out, grant.mode);
+    put_parts(out, &grant.parts);
     put_int(out, n::FENCE, grant.fence.get());
     put_life(out, grant.life);
     put_session(out, grant.session);

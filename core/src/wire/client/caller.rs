@@ -241,6 +241,9 @@ impl Caller {
 
     /// Closes a row. What is set after it belongs to the next one, but for whose answer it is.
     fn row(&mut self, number: u16) -> Result<(), Bad> {
+        if number == n::ADD_KEY {
+            return self.registers.add_part();
+        }
         let registers = &self.registers;
         match number {
             n::HOLDER_ROW => self.holders.push(HolderView {
@@ -388,8 +391,7 @@ fn grant(registers: &Registers) -> Result<Grant, Bad> {
     };
     Ok(Grant {
         zone: crate::ids::ZoneId::new(0),
-        key: registers.key()?,
-        mode: registers.mode()?,
+        parts: registers.parts()?,
         fence: registers.fence()?,
         life,
         session: registers.session(),

@@ -217,6 +217,13 @@ impl Edge {
         asked: &mut Vec<Asked>,
         out: &mut BytesMut,
     ) {
+        if execute == n::ADD_KEY {
+            let registers = self.registers();
+            if let Err(bad) = registers.add_part() {
+                registers.spoil(bad.code, bad.number, bad.what);
+            }
+            return;
+        }
         let to = self.to();
         match execute {
             n::PING => answer::put_pong(out, to, config),

@@ -12,7 +12,7 @@ pub enum Kind {
     Register,
     /// A client's request, and in most cases also the end of its answer.
     Execute,
-    /// In an answer: closes one row of a list.
+    /// Closes one row of a list: in answers, and one key of a claim also in requests.
     Row,
     /// Only ever the end of an answer.
     Answer,
@@ -187,8 +187,8 @@ commands! {
     CLOSE_SESSION = 0x701b Execute,
     /// Let a session live on.
     KEEP_ALIVE = 0x701c Execute,
-    /// One more key for the claim that is being built.
-    ADD_KEY = 0x701d Reserved,
+    /// The key and mode that are set are one more of the claim; in an answer too.
+    ADD_KEY = 0x701d Row,
     /// Which locks are there?
     LIST = 0x701e Execute,
     /// Change or read the shared configuration.

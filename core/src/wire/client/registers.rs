@@ -3,8 +3,10 @@
 use super::numbers;
 use super::{Command, Param};
 use crate::ids::{Fence, RequestId, SessionId, TicketId};
+use crate::limits::{CLAIM_KEYS_MAX, KEY_BYTES_MAX};
 use crate::machine::command::Mode;
 use crate::machine::key::Key;
+use crate::machine::parts::{Part, Parts, PartsError};
 use crate::node::input::Token;
 use crate::wire::codes;
 use crate::wire::codes::Code;
@@ -18,6 +20,9 @@ const STAYING: &[u16] = &[
     numbers::LOCATION_DOMAIN,
     numbers::SESSION_ID,
 ];
+
+/// Registers that say one key of a claim, and how it is shared.
+const OF_ONE_KEY: &[u16] = &[numbers::LOCK_NAME, numbers::KEY_VALUES, numbers::LOCK_MODE];
 
 /// Why the registers are not what a command needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,6 +51,8 @@ pub(super) struct Registers {
     /// The first thing that makes the claim that is being built impossible: it must not be executed
     /// without what could not be understood.
     bad: Option<Bad>,
+    /// Keys that ADD_KEY added to the claim.
+    parts: Vec<Part>,
 }
 
 impl Registers {
@@ -88,12 +95,14 @@ impl Registers {
     pub(super) fn clear_claim(&mut self) {
         self.set.retain(|(number, _)| STAYING.contains(number));
         self.bad = None;
+        self.parts.clear();
     }
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.set.clear();
         self.bad = None;
+        self.parts.clear();
     }
 
     /// Forgets one row of an answer, and keeps whose answer it is.
@@ -190,6 +199,41 @@ impl Registers {
         }
     }
 
+    /// The key and mode that are set become one more of the claim.
+    pub(super) fn add_part(&mut self) -> Result<(), Bad> {
+        let (key, mode) = (self.key()?, self.mode()?);
+        self.parts.push(Part { key, mode });
+        self.set.retain(|(number, _)| !OF_ONE_KEY.contains(number));
+        // Looked at with each, so that no more is kept than a claim may have.
+        let (count, bytes) = (self.parts.len(), self.parts.iter());
+        let len = bytes.map(|part| part.key.as_bytes().len()).sum();
+        if count > CLAIM_KEYS_MAX || len > KEY_BYTES_MAX {
+            self.parts.clear();
+            return Err(no_claim(if count > CLAIM_KEYS_MAX {
+                PartsError::TooMany { count }
+            } else {
+                PartsError::TooLong { len }
+            }));
+        }
+        Ok(())
+    }
+
+    /// Whether ADD_KEY added any.
+    pub(super) const fn has_parts(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// The keys of the claim: those that were added, and the one that is set.
+    pub(super) fn parts(&self) -> Result<Parts, Bad> {
+        let mut parts = self.parts.clone();
+        let is_set = |number: &u16| self.value(*number).is_some();
+        if parts.is_empty() || OF_ONE_KEY.iter().any(is_set) {
+            let (key, mode) = (self.key()?, self.mode()?);
+            parts.push(Part { key, mode });
+        }
+        Parts::new(parts).map_err(no_claim)
+    }
+
     /// The lock: a path, or the canonical bytes of its pairs.
     pub(super) fn key(&self) -> Result<Key, Bad> {
         let (name, pairs) = (
@@ -216,6 +260,16 @@ impl Registers {
             (None, None) => Err(missing(numbers::LOCK_NAME)),
         }
     }
+}
+
+const fn no_claim(why: PartsError) -> Bad {
+    let what = match why {
+        PartsError::Empty => "a claim has at least one key",
+        PartsError::Twice => "a claim has each key once",
+        PartsError::TooMany { .. } => "a claim has at most 64 keys",
+        PartsError::TooLong { .. } => "the keys of a claim have at most 16 KiB",
+    };
+    bad_value(numbers::ADD_KEY, what)
 }
 
 pub(super) const fn missing(number: u16) -> Bad {

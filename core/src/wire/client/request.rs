@@ -8,6 +8,7 @@ use crate::ids::{RequestId, RequestSeq, SessionId, ZoneId};
 use crate::limits::{PAGE_MAX, TTL_MS_DEFAULT, WAIT_MS_MAX};
 use crate::machine::command::{Acquire, Client, Life, Mode};
 use crate::machine::key::Key;
+use crate::machine::parts::Parts;
 use crate::node::input::{Ask, Proof, Question, Request};
 use crate::wire::codes;
 use bytes::{BufMut, Bytes};
@@ -23,6 +24,9 @@ pub(super) fn read(registers: &Registers, shared: &Shared, execute: u16) -> Resu
         return Err(bad);
     }
     let zone = zone(registers, shared)?;
+    if registers.has_parts() && !matches!(execute, n::SET_LOCK | n::SET_LOCK_WAIT) {
+        return Err(bad_value(n::ADD_KEY, "only a claim has many keys"));
+    }
     let ask = match execute {
         n::SET_LOCK | n::SET_LOCK_WAIT => Ask::Acquire(acquire(registers, execute)?),
         n::UNLOCK => Ask::Release(proof(registers)?),
@@ -137,8 +141,7 @@ fn acquire(registers: &Registers, execute: u16) -> Result<Acquire, Bad> {
         _ => 0,
     };
     Ok(Acquire {
-        key: registers.key()?,
-        mode: registers.mode()?,
+        parts: registers.parts()?,
         life,
         wait_ms,
         holder: registers.text(n::HOLDER).unwrap_or_default(),
@@ -320,8 +323,7 @@ fn put_list<B: BufMut>(out: &mut B, prefix: &Bytes, after: Option<&Key>, limit: 
 }
 
 fn put_acquire<B: BufMut>(out: &mut B, acquire: &Acquire) -> u16 {
-    put_key(out, &acquire.key);
-    put_mode(out, acquire.mode);
+    put_parts(out, &acquire.parts);
     put_life(out, acquire.life);
     if !acquire.holder.is_empty() {
         put_text(out, n::HOLDER, &acquire.holder);
@@ -337,6 +339,17 @@ fn put_proof<B: BufMut>(out: &mut B, proof: &Proof) {
     put_key(out, &proof.key);
     put_int(out, n::FENCE, proof.fence.get());
     put_fixed(out, n::UNLOCK_TOKEN, &proof.token.0);
+}
+
+/// The first key of a claim comes last: with one key there is nothing else.
+pub(super) fn put_parts<B: BufMut>(out: &mut B, parts: &Parts) {
+    for part in parts.iter().skip(1) {
+        put_key(out, &part.key);
+        put_mode(out, part.mode);
+        put_execute(out, n::ADD_KEY);
+    }
+    put_key(out, &parts.first().key);
+    put_mode(out, parts.first().mode);
 }
 
 /// Nothing for exclusive, which it is unless said.

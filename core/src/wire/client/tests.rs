@@ -5,6 +5,7 @@ use crate::config::{Config, Member};
 use crate::ids::{ClusterId, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId};
 use crate::machine::command::{Acquire, Client, Life, Mode};
 use crate::machine::key::Key;
+use crate::machine::parts::{Part, Parts};
 use crate::node::input::{Ask, Proof, Question, Request, Token};
 use alloc::format;
 use alloc::string::String;
@@ -85,12 +86,24 @@ fn in_session(seq: u64) -> Client {
 
 fn acquire(name: &str, wait_ms: u64) -> Acquire {
     Acquire {
-        key: path(name),
-        mode: Mode::Exclusive,
+        parts: Parts::one(path(name), Mode::Exclusive),
         life: Life::Lease { ttl_ms: 10_000 },
         wait_ms,
         holder: Bytes::from_static(b"alice"),
     }
+}
+
+/// Two keys, in two modes.
+fn many() -> Parts {
+    let part = |name, mode| Part {
+        key: path(name),
+        mode,
+    };
+    Parts::new(alloc::vec![
+        part("deploy/prod", Mode::Exclusive),
+        part("deploy/test", Mode::Shared),
+    ])
+    .unwrap()
 }
 
 /// Compares with the lines of a golden file.

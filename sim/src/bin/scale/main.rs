@@ -20,6 +20,7 @@ use tenure_core::machine::answer::{Answer, Event};
 use tenure_core::machine::codec;
 use tenure_core::machine::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
 use tenure_core::machine::key::Key;
+use tenure_core::machine::parts::Parts;
 use tenure_core::machine::snapshot::{Restore, Slice};
 use tenure_core::machine::{Form, Limits, Machine};
 use tenure_core::time::Stamp;
@@ -159,7 +160,7 @@ fn granted(event: &Event) -> Option<(Key, Fence)> {
         Event::Answered {
             answer: Answer::Granted(grant),
             ..
-        } => Some((grant.key.clone(), grant.fence)),
+        } => Some((grant.key().clone(), grant.fence)),
         _ => None,
     }
 }
@@ -167,8 +168,10 @@ fn granted(event: &Event) -> Option<(Key, Fence)> {
 /// 20 bytes of path and 12 of holder.
 fn acquire(number: u64, life: Life) -> Operation {
     Operation::Acquire(Acquire {
-        key: Key::from_path(&format!("jobs/nightly/{number:07}")).expect("a path"),
-        mode: Mode::Exclusive,
+        parts: Parts::one(
+            Key::from_path(&format!("jobs/nightly/{number:07}")).expect("a path"),
+            Mode::Exclusive,
+        ),
         life,
         wait_ms: 0,
         holder: Bytes::from_static(b"web@host-123"),

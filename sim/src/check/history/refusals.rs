@@ -7,7 +7,7 @@ use tenure_core::config::{Change, Unfit};
 use tenure_core::ids::ChangeId;
 use tenure_core::limits::DEDUPE_MAX;
 use tenure_core::machine::answer::{Answer, Refusal, Table};
-use tenure_core::machine::command::{Command, Configure};
+use tenure_core::machine::command::{Command, Configure, Operation};
 
 impl History {
     pub(super) fn on_refused(
@@ -22,7 +22,7 @@ impl History {
             Refusal::WaitTimeout { .. } => marks.hit(Mark::WaitTimeout),
             Refusal::Quota { what } => {
                 marks.hit(Mark::QuotaRefused);
-                let stands = !self.once.is_refused_first(command) || self.is_full(*what);
+                let stands = !self.once.is_refused_first(command) || self.is_full(command, *what);
                 docket.check(stands, "no refusal without its reason", || {
                     format!("{what} are not full")
                 });
@@ -45,11 +45,15 @@ impl History {
 
     /// Whether a table has no more room, by the judges' own books. Remembered answers are not in
     /// them: that some are too many is believed where the limit is tiny.
-    fn is_full(&self, table: Table) -> bool {
+    fn is_full(&self, command: &Command, table: Table) -> bool {
         let (limits, waiting) = (&self.limits, self.order.waiting());
+        let more = match &command.operation {
+            Operation::Acquire(acquire) => acquire.parts.count(),
+            _ => 1,
+        };
         match table {
-            Table::Locks => self.locks.standing() + waiting >= limits.locks,
-            Table::Tickets => waiting >= limits.tickets,
+            Table::Locks => self.locks.standing() + waiting + more > limits.locks,
+            Table::Tickets => waiting + more > limits.tickets,
             Table::Sessions => self.locks.sessions() >= limits.sessions,
             Table::Answers => limits.answers < DEDUPE_MAX,
             Table::Zones => false,

@@ -2,6 +2,11 @@
 
 use super::*;
 
+/// Any of its keys names a claim.
+fn is_it(hold: &Hold, zone: ZoneId, key: &Key, fence: Fence) -> bool {
+    hold.zone == zone && hold.fence == fence && hold.parts.of(key).is_some()
+}
+
 impl Model {
     pub(super) fn renew(&mut self, command: &Command, clock: Stamp) -> Answer {
         match &command.operation {
@@ -35,11 +40,19 @@ impl Model {
         }
     }
 
+    fn next_places(&self, zone: ZoneId, parts: &Parts) -> Vec<u64> {
+        let next = |part: &Part| self.places.get(&(zone, part.key.clone())).copied();
+        parts
+            .iter()
+            .map(|part| next(part).unwrap_or_default())
+            .collect()
+    }
+
     /// The grant, if it is alive.
     fn find(&self, zone: ZoneId, key: &Key, fence: Fence) -> Option<usize> {
         self.holds
             .iter()
-            .position(|h| h.zone == zone && h.key == *key && h.fence == fence && self.holds_on(h))
+            .position(|h| is_it(h, zone, key, fence) && self.holds_on(h))
     }
 
     pub(super) fn execute(&mut self, place: u64, command: &Command) -> Answer {
@@ -146,7 +159,7 @@ impl Model {
                 let Operation::Acquire(acquire) = &command.operation else {
                     unreachable!()
                 };
-                match self.find(command.zone, &acquire.key, *fence) {
+                match self.find(command.zone, &acquire.parts.first().key, *fence) {
                     Some(at) => self.describe(&self.holds[at], true),
                     None => Answer::Refused(Refusal::NotHeld),
                 }
@@ -203,7 +216,7 @@ impl Model {
                 .holds
                 .iter()
                 .position(|h| h.fence == hold.fence && h.zone == zone);
-            self.lose(at.unwrap(), false);
+            self.lose(at.unwrap());
         }
         if !self.line(zone, key).is_empty() || self.to_do.contains(&ToDo::Line(zone, key.clone())) {
             self.budget = self.budget.max(1);
@@ -212,33 +225,37 @@ impl Model {
             && first.offered
             && !self.waits_on(first)
         {
-            self.fail(first.id, false);
+            self.fail(first.id);
         }
-        self.serve(zone, key, true);
+        self.woken.push((zone, key.clone()));
+        self.wake(true);
     }
 
     fn acquire(&mut self, place: u64, command: &Command, acquire: &Acquire) -> (Answer, Seen) {
-        let (zone, key) = (command.zone, &acquire.key);
-        self.settle(zone, key);
-        let nobody_waits = self.line(zone, key).iter().all(|w| w.offered);
-        let free = nobody_waits && self.fits(zone, key, acquire.mode);
+        let (zone, parts) = (command.zone, &acquire.parts);
+        for part in parts.iter() {
+            self.settle(zone, &part.key);
+        }
+        let free = parts.iter().all(|part| self.is_first(zone, part, None));
         let refused = |refusal: Refusal| {
             let answer = Answer::Refused(refusal);
             (answer.clone(), Seen::Said(answer))
         };
         if !free && acquire.wait_ms == 0 {
             return refused(Refusal::Held {
-                by: self.blockers(zone, key),
+                by: self.blockers(zone, parts, None),
             });
         }
-        let grants = self.holds.iter().filter(|h| h.zone == zone).count();
-        let tickets = self.waits.iter().filter(|w| w.zone == zone).count();
-        if grants + tickets >= self.limits.locks {
+        let held = self.holds.iter().filter(|h| h.zone == zone);
+        let held: usize = held.map(|h| h.parts.count()).sum();
+        let waited = self.waits.iter().filter(|w| w.zone == zone);
+        let waited: usize = waited.map(|w| w.parts.count()).sum();
+        if held + waited + parts.count() > self.limits.locks {
             return refused(Refusal::Quota {
                 what: answer::Table::Locks,
             });
         }
-        if !free && tickets >= self.limits.tickets {
+        if !free && waited + parts.count() > self.limits.tickets {
             return refused(Refusal::Quota {
                 what: answer::Table::Tickets,
             });
@@ -250,8 +267,8 @@ impl Model {
         let nameless = acquire.holder.is_empty() && !named;
         let claim = Wait {
             zone,
-            key: key.clone(),
-            mode: acquire.mode,
+            parts: parts.clone(),
+            places: self.next_places(zone, parts),
             life: acquire.life,
             id: TicketId::new(place),
             client: command.client,
@@ -263,18 +280,15 @@ impl Model {
             since: self.now,
             deadline: self.now.plus(ms(acquire.wait_ms)),
             offered: false,
-            place: self
-                .places
-                .get(&(zone, key.clone()))
-                .copied()
-                .unwrap_or_default(),
         };
         if free {
             let hold = self.grant(&claim);
             return (self.describe(&hold, false), Seen::Grant(hold.fence));
         }
         self.waits.push(claim.clone());
-        *self.places.entry((zone, key.clone())).or_default() += 1;
+        for part in parts.iter() {
+            *self.places.entry((zone, part.key.clone())).or_default() += 1;
+        }
         let position = self.position(&claim);
         (
             Answer::Queued {
@@ -290,17 +304,15 @@ impl Model {
             return Answer::Refused(Refusal::NotHeld);
         }
         let alive = self.find(zone, key, fence).is_some();
-        let at = self
-            .holds
-            .iter()
-            .position(|h| h.zone == zone && h.key == *key && h.fence == fence);
+        let at = self.holds.iter().position(|h| is_it(h, zone, key, fence));
         if let Some(at) = at {
             self.budget = self.budget.max(1);
             if alive {
-                self.end(at, true)
+                self.end(at)
             } else {
-                self.lose(at, true)
+                self.lose(at)
             }
+            self.wake(false);
         }
         Answer::Released {
             fence,
@@ -324,7 +336,7 @@ impl Model {
         }
         self.end_ticket(&wait, Refusal::Cancelled);
         self.budget = self.budget.max(1);
-        self.serve(wait.zone, &wait.key, false);
+        self.wake(false);
         Answer::Cancelled { ticket: id }
     }
 
@@ -338,7 +350,9 @@ impl Model {
             return Answer::Refused(Refusal::NoSuchTicket);
         };
         if wait.offered {
-            return self.grant_ticket(id);
+            let answer = self.grant_ticket(id);
+            self.wake(false);
+            return answer;
         }
         Answer::Queued {
             ticket: id,

@@ -3,41 +3,50 @@
 use super::*;
 
 impl Model {
-    pub(super) fn serve(&mut self, zone: ZoneId, key: &Key, dead_are_free: bool) {
-        loop {
-            let Some(front) = self.line(zone, key).into_iter().find(|w| !w.offered) else {
-                return;
-            };
-            let alive = self.waits_on(&front);
-            if alive && !self.fits(zone, key, front.mode) {
-                return;
-            }
-            if alive || !dead_are_free {
-                if self.budget == 0 {
-                    let line = ToDo::Line(zone, key.clone());
-                    if !self.to_do.contains(&line) {
-                        self.to_do.push(line);
-                    }
-                    return;
+    /// Serves whoever is first in all its lines, in the lines that changed, until nobody is.
+    pub(super) fn wake(&mut self, dead_are_free: bool) {
+        while !self.woken.is_empty() {
+            let (zone, key) = self.woken.remove(0);
+            self.serve(zone, &key, dead_are_free);
+        }
+    }
+
+    fn serve(&mut self, zone: ZoneId, key: &Key, dead_are_free: bool) {
+        let Some(front) = self.line(zone, key).into_iter().find(|w| !w.offered) else {
+            return;
+        };
+        let alive = self.waits_on(&front);
+        let mut parts = front.parts.iter();
+        if alive && !parts.all(|part| self.is_first(zone, part, Some(front.id))) {
+            return;
+        }
+        if alive || !dead_are_free {
+            if self.budget == 0 {
+                let line = ToDo::Line(zone, key.clone());
+                if !self.to_do.contains(&line) {
+                    self.to_do.push(line);
                 }
-                self.budget -= 1;
+                return;
             }
-            if !alive {
-                self.fail(front.id, false);
-            } else if matches!(front.client, Client::Session { .. }) {
-                self.grant_ticket(front.id);
-            } else {
-                let deadline = self.now.plus(ms(OFFER_MS));
-                let wait = self.waits.iter_mut().find(|w| w.id == front.id).unwrap();
-                (wait.offered, wait.deadline) = (true, deadline);
-                self.events.push(Event::Offered { ticket: front.id });
-            }
+            self.spend(front.parts.count());
+        }
+        if !alive {
+            self.fail(front.id);
+        } else if matches!(front.client, Client::Session { .. }) {
+            self.grant_ticket(front.id);
+        } else {
+            let deadline = self.now.plus(ms(OFFER_MS));
+            let wait = self.waits.iter_mut().find(|w| w.id == front.id).unwrap();
+            (wait.offered, wait.deadline) = (true, deadline);
+            self.events.push(Event::Offered { ticket: front.id });
+            self.stir(zone, &front.parts);
         }
     }
 
     pub(super) fn grant_ticket(&mut self, id: TicketId) -> Answer {
         let at = self.waits.iter().position(|w| w.id == id).unwrap();
         let wait = self.waits.remove(at);
+        self.stir(wait.zone, &wait.parts);
         let hold = self.grant(&wait);
         self.conclude(&wait, Seen::Grant(hold.fence));
         let answer = self.describe(&hold, false);
@@ -48,8 +57,8 @@ impl Model {
         answer
     }
 
-    pub(super) fn fail(&mut self, id: TicketId, wake: bool) {
-        let wait = self.waits.iter().find(|w| w.id == id).unwrap().clone();
+    pub(super) fn fail(&mut self, id: TicketId) {
+        let wait = self.wait(id);
         let dead = match wait.client {
             Client::Session { id, .. } if self.session(id).is_none() => {
                 Some(self.sessions.iter().find(|s| s.id == id).unwrap().over)
@@ -61,17 +70,15 @@ impl Model {
             Some(_) => Refusal::SessionGone,
             None if wait.offered => Refusal::Cancelled,
             None => Refusal::WaitTimeout {
-                by: self.blockers(wait.zone, &wait.key),
+                by: self.blockers(wait.zone, &wait.parts, Some(id)),
             },
         };
         self.end_ticket(&wait, refusal);
-        if wake {
-            self.serve(wait.zone, &wait.key, false);
-        }
     }
 
     pub(super) fn end_ticket(&mut self, wait: &Wait, refusal: Refusal) {
         self.waits.retain(|w| w.id != wait.id);
+        self.stir(wait.zone, &wait.parts);
         let answer = Answer::Refused(refusal);
         self.conclude(wait, Seen::Said(answer.clone()));
         if let Client::Key(id) = wait.client {

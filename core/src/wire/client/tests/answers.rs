@@ -12,8 +12,7 @@ use proptest::prelude::*;
 fn grant() -> Grant {
     Grant {
         zone: ZoneId::new(0),
-        key: path("deploy/prod"),
-        mode: Mode::Exclusive,
+        parts: Parts::one(path("deploy/prod"), Mode::Exclusive),
         fence: Fence::new(17),
         life: Life::Lease { ttl_ms: 10_000 },
         session: None,
@@ -77,11 +76,13 @@ fn samples() -> Vec<(&'static str, &'static str, Reply)> {
     let (slot, stamp) = (Slot::new(99), Stamp::from_nanos(1 << 40));
     let (ticket, fence, session) = (TicketId::new(12), Fence::new(17), SESSION);
     let token = Some(Token([5; 32]));
-    let late = Grant { life: Life::Session, session: Some(session), remaining_ms: None, replayed: true, mode: Mode::Shared, ..grant() };
+    let late = Grant { life: Life::Session, session: Some(session), remaining_ms: None, replayed: true, parts: Parts::one(path("deploy/prod"), Mode::Shared), ..grant() };
+    let several = Grant { parts: many(), ..grant() };
     let forever = Grant { life: Life::Static, holder: Bytes::new(), remaining_ms: None, ..grant() };
     let nodes = vec![NodeId::new(1), NodeId::new(2)];
     vec![
         ("granted", "set_lock", decided(Answer::Granted(grant()), token)),
+        ("granted_many", "set_lock_many", decided(Answer::Granted(several), token)),
         ("granted_replayed", "set_lock_wait", decided(Answer::Granted(late), token)),
         ("granted_static", "set_lock", decided(Answer::Granted(forever), token)),
         ("queued", "set_lock_wait", decided(Answer::Queued { ticket, position: 3 }, None)),

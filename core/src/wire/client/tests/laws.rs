@@ -169,14 +169,62 @@ fn there_is_no_stream_64() {
 
 #[test]
 fn a_claim_with_something_unserved_in_it_is_never_granted_without_it() {
-    // ADD_KEY: a claim over two keys must not become one over the second. The next one is fine.
-    let bytes = join(&[NAME, b"\x70\x1d", NAME, b"\x70\0", NAME, b"\x70\0"]);
+    // A public key: the grant must not be released by a token instead. The next claim is fine.
+    let bytes = join(&[NAME, b"\x50\0", &[9; 32], SET_LOCK, NAME, SET_LOCK]);
     let (asked, mut out) = read(&mut edge(), &bytes);
     assert_eq!(asked.len(), 1);
     assert_eq!(refusal(&mut out).code, codes::UNSUPPORTED.number);
-    // A public key: the grant must not be released by a token instead.
-    let bytes = join(&[NAME, b"\x50\0", &[9; 32], b"\x70\0"]);
-    refused_as(&bytes, codes::UNSUPPORTED);
+}
+
+const SET_LOCK: &[u8] = b"\x70\0";
+const ADD_KEY: &[u8] = b"\x70\x1d";
+
+/// Two keys are one claim; a mode belongs to its key, and all else to the claim.
+#[test]
+fn keys_are_added_to_a_claim() {
+    const OTHER: &[u8] = b"\x90\x05\0\x01y";
+    const SHARED: &[u8] = b"\0\0\x01";
+    let both = |ask: &Ask| {
+        let Ask::Acquire(acquire) = ask else {
+            panic!("a claim")
+        };
+        let parts = acquire.parts.iter();
+        let named: Vec<_> = parts
+            .map(|part| (part.key.path().unwrap(), part.mode))
+            .collect();
+        (named, acquire.life)
+    };
+    let expected = vec![("x".into(), Mode::Shared), ("y".into(), Mode::Exclusive)];
+    for end in [&[OTHER, SET_LOCK][..], &[OTHER, ADD_KEY, SET_LOCK]] {
+        let static_life = b"\0\x01\x01";
+        let bytes = join(&[&[static_life, NAME, SHARED, ADD_KEY], end].concat());
+        let (asked, _) = read(&mut edge(), &bytes);
+        let found = both(&asked[0].request.ask);
+        assert_eq!(found, (expected.clone(), Life::Static));
+    }
+}
+
+#[test]
+fn keys_that_are_no_claim_are_refused() {
+    let code = codes::BAD_VALUE;
+    refused_as(&join(&[NAME, ADD_KEY, NAME, SET_LOCK]), code);
+    refused_as(&join(&[NAME, b"\0\0\x09", ADD_KEY, SET_LOCK]), code);
+    refused_as(&join(&[ADD_KEY, NAME, SET_LOCK]), codes::MISSING);
+    // Only a claim has many.
+    refused_as(&join(&[NAME, ADD_KEY, NAME, b"\x70\x13"]), code);
+    let names: Vec<u8> = (0..65_u8)
+        .flat_map(|n| [b"\x90\x05\0\x01", &[n + 1][..], ADD_KEY].concat())
+        .collect();
+    let whole = names.len() / 65 * 64;
+    let (asked, _) = read(&mut edge(), &join(&[&names[..whole], SET_LOCK]));
+    assert_eq!(asked.len(), 1, "64 are a claim");
+    refused_as(&join(&[&names, SET_LOCK]), code);
+    let long = |n: u8| {
+        let name = [n; 1024];
+        [b"\x90\x05\x04\0", &name[..], ADD_KEY].concat()
+    };
+    let long: Vec<u8> = (1..20).flat_map(long).collect();
+    refused_as(&join(&[&long, SET_LOCK]), code);
 }
 
 #[test]

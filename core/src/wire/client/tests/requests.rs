@@ -20,12 +20,14 @@ pub(super) fn samples() -> Vec<(&'static str, Client, Ask)> {
     let none = Client::None;
     let session = SESSION;
     let by_id = Client::Key(ID);
-    let shared = Acquire { mode: Mode::Shared, life: Life::Static, holder: Bytes::new(), ..acquire("deploy/prod", 0) };
+    let shared = Acquire { parts: Parts::one(path("deploy/prod"), Mode::Shared), life: Life::Static, holder: Bytes::new(), ..acquire("deploy/prod", 0) };
+    let many = Acquire { parts: many(), ..acquire("deploy/prod", 0) };
     let lives = Acquire { life: Life::Session, ..acquire("deploy/prod", 30_000) };
     vec![
         ("set_lock", by_id, Ask::Acquire(acquire("deploy/prod", 0))),
         ("set_lock_unremembered", none, Ask::Acquire(acquire("deploy/prod", 0))),
         ("set_lock_shared_static", none, Ask::Acquire(shared)),
+        ("set_lock_many", by_id, Ask::Acquire(many)),
         ("set_lock_wait", by_id, Ask::Acquire(acquire("deploy/prod", 30_000))),
         ("set_lock_wait_session", in_session(4), Ask::Acquire(lives)),
         ("unlock", none, Ask::Release(proof(None))),
@@ -158,15 +160,18 @@ proptest! {
     #[test]
     fn any_claim_reads_back(
         client in any_client(),
-        key in any_key(),
+        keys in prop::collection::btree_map(any_key(), any::<bool>(), 1..5),
         life in any_life(),
-        shared in any::<bool>(),
         wait_ms in any::<u64>(),
         holder in prop::collection::vec(any::<u8>(), 0..128),
     ) {
-        let mode = if shared { Mode::Shared } else { Mode::Exclusive };
+        let part = |(key, shared)| Part {
+            key,
+            mode: if shared { Mode::Shared } else { Mode::Exclusive },
+        };
+        let parts = Parts::new(keys.into_iter().map(part).collect()).unwrap();
         let holder = Bytes::from(holder);
-        let ask = Ask::Acquire(Acquire { key, mode, life, wait_ms, holder });
+        let ask = Ask::Acquire(Acquire { parts, life, wait_ms, holder });
         let mut edge = edge();
         prove(&mut edge);
         let (asked, _) = read(&mut edge, &bytes_of(&client, &ask));

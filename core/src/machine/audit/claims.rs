@@ -1,0 +1,233 @@
+//! What holds of claims: those that hold, those that wait, and the locks they meet at.
+
+use super::{Checked, must};
+use crate::ids::Fence;
+use crate::limits::CLAIM_KEYS_MAX;
+use crate::machine::command::{Life, Mode};
+use crate::machine::hold::compatible;
+use crate::machine::state::{Asker, Grant, Lock, Outcome, Ticket};
+use crate::machine::table::Ref;
+use crate::machine::{Machine, Origin};
+use alloc::vec::Vec;
+
+/// The keys of one claim, as they are walked.
+#[derive(Default)]
+struct Keys<'a> {
+    last: Option<&'a [u8]>,
+    count: usize,
+}
+
+impl<'a> Keys<'a> {
+    fn take(&mut self, key: &'a [u8]) -> Checked {
+        must(self.last < Some(key), "a claim has each key once, in order")?;
+        self.last = Some(key);
+        self.count += 1;
+        must(self.count <= CLAIM_KEYS_MAX, "a claim has few keys")
+    }
+}
+
+impl Machine {
+    pub(super) fn audit_locks(&self) -> Checked {
+        let mut held = 0;
+        for (at, lock) in self.locks.iter() {
+            held += self.audit_lock(at, lock)?;
+            self.audit_line(at, lock)?;
+        }
+        must(held == self.holds.len(), "locks list all that is held")
+    }
+
+    /// The number of its holders.
+    fn audit_lock(&self, at: Ref<Lock>, lock: &Lock) -> Result<usize, super::Violation> {
+        must(
+            self.lock_of(lock.zone, &lock.key) == Some(at),
+            "a lock is found by its key",
+        )?;
+        must(
+            lock.holders.is_some() || lock.line.is_some(),
+            "a lock that nobody holds or waits for has no record",
+        )?;
+        let mut fence = Fence::default();
+        let mut count = 0;
+        let mut before: Option<Mode> = None;
+        for (grant, hold) in self.holders(lock) {
+            must(hold.lock == at, "a holder holds the lock that lists it")?;
+            must(
+                grant.fence > fence,
+                "holders stand in the order of their fences",
+            )?;
+            must(
+                before.is_none_or(|mode| compatible(mode, hold.mode)),
+                "no two incompatible grants exist",
+            )?;
+            fence = grant.fence;
+            before = Some(hold.mode);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn audit_line(&self, at: Ref<Lock>, lock: &Lock) -> Checked {
+        let Some(line_at) = lock.line else {
+            return Ok(());
+        };
+        let line = self.lines.at(line_at);
+        must(
+            line.lock == at,
+            "a line stands before the lock that names it",
+        )?;
+        let (mut count, mut number, mut waits) = (0, None, false);
+        let mut offered = None;
+        for (ticket, place) in self.places_in(line) {
+            count += 1;
+            must(
+                place.line == line_at,
+                "a place is in the line that lists it",
+            )?;
+            must(
+                number < Some(place.number),
+                "tickets stand in the order they came",
+            )?;
+            number = Some(place.number);
+            must(
+                !(waits && ticket.offered),
+                "nobody is served before the front",
+            )?;
+            if ticket.offered {
+                must(
+                    ticket.session().is_none(),
+                    "a session is granted, not asked",
+                )?;
+                let mut held = self.holders(lock);
+                must(
+                    held.all(|(_, hold)| compatible(hold.mode, place.mode)),
+                    "what is offered is reserved",
+                )?;
+                must(
+                    offered.is_none_or(|other| compatible(other, place.mode)),
+                    "those who are offered a lock together share it",
+                )?;
+                offered = Some(place.mode);
+            } else if !waits {
+                waits = true;
+                let front = line.front.map(|front| self.places.at(front).number);
+                must(
+                    front == Some(place.number),
+                    "the front is the first that waits",
+                )?;
+            }
+        }
+        must(waits == line.front.is_some(), "a front waits")?;
+        must(count == line.count, "a line knows its length")?;
+        must(
+            line.count > 0 || line.in_work,
+            "an empty line has no record",
+        )
+    }
+
+    pub(super) fn audit_grants(&self) -> Checked {
+        let mut fences = Vec::with_capacity(self.grants.len());
+        let mut held = 0;
+        for (at, grant) in self.grants.iter() {
+            held += self.audit_grant(at, grant)?;
+            fences.push((grant.fence, grant.zone));
+            let given = self.zones.get(&grant.zone).map(|zone| zone.fence);
+            must(
+                Some(grant.fence) <= given,
+                "no fence is above the zone's counter",
+            )?;
+        }
+        fences.sort_unstable();
+        let once = fences
+            .windows(2)
+            .all(|two| !matches!(two, [a, b] if a == b));
+        must(once, "a fence is given once")?;
+        must(held == self.holds.len(), "grants list all that is held")
+    }
+
+    /// The number of its keys.
+    fn audit_grant(&self, at: Ref<Grant>, grant: &Grant) -> Result<usize, super::Violation> {
+        let mut keys = Keys::default();
+        for (_, hold) in self.holds_of(grant) {
+            let lock = self.locks.at(hold.lock);
+            must(hold.grant == at, "a grant's hold is its own")?;
+            must(lock.zone == grant.zone, "a grant holds in its own zone")?;
+            keys.take(&lock.key)?;
+        }
+        must(keys.count > 0, "a claim has a key")?;
+        must(
+            self.grant_under(grant.zone, grant.fence) == Some(at),
+            "a grant is found by its fence",
+        )?;
+        Ok(keys.count)
+    }
+
+    pub(super) fn audit_tickets(&self) -> Checked {
+        let mut waits = 0;
+        for (at, ticket) in self.tickets.iter() {
+            self.audit_ticket(at, ticket)?;
+            must(
+                self.ticket_of(ticket.zone, ticket.id) == Some(at),
+                "a ticket is found by its number",
+            )?;
+            must(
+                ticket.id < Origin::after(self.applied).ticket(),
+                "a ticket was made by an applied slot",
+            )?;
+            must(
+                ticket.life != Life::Session || ticket.session().is_some(),
+                "a session lock is asked for by its session",
+            )?;
+            if let Asker::Session { session, seq, .. } = ticket.asker {
+                let session = self.sessions.at(session);
+                must(
+                    session.zone == ticket.zone,
+                    "a session waits in its own zone",
+                )?;
+                let answer = session.answers.iter().find(|answer| answer.seq == seq);
+                if let Some(answer) = answer {
+                    waits += 1;
+                    must(
+                        matches!(answer.outcome, Outcome::Waits(waits) if waits == at),
+                        "who asks again is told of its ticket",
+                    )?;
+                }
+            }
+        }
+        let answers = self
+            .sessions
+            .iter()
+            .flat_map(|(_, session)| &session.answers);
+        let told = answers.filter(|answer| matches!(answer.outcome, Outcome::Waits(_)));
+        must(
+            told.count() == waits,
+            "who asks again is told of a ticket that waits",
+        )?;
+        let listed = self.lines.iter().map(|(_, line)| line.count).sum::<u64>();
+        must(
+            u64::try_from(self.places.len()) == Ok(listed),
+            "lines list all places",
+        )?;
+        let listed = self.tickets.iter();
+        let listed = listed.map(|(at, _)| self.keys_wanted(at)).sum::<usize>();
+        must(listed == self.places.len(), "tickets list all places")
+    }
+
+    fn audit_ticket(&self, at: Ref<Ticket>, ticket: &Ticket) -> Checked {
+        let mut keys = Keys::default();
+        for (_, place) in self.places_of(ticket) {
+            let line = self.lines.at(place.line);
+            let lock = self.locks.at(line.lock);
+            must(place.ticket == at, "a ticket's place is its own")?;
+            must(lock.zone == ticket.zone, "a ticket waits in its own zone")?;
+            must(place.number < line.place_next, "a place is given once")?;
+            keys.take(&lock.key)?;
+        }
+        must(keys.count > 0, "a claim has a key")?;
+        let stands = self.is_ticket_alive(ticket) && !ticket.offered && self.is_next(ticket);
+        let mut lines = self.places_of(ticket).map(|(_, place)| place.line);
+        must(
+            !stands || lines.any(|line| self.lines.at(line).in_work),
+            "who waits is blocked",
+        )
+    }
+}
