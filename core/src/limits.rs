@@ -142,6 +142,8 @@ pub const DEDUPE_MAX: usize = 1 << 20;
 pub const SESSION_WINDOW: u64 = 128;
 /// Zones of one cluster.
 pub const ZONES_MAX: usize = 1024;
+/// The largest capacity of a lock that is shared by permits.
+pub const PERMITS_MAX: u32 = 1 << 30;
 /// Keys of the grants and tickets of one zone, together.
 pub const LOCKS_MAX: usize = 16 << 20;
 /// Keys of the tickets of one zone: places in its lines.

@@ -22,6 +22,7 @@ use alloc::vec::Vec;
 use answer::{Answer, Event, Refusal};
 use bytes::Bytes;
 use codec::Header;
+use crowd::Crowd;
 use index::{Hasher, Index};
 use snapshot::Sweeping;
 use state::{Grace, Grant, Hold, Line, Lock, Place, Request, Session, Ticket, Work, Zone};
@@ -34,6 +35,7 @@ mod audit;
 pub mod codec;
 pub mod command;
 mod configure;
+mod crowd;
 mod digest;
 mod expiry;
 mod hold;
@@ -148,6 +150,7 @@ pub struct Machine {
 
     locks: Table<Lock>,
     lock_index: Index<Lock>,
+    crowds: Table<Crowd>,
     grants: Table<Grant>,
     /// By fence.
     grant_index: Index<Grant>,

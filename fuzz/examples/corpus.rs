@@ -159,6 +159,7 @@ fn operations() -> Vec<(&'static str, Operation)> {
     let identifier = Bytes::from_static(b"host-7");
     vec![
         ("acquire", acquire(Mode::Exclusive, lease, 0)),
+        ("acquire_permits", acquire(Mode::Permits { n: 2, capacity: 5 }, lease, 0)),
         ("acquire_wait", acquire(Mode::Shared, Life::Static, 30_000)),
         ("acquire_session", acquire(Mode::Shared, Life::Session, 0)),
         ("release", Operation::Release { key: key.clone(), fence }),
@@ -169,6 +170,7 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ("open_session", Operation::OpenSession { ttl_ms: 10_000, identifier }),
         ("keep_alive", Operation::KeepAlive { session }),
         ("close_session", Operation::CloseSession { session }),
+        ("resize", Operation::Resize { key, capacity: 5 }),
     ]
 }
 

@@ -28,7 +28,10 @@ fn one(bytes: &Bytes) {
     assert_eq!(command.check(), Ok(()), "what was read is within limits");
     let again = codec::encode(&command);
     // The first form of a claim had one key, and no count of them.
-    assert!(again.len() <= bytes.len() + 1, "no form is shorter than ours");
+    assert!(
+        again.len() <= bytes.len() + 1,
+        "no form is shorter than ours"
+    );
     let read = codec::decode(&again);
     assert_eq!(read.as_ref(), Ok(&command), "written and read back");
     let header = codec::decode_header(&again).expect("a command has a header");

@@ -194,7 +194,7 @@ impl Log {
     fn operation(&self, draw: &mut Draw<'_>, client: Client) -> Operation {
         let key = Key::from_path(["a", "b", "c"][draw.below(3)]).expect("it is a path");
         let ttl_ms = [500, 1000, 60_000][draw.below(3)];
-        match draw.below(10) {
+        match draw.below(11) {
             0..=4 => Operation::Acquire(Acquire {
                 parts: parts(key, draw),
                 life: match (draw.below(3), client) {
@@ -219,6 +219,10 @@ impl Log {
                 ttl_ms,
                 identifier: Bytes::from_static([b"".as_slice(), b"i", b"j"][draw.below(3)]),
             },
+            9 => Operation::Resize {
+                key,
+                capacity: [1, 3, 4][draw.below(3)],
+            },
             _ => Operation::CloseSession {
                 session: pick(&self.sessions, draw).unwrap_or_default(),
             },
@@ -238,10 +242,20 @@ impl Log {
     }
 }
 
-/// One of the last ones.
+const MODES: [Mode; 8] = [
+    Mode::Exclusive,
+    Mode::Shared,
+    Mode::Shared,
+    Mode::Null,
+    Mode::ConcurrentRead,
+    Mode::ConcurrentWrite,
+    Mode::ProtectedWrite,
+    Mode::Permits { n: 2, capacity: 3 },
+];
+
 /// A claim of `key`, and of more in one of four.
 fn parts(key: Key, draw: &mut Draw<'_>) -> Parts {
-    let mut mode = || [Mode::Exclusive, Mode::Shared][draw.below(2)];
+    let mut mode = || MODES[draw.below(MODES.len())];
     let mut parts = vec![Part { key, mode: mode() }];
     let (all, more) = (mode(), mode());
     if (all, more) == (Mode::Shared, Mode::Shared) {
@@ -255,6 +269,7 @@ fn parts(key: Key, draw: &mut Draw<'_>) -> Parts {
     Parts::new(parts).expect("they are few, each once")
 }
 
+/// One of the last ones.
 fn pick<T: Copy>(from: &[T], draw: &mut Draw<'_>) -> Option<T> {
     let back = draw.below(from.len().clamp(1, 8));
     from.iter().rev().nth(back).copied()

@@ -45,6 +45,9 @@ pub struct LoadKnobs {
     pub wait_ppm: u64,
     /// A claim is a shared one.
     pub shared_ppm: u64,
+    /// A claim is in one of the advanced modes. If this is not zero, one lock in four is mostly shared by
+    /// permits.
+    pub modes_ppm: u64,
     /// A claim is over two or three locks.
     pub many_ppm: u64,
     /// A lock is left to its time instead of being released.

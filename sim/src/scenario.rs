@@ -366,6 +366,7 @@ impl Plan {
                 ttl_ms: (600, 6_000),
                 wait_ppm: 500_000,
                 shared_ppm: 250_000,
+                modes_ppm: 80_000,
                 many_ppm: 100_000,
                 forget_ppm: 80_000,
                 duplicate_ppm: 30_000,

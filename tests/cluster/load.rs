@@ -257,6 +257,7 @@ impl Client {
             Mode::Exclusive => self.oracle().write(&grant.key, grant.fence),
             // Shared holders only read; no later exclusive holder can have written yet.
             Mode::Shared => highest <= grant.fence,
+            mode => unreachable!("{mode:?} is not drawn"),
         };
         if !is_through && Instant::now() < until {
             let name = &self.name;

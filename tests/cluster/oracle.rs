@@ -151,6 +151,7 @@ fn judge(held: &[Held]) -> impl Iterator<Item = String> + '_ {
         let before = match now.mode {
             Mode::Exclusive => latest,
             Mode::Shared => latest_exclusive,
+            mode => unreachable!("{mode:?} is not drawn"),
         };
         let later = |old: Option<&'_ Held>| old.is_none_or(|old| old.to < now.to);
         if later(latest) {

@@ -92,13 +92,13 @@ pub(crate) fn list_row(view: &LockView, output: Output) -> Result<(), Exit> {
         return line(&lock_json(view));
     }
     let first = view.holders.first();
-    let held = first.map_or("free", |holder| mode(holder.mode));
+    let held = first.map_or_else(|| "free".to_owned(), |holder| mode(holder.mode));
     let left = first.and_then(|holder| holder.remaining_ms);
     let left = left.map_or_else(|| "-".to_owned(), time);
     let who = first.map(|holder| text(&holder.holder)).unwrap_or_default();
     line(&row(
         &name(view),
-        held,
+        &held,
         &left,
         &view.waiting.to_string(),
         &who,
@@ -141,11 +141,17 @@ fn name(view: &LockView) -> String {
     view.key.path().unwrap_or_else(pairs)
 }
 
-const fn mode(mode: Mode) -> &'static str {
-    match mode {
+fn mode(mode: Mode) -> String {
+    let name = match mode {
         Mode::Exclusive => "exclusive",
         Mode::Shared => "shared",
-    }
+        Mode::Null => "nl",
+        Mode::ConcurrentRead => "cr",
+        Mode::ConcurrentWrite => "cw",
+        Mode::ProtectedWrite => "pw",
+        Mode::Permits { n, capacity } => return format!("{n} of {capacity}"),
+    };
+    name.to_owned()
 }
 
 /// A stranger's text, such that it can't move the cursor or forge a line.

@@ -50,6 +50,19 @@ impl LockRequest {
         self
     }
 
+    /// It is shared in this mode: exclusive unless said. The classical modes meet each other as in
+    /// `docs/LOCKS.md`.
+    pub const fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// So many permits of a lock that has `capacity` of them. Who uses the lock first says how many it
+    /// has, and the others say the same.
+    pub const fn permits(self, n: u32, capacity: u32) -> Self {
+        self.mode(Mode::Permits { n, capacity })
+    }
+
     /// It lives for so long after each renewal.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         let ttl_ms = millis(ttl);

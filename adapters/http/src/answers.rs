@@ -65,7 +65,8 @@ struct GrantBody<'a> {
 #[derive(Serialize)]
 struct PartBody {
     lock: String,
-    mode: &'static str,
+    #[serde(flatten)]
+    mode: ModeBody,
 }
 
 impl PartBody {
@@ -73,7 +74,7 @@ impl PartBody {
     fn all_of(parts: &Parts) -> Vec<Self> {
         let part = |part: &Part| Self {
             lock: part.key.to_string(),
-            mode: mode_name(part.mode),
+            mode: ModeBody::of(part.mode),
         };
         let many = parts.count() > 1;
         parts.iter().filter(|_| many).map(part).collect()
@@ -178,7 +179,8 @@ pub(crate) fn released(key: &Key, fence: Fence, already: bool, slot: Slot) -> Re
 #[derive(Serialize)]
 pub(crate) struct BlockerBody<'a> {
     holder: Cow<'a, str>,
-    mode: &'static str,
+    #[serde(flatten)]
+    mode: ModeBody,
     fence: u64,
 }
 
@@ -186,7 +188,7 @@ impl<'a> BlockerBody<'a> {
     pub(crate) fn of(blocker: &'a Blocker) -> Self {
         Self {
             holder: String::from_utf8_lossy(&blocker.holder),
-            mode: mode_name(blocker.mode),
+            mode: ModeBody::of(blocker.mode),
             fence: blocker.fence.get(),
         }
     }
@@ -204,7 +206,8 @@ struct LockBody<'a> {
 #[derive(Serialize)]
 struct HolderBody<'a> {
     holder: Cow<'a, str>,
-    mode: &'static str,
+    #[serde(flatten)]
+    mode: ModeBody,
     fence: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<String>,
@@ -215,7 +218,8 @@ struct HolderBody<'a> {
 #[derive(Serialize)]
 struct WaiterBody<'a> {
     holder: Cow<'a, str>,
-    mode: &'static str,
+    #[serde(flatten)]
+    mode: ModeBody,
     ticket: String,
     waiting_ms: u64,
 }
@@ -240,7 +244,7 @@ impl<'a> HolderBody<'a> {
     fn of(view: &'a HolderView) -> Self {
         Self {
             holder: String::from_utf8_lossy(&view.holder),
-            mode: mode_name(view.mode),
+            mode: ModeBody::of(view.mode),
             fence: view.fence.get(),
             session: view.session.map(session_text),
             held_ms: view.held_ms,
@@ -253,7 +257,7 @@ impl<'a> WaiterBody<'a> {
     fn of(view: &'a WaiterView) -> Self {
         Self {
             holder: String::from_utf8_lossy(&view.holder),
-            mode: mode_name(view.mode),
+            mode: ModeBody::of(view.mode),
             ticket: view.ticket.to_string(),
             waiting_ms: view.waiting_ms,
         }
@@ -264,11 +268,51 @@ fn session_text(session: SessionId) -> String {
     format!("{:032x}", session.get())
 }
 
-const fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Exclusive => "exclusive",
-        Mode::Shared => "shared",
+/// How a lock is shared, within what is said of a holder, a waiter or a part of a claim.
+#[derive(Serialize)]
+struct ModeBody {
+    mode: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permits: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity: Option<u32>,
+}
+
+impl ModeBody {
+    const fn of(mode: Mode) -> Self {
+        let name = match mode {
+            Mode::Exclusive => "exclusive",
+            Mode::Shared => "shared",
+            Mode::Null => "nl",
+            Mode::ConcurrentRead => "cr",
+            Mode::ConcurrentWrite => "cw",
+            Mode::ProtectedWrite => "pw",
+            Mode::Permits { n, capacity } => {
+                return Self {
+                    mode: "permits",
+                    permits: Some(n),
+                    capacity: Some(capacity),
+                };
+            }
+        };
+        Self {
+            mode: name,
+            permits: None,
+            capacity: None,
+        }
     }
+}
+
+#[derive(Serialize)]
+struct ResizedBody {
+    lock: String,
+    capacity: u32,
+}
+
+/// The lock has another capacity.
+pub(crate) fn resized(key: &Key, capacity: u32, slot: Slot) -> Response {
+    let lock = key.to_string();
+    ok(slot, &ResizedBody { lock, capacity })
 }
 
 /// How one lock is.

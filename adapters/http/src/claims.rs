@@ -2,12 +2,14 @@
 
 use crate::fields::{Given, Members, string};
 use crate::keys;
-use crate::params::mode_of;
+use crate::params::{mode_of, permits_of, share_of};
 use crate::problem::Problem;
 use serde_json::value::RawValue;
-use tenure_core::machine::command::Mode;
 use tenure_core::machine::key::Key;
 use tenure_core::machine::parts::{Part, Parts};
+
+/// What each lock of a claim may say.
+const PART: &[&str] = &["lock", "key_values", "mode", "permits", "capacity"];
 
 /// The claim of `[{"lock": "deploy/prod", "mode": "shared"}, {"key_values": {…}}, …]`.
 pub(crate) fn of_all(json: &RawValue) -> Result<Parts, Problem> {
@@ -25,6 +27,7 @@ fn of_one(json: &RawValue) -> Result<Part, Problem> {
         return Err(Problem::bad_value("all", shape));
     };
     let (mut key, mut mode) = (None, None);
+    let (mut permits, mut capacity) = (None, None);
     for (name, value) in members {
         let is_twice = match &*name {
             "lock" => key.replace(of_name(value)?).is_some(),
@@ -32,12 +35,13 @@ fn of_one(json: &RawValue) -> Result<Part, Problem> {
             "mode" => mode
                 .replace(mode_of("all.mode", Given::Json(value))?)
                 .is_some(),
-            _ => {
-                return Err(Problem::unknown_field(
-                    &name,
-                    &["lock", "key_values", "mode"],
-                ));
-            }
+            "permits" => permits
+                .replace(permits_of("all.permits", Given::Json(value))?)
+                .is_some(),
+            "capacity" => capacity
+                .replace(permits_of("all.capacity", Given::Json(value))?)
+                .is_some(),
+            _ => return Err(Problem::unknown_field(&name, PART)),
         };
         if is_twice {
             let detail = "each has one lock, and one mode";
@@ -47,7 +51,7 @@ fn of_one(json: &RawValue) -> Result<Part, Problem> {
     let key = key.ok_or_else(|| Problem::missing("all.lock", "which lock?"))?;
     Ok(Part {
         key,
-        mode: mode.unwrap_or(Mode::Exclusive),
+        mode: share_of(mode, permits, capacity)?,
     })
 }
 

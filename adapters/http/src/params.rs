@@ -12,7 +12,9 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::fmt::Display;
 use tenure_core::ids::{ChangeId, Fence, RequestId};
-use tenure_core::limits::{HOLDER_BYTES_MAX, PAGE_MAX, TTL_MS_MAX, TTL_MS_MIN, WAIT_MS_MAX};
+use tenure_core::limits::{
+    HOLDER_BYTES_MAX, PAGE_MAX, PERMITS_MAX, TTL_MS_MAX, TTL_MS_MIN, WAIT_MS_MAX,
+};
 use tenure_core::machine::command::{Client, Life, Mode};
 use tenure_core::machine::key::Key;
 use tenure_core::machine::parts;
@@ -26,7 +28,9 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const LOCK_TOKEN: HeaderName = HeaderName::from_static("lock-token");
 
 /// What an acquire on a lock's own path may say.
-pub(crate) const ACQUIRE: &[&str] = &["holder", "ttl", "wait", "mode", "async"];
+pub(crate) const ACQUIRE: &[&str] = &[
+    "holder", "ttl", "wait", "mode", "permits", "capacity", "async",
+];
 /// What an acquire of pairs, or of many locks, may say.
 pub(crate) const ACQUIRE_ALL: &[&str] = &[
     "key_values",
@@ -35,8 +39,12 @@ pub(crate) const ACQUIRE_ALL: &[&str] = &[
     "ttl",
     "wait",
     "mode",
+    "permits",
+    "capacity",
     "async",
 ];
+/// What a change of the capacity may say.
+pub(crate) const RESIZE: &[&str] = &["capacity"];
 /// What a renewal may say.
 pub(crate) const RENEW: &[&str] = &["token", "ttl"];
 /// What a release may say.
@@ -57,6 +65,8 @@ pub(crate) struct Params {
     pub(crate) life: Option<Life>,
     pub(crate) wait_ms: Option<u64>,
     pub(crate) mode: Option<Mode>,
+    pub(crate) permits: Option<u32>,
+    pub(crate) capacity: Option<u32>,
     pub(crate) is_async: Option<bool>,
     pub(crate) token: Option<TokenText>,
     pub(crate) prefix: Option<String>,
@@ -104,6 +114,8 @@ impl Params {
             "ttl" => once(field, &mut self.life, life_of(field, value)?),
             "wait" => once(field, &mut self.wait_ms, wait_of(field, value)?),
             "mode" => once(field, &mut self.mode, mode_of(field, value)?),
+            "permits" => once(field, &mut self.permits, permits_of(field, value)?),
+            "capacity" => once(field, &mut self.capacity, permits_of(field, value)?),
             "async" => once(field, &mut self.is_async, flag_of(field, value)?),
             "token" => once(
                 field,
@@ -122,20 +134,26 @@ impl Params {
         }
     }
 
+    /// How one lock is shared: exclusive unless said.
+    pub(crate) fn shared(&self) -> Result<Mode, Problem> {
+        share_of(self.mode, self.permits, self.capacity)
+    }
+
     /// What a claim on no path is about: pairs, or many locks.
     pub(crate) fn claim(&mut self) -> Result<parts::Parts, Problem> {
-        match (self.key.take(), self.all.take(), self.mode) {
-            (Some(key), None, mode) => Ok(parts::Parts::one(key, mode.unwrap_or(Mode::Exclusive))),
-            (None, Some(all), None) => Ok(all),
-            (None, Some(_), Some(_)) => {
+        let has_mode = (self.mode, self.permits, self.capacity) != (None, None, None);
+        match (self.key.take(), self.all.take()) {
+            (Some(key), None) => Ok(parts::Parts::one(key, self.shared()?)),
+            (None, Some(_)) if has_mode => {
                 let detail = "each of many locks has its own mode";
                 Err(Problem::bad_value("mode", detail))
             }
-            (Some(_), Some(_), _) => {
+            (None, Some(all)) => Ok(all),
+            (Some(_), Some(_)) => {
                 let detail = "pairs stand within `all`, or without it";
                 Err(Problem::bad_value("key_values", detail))
             }
-            (None, None, _) => Err(Problem::missing("key_values", "which lock?")),
+            (None, None) => Err(Problem::missing("key_values", "which lock?")),
         }
     }
 
@@ -200,14 +218,47 @@ fn within(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), Pro
 }
 
 pub(crate) fn mode_of(field: &'static str, value: Given<'_>) -> Result<Mode, Problem> {
-    match &*value.text(field)? {
-        "exclusive" => Ok(Mode::Exclusive),
-        "shared" => Ok(Mode::Shared),
-        _ => Err(Problem::bad_value(
-            field,
-            r#"expected "exclusive" or "shared""#,
-        )),
+    Ok(match &*value.text(field)? {
+        "exclusive" | "ex" => Mode::Exclusive,
+        "shared" | "pr" => Mode::Shared,
+        "nl" => Mode::Null,
+        "cr" => Mode::ConcurrentRead,
+        "cw" => Mode::ConcurrentWrite,
+        "pw" => Mode::ProtectedWrite,
+        _ => {
+            let detail = r#"expected "exclusive" or "shared" (or nl, cr, cw, pr, pw, ex)"#;
+            return Err(Problem::bad_value(field, detail));
+        }
+    })
+}
+
+/// A mode, or so many permits of a capacity; exclusive if nothing is said.
+pub(crate) fn share_of(
+    mode: Option<Mode>,
+    permits: Option<u32>,
+    capacity: Option<u32>,
+) -> Result<Mode, Problem> {
+    match (mode, permits, capacity) {
+        (mode, None, None) => Ok(mode.unwrap_or(Mode::Exclusive)),
+        (None, Some(n), Some(capacity)) if n <= capacity => Ok(Mode::Permits { n, capacity }),
+        (None, Some(n), Some(capacity)) => {
+            let detail = format!("{n} of a capacity of {capacity}");
+            Err(Problem::bad_value("permits", detail))
+        }
+        (None, None, Some(_)) => Err(Problem::missing("permits", "how many of the capacity?")),
+        (None, Some(_), None) => Err(Problem::missing("capacity", "of how many?")),
+        (Some(_), _, _) => {
+            let detail = "a lock is shared in a mode or by permits, not both";
+            Err(Problem::bad_value("mode", detail))
+        }
     }
+}
+
+pub(crate) fn permits_of(field: &'static str, value: Given<'_>) -> Result<u32, Problem> {
+    let permits = value.text(field)?.parse().ok();
+    let permits = permits.filter(|permits| (1..=PERMITS_MAX).contains(permits));
+    let detail = || format!("expected a number from 1 to {PERMITS_MAX}");
+    permits.ok_or_else(|| Problem::bad_value(field, detail()))
 }
 
 fn flag_of(field: &'static str, value: Given<'_>) -> Result<bool, Problem> {

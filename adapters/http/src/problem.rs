@@ -25,6 +25,8 @@ struct Document {
     field: Option<Cow<'static, str>>,
     holders: Vec<Blocker>,
     position: Option<u64>,
+    /// What the lock has, if the claim says otherwise.
+    capacity: Option<u32>,
     slot: Option<Slot>,
     allow: Option<&'static str>,
 }
@@ -46,6 +48,8 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    capacity: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
 }
 
@@ -61,6 +65,8 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         | codes::REQUEST_ID_REUSED
         | codes::CONFIG_MOVED
         | codes::CONFIG_UNFIT
+        | codes::HAS_CAPACITY
+        | codes::NO_PERMITS
         | codes::INVITATION_USED
         | codes::WRONG_CLUSTER => StatusCode::CONFLICT,
         codes::NO_SUCH_TICKET | codes::UNKNOWN_ZONE | codes::NOT_FOUND => StatusCode::NOT_FOUND,
@@ -94,6 +100,7 @@ impl Problem {
             field: None,
             holders: Vec::new(),
             position: None,
+            capacity: None,
             slot: None,
             allow: None,
         }))
@@ -104,6 +111,9 @@ impl Problem {
         let code = codes::of_refusal(&refusal);
         let mut problem = Self::new(code, refusal.to_string());
         problem.0.slot = Some(slot);
+        if let Refusal::HasCapacity { capacity } = refusal {
+            problem.0.capacity = Some(capacity);
+        }
         if let Refusal::Held { by } | Refusal::WaitTimeout { by } = refusal {
             problem.0.holders = by;
             problem.0.position = position;
@@ -253,6 +263,7 @@ impl IntoResponse for Problem {
             field: document.field.as_deref(),
             holders: document.holders.iter().map(BlockerBody::of).collect(),
             position: document.position,
+            capacity: document.capacity,
             retry_after_ms: is_worth_a_wait.then_some(u64::from(RETRY_AFTER_S) * 1_000),
         };
         let mut response = answers::document(document.status, PROBLEM, document.slot, &body);

@@ -24,7 +24,7 @@ use std::time::Duration;
 use tenure_core::ids::{Slot, TicketId, ZoneId};
 use tenure_core::limits::TTL_MS_DEFAULT;
 use tenure_core::machine::answer::{Answer, Refusal};
-use tenure_core::machine::command::{Acquire, Client, Life, Mode};
+use tenure_core::machine::command::{Acquire, Client, Life};
 use tenure_core::machine::key::{Key, path_prefix};
 use tenure_core::machine::parts;
 use tenure_core::node::input::{Admin, Ask, Proof, Question, Request as Wanted, Token};
@@ -152,12 +152,37 @@ async fn nowhere(request: Request) -> Problem {
 
 async fn acquire(State(face): State<Face>, request: Request) -> Result<Response, Problem> {
     let (head, body) = parts(request)?;
+    if let Some(lock) = resized(&head) {
+        let key = keys::of_path(lock)?;
+        return resize(&face, &head, body, key).await;
+    }
     let key = key_of(&head)?;
     let body = read_body(body).await?;
     let params = Params::read(&head, &body, params::ACQUIRE)?;
-    let mode = params.mode.unwrap_or(Mode::Exclusive);
-    let claim = parts::Parts::one(key, mode);
+    let claim = parts::Parts::one(key, params.shared()?);
     face.acquire(&head, claim, params).await
+}
+
+/// The lock of an address that ends in the verb `:resize`.
+fn resized(head: &Parts) -> Option<&str> {
+    let lock = head.uri.path().strip_prefix(LOCKS)?;
+    lock.strip_suffix(":resize")
+}
+
+async fn resize(face: &Face, head: &Parts, body: Body, key: Key) -> Result<Response, Problem> {
+    let body = read_body(body).await?;
+    let params = Params::read(head, &body, params::RESIZE)?;
+    let capacity = params.capacity;
+    let capacity = capacity.ok_or_else(|| Problem::missing("capacity", "how many?"))?;
+    let client = client_of(&head.headers)?;
+    let ask = Ask::Resize {
+        key: key.clone(),
+        capacity,
+    };
+    match face.decide(client, ask).await? {
+        (Answer::Resized { capacity }, slot) => Ok(answers::resized(&key, capacity, slot)),
+        (answer, slot) => Err(refused(answer, slot)),
+    }
 }
 
 async fn acquire_all(State(face): State<Face>, request: Request) -> Result<Response, Problem> {

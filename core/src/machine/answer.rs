@@ -94,6 +94,11 @@ pub enum Answer {
         /// Which.
         session: SessionId,
     },
+    /// The lock has another capacity.
+    Resized {
+        /// How many permits from now on.
+        capacity: u32,
+    },
     /// The shared configuration is another one.
     Configured {
         /// Its name.
@@ -162,6 +167,16 @@ pub enum Refusal {
         /// Of what.
         what: Table,
     },
+    /// The lock is in use by permits: it has another capacity than the claim says, or the claim is for no
+    /// permits.
+    #[error("the lock is in use by permits, of a capacity of {capacity}")]
+    HasCapacity {
+        /// How many it has now.
+        capacity: u32,
+    },
+    /// The lock is not in use by permits, but in modes, or not at all.
+    #[error("the lock is not in use by permits")]
+    NoPermits,
     /// The shared configuration changed since the caller looked at it.
     #[error("the configuration changed since: it is at change {now}")]
     ConfigMoved {

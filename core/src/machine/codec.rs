@@ -10,17 +10,21 @@
 //! byte string whose meaning the number gives. The header and the bodies are frozen:
 //! `codec/tests.rs` holds golden bytes.
 
-use super::command::{Acquire, Client, Command, Configure, Life, Mode, Operation, Via};
+use super::command::{Acquire, Client, Command, Configure, Operation, Via};
 use super::key::{Key, KeyError};
 use super::parts::{Part, Parts, PartsError};
 use crate::config::Change;
-use crate::ids::{
-    Boot, ChangeId, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId,
-};
+use crate::ids::{Boot, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use form::{
+    AcquireFormat, AcquireOneFormat, ClientFormat, ConfigureFormat, HeaderFormat, OpenFormat,
+    PartFormat, ReleaseFormat, RenewFormat, ResizeFormat, StartFormat,
+};
 use serde::{Deserialize, Serialize};
+
+mod form;
 
 /// Why bytes are no command.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -75,133 +79,6 @@ impl CodecError {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct HeaderFormat<'a> {
-    zone: u32,
-    #[serde(borrow)]
-    principal: &'a [u8],
-    client: ClientFormat,
-    via: (u64, u64, u64),
-    number: u16,
-    body: &'a [u8],
-}
-
-#[derive(Serialize, Deserialize)]
-enum ClientFormat {
-    None,
-    Key(u128),
-    Session(u128, u64, u64),
-}
-
-#[derive(Serialize, Deserialize)]
-enum ModeFormat {
-    Exclusive,
-    Shared,
-}
-
-#[derive(Serialize, Deserialize)]
-enum LifeFormat {
-    Lease(u64),
-    Static,
-    Session,
-}
-
-impl From<&ModeFormat> for Mode {
-    fn from(mode: &ModeFormat) -> Self {
-        match mode {
-            ModeFormat::Exclusive => Self::Exclusive,
-            ModeFormat::Shared => Self::Shared,
-        }
-    }
-}
-
-impl From<Mode> for ModeFormat {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Exclusive => Self::Exclusive,
-            Mode::Shared => Self::Shared,
-        }
-    }
-}
-
-impl From<LifeFormat> for Life {
-    fn from(life: LifeFormat) -> Self {
-        match life {
-            LifeFormat::Lease(ttl_ms) => Self::Lease { ttl_ms },
-            LifeFormat::Static => Self::Static,
-            LifeFormat::Session => Self::Session,
-        }
-    }
-}
-
-impl From<Life> for LifeFormat {
-    fn from(life: Life) -> Self {
-        match life {
-            Life::Lease { ttl_ms } => Self::Lease(ttl_ms),
-            Life::Static => Self::Static,
-            Life::Session => Self::Session,
-        }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct PartFormat<'a> {
-    #[serde(borrow)]
-    key: &'a [u8],
-    mode: ModeFormat,
-}
-
-#[derive(Serialize, Deserialize)]
-struct AcquireFormat<'a> {
-    #[serde(borrow)]
-    parts: Vec<PartFormat<'a>>,
-    life: LifeFormat,
-    holder: &'a [u8],
-    wait_ms: u64,
-}
-
-/// A claim as it was when it had one key.
-#[derive(Deserialize)]
-struct AcquireOneFormat<'a> {
-    key: &'a [u8],
-    mode: ModeFormat,
-    life: LifeFormat,
-    holder: &'a [u8],
-    wait_ms: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ReleaseFormat<'a> {
-    key: &'a [u8],
-    fence: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct RenewFormat<'a> {
-    key: &'a [u8],
-    fence: u64,
-    ttl_ms: Option<u64>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct OpenFormat<'a> {
-    ttl_ms: u64,
-    identifier: &'a [u8],
-}
-
-#[derive(Serialize, Deserialize)]
-struct ConfigureFormat<B, C> {
-    expect: ChangeId,
-    by: B,
-    // Frozen where it is defined: `config::Change`.
-    change: C,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StartFormat {
-    fence_floor: u64,
-}
-
 /// Only read: no version writes it any more.
 const ACQUIRE_ONE: u16 = 1;
 const RELEASE: u16 = 2;
@@ -213,6 +90,7 @@ const KEEP_ALIVE: u16 = 7;
 const CLOSE_SESSION: u16 = 8;
 const CONFIGURE: u16 = 9;
 const ACQUIRE: u16 = 10;
+const RESIZE: u16 = 11;
 
 /// The bytes of `command`. Whether it is within the limits is for [`Command::check`] to say.
 pub fn encode(command: &Command) -> Bytes {
@@ -281,6 +159,13 @@ fn encode_body(operation: &Operation) -> (u16, Vec<u8>) {
         ),
         Operation::KeepAlive { session } => (KEEP_ALIVE, bytes_of(&session.get())),
         Operation::CloseSession { session } => (CLOSE_SESSION, bytes_of(&session.get())),
+        Operation::Resize { key, capacity } => (
+            RESIZE,
+            bytes_of(&ResizeFormat {
+                key: key.as_bytes(),
+                capacity: *capacity,
+            }),
+        ),
         Operation::Configure(configure) => (
             CONFIGURE,
             bytes_of(&ConfigureFormat {
@@ -411,6 +296,13 @@ impl Header {
             CLOSE_SESSION => Operation::CloseSession {
                 session: session()?,
             },
+            RESIZE => {
+                let body = self.body::<ResizeFormat<'_>>()?;
+                Operation::Resize {
+                    key: self.key(body.key)?,
+                    capacity: body.capacity,
+                }
+            }
             CONFIGURE => {
                 let body = self.body::<ConfigureFormat<String, Change>>()?;
                 Operation::Configure(Configure {

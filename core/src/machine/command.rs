@@ -7,8 +7,8 @@ use crate::ids::{
     Boot, ChangeId, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId,
 };
 use crate::limits::{
-    HOLDER_BYTES_MAX, IDENTIFIER_BYTES_MAX, PRINCIPAL_BYTES_MAX, TTL_MS_MAX, TTL_MS_MIN,
-    WAIT_MS_MAX,
+    HOLDER_BYTES_MAX, IDENTIFIER_BYTES_MAX, PERMITS_MAX, PRINCIPAL_BYTES_MAX, TTL_MS_MAX,
+    TTL_MS_MIN, WAIT_MS_MAX,
 };
 use alloc::string::String;
 use bytes::Bytes;
@@ -73,13 +73,46 @@ pub struct Via {
     pub seq: u64,
 }
 
-/// How a lock is shared.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// How a lock is shared. The six classical modes meet each other as in the table of `machine/crowd.rs`;
+/// permits meet only permits.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Mode {
-    /// One holder.
+    /// One holder (EX), beside any number of null ones.
     Exclusive,
-    /// Any number of shared holders, and no exclusive one.
+    /// Any number of shared holders, and no exclusive one (PR, protected read).
     Shared,
+    /// Says that somebody is interested, and excludes nobody (NL).
+    Null,
+    /// Reads, whatever others do, but for an exclusive one (CR).
+    ConcurrentRead,
+    /// Writes, beside others that do (CW).
+    ConcurrentWrite,
+    /// Writes alone, beside those that read whatever others do (PW).
+    ProtectedWrite,
+    /// So many of the lock's permits.
+    Permits {
+        /// How many: from 1 to the capacity.
+        n: u32,
+        /// How many the lock has. Who uses it first says so; the others say the same.
+        capacity: u32,
+    },
+}
+
+impl Mode {
+    const fn check(self) -> Result<(), &'static str> {
+        match self {
+            Self::Permits { n, capacity } => match check_capacity(capacity) {
+                Ok(()) if n == 0 || n > capacity => Err("the permits are from 1 to the capacity"),
+                checked => checked,
+            },
+            Self::Exclusive
+            | Self::Shared
+            | Self::Null
+            | Self::ConcurrentRead
+            | Self::ConcurrentWrite
+            | Self::ProtectedWrite => Ok(()),
+        }
+    }
 }
 
 /// How long a grant lives.
@@ -146,6 +179,14 @@ pub enum Operation {
         /// The session.
         session: SessionId,
     },
+    /// Change how many permits a lock has that is shared by permits. Nobody loses what he holds: after
+    /// it shrank nothing is granted until it fits.
+    Resize {
+        /// The lock.
+        key: Key,
+        /// How many from now on.
+        capacity: u32,
+    },
     /// Change the configuration that all servers share.
     Configure(Configure),
 }
@@ -161,6 +202,7 @@ impl Operation {
             | Self::Confirm { .. }
             | Self::KeepAlive { .. }
             | Self::CloseSession { .. }
+            | Self::Resize { .. }
             | Self::Configure(_) => false,
         }
     }
@@ -175,6 +217,7 @@ impl Operation {
                 }
                 check_ttl(*ttl_ms)
             }
+            Self::Resize { capacity, .. } => check_capacity(*capacity),
             Self::Configure(configure) => configure.change.check_from(&configure.by),
             Self::Release { .. }
             | Self::Cancel { .. }
@@ -193,6 +236,7 @@ impl Acquire {
         if self.wait_ms > WAIT_MS_MAX {
             return Err("the wait is too long");
         }
+        self.parts.iter().try_for_each(|part| part.mode.check())?;
         match (self.life, client) {
             (Life::Lease { ttl_ms }, _) => check_ttl(ttl_ms),
             (Life::Session, Client::None | Client::Key(_)) => {
@@ -201,6 +245,13 @@ impl Acquire {
             (Life::Session, Client::Session { .. }) | (Life::Static, _) => Ok(()),
         }
     }
+}
+
+const fn check_capacity(capacity: u32) -> Result<(), &'static str> {
+    if capacity == 0 || capacity > PERMITS_MAX {
+        return Err("the capacity is from 1 to 2^30");
+    }
+    Ok(())
 }
 
 const fn check_ttl(ttl_ms: u64) -> Result<(), &'static str> {

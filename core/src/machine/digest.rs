@@ -118,10 +118,10 @@ impl Machine {
         for (grant, hold) in self.holders(lock) {
             bytes.kind(1);
             bytes.number(grant.fence.get());
-            bytes.mode(hold.mode);
+            bytes.mode(self.mode_of(lock, hold.share));
         }
         if let Some(line) = lock.line {
-            self.put_line(bytes, self.lines.at(line));
+            self.put_line(bytes, lock, self.lines.at(line));
         }
     }
 
@@ -155,7 +155,7 @@ impl Machine {
         bytes.0.extend_from_slice(&id.to_le_bytes());
     }
 
-    fn put_line(&self, bytes: &mut Bytes<'_>, line: &Line) {
+    fn put_line(&self, bytes: &mut Bytes<'_>, lock: &Lock, line: &Line) {
         bytes.kind(2);
         bytes.number(line.count);
         bytes.number(line.place_next);
@@ -164,7 +164,7 @@ impl Machine {
             bytes.kind(3);
             bytes.number(ticket.id.get());
             bytes.number(place.number);
-            bytes.mode(place.mode);
+            bytes.mode(self.mode_of(lock, place.share));
         }
     }
 
@@ -287,7 +287,16 @@ impl Bytes<'_> {
         self.kind(match mode {
             Mode::Exclusive => 1,
             Mode::Shared => 2,
+            Mode::Null => 3,
+            Mode::ConcurrentRead => 4,
+            Mode::ConcurrentWrite => 5,
+            Mode::ProtectedWrite => 6,
+            Mode::Permits { .. } => 7,
         });
+        if let Mode::Permits { n, capacity } = mode {
+            self.number(u64::from(n));
+            self.number(u64::from(capacity));
+        }
     }
 
     fn life(&mut self, life: Life) {
@@ -382,6 +391,10 @@ impl Bytes<'_> {
                 self.kind(9);
                 self.session(Some(*session));
             }
+            Answer::Resized { capacity } => {
+                self.kind(12);
+                self.number(u64::from(*capacity));
+            }
             Answer::Configured { mark } => {
                 self.kind(11);
                 self.mark(*mark);
@@ -446,6 +459,11 @@ impl Bytes<'_> {
                     Limited::Zones => 5,
                 });
             }
+            Refusal::HasCapacity { capacity } => {
+                self.kind(16);
+                self.number(u64::from(*capacity));
+            }
+            Refusal::NoPermits => self.kind(17),
             Refusal::ConfigMoved { now } => {
                 self.kind(14);
                 self.mark(*now);

@@ -2,7 +2,8 @@
 
 use super::Machine;
 use super::answer::{self, Blocker, Event};
-use super::command::{Life, Mode};
+use super::command::Life;
+use super::crowd::Share;
 use super::index::Hasher;
 use super::key::Key;
 use super::list::{self, Link};
@@ -23,6 +24,9 @@ use core::time::Duration;
 /// How many holders are looked at for those to show: some may be dead and not reaped.
 const BLOCKERS_SOUGHT_MAX: usize = 64;
 
+/// How many living holders are passed in search of dead ones, before a command is judged by the lock.
+const LIVING_PASSED_MAX: usize = 64;
+
 /// What a new grant or ticket is made of, beside its keys.
 pub(super) struct Terms {
     pub(super) zone: ZoneId,
@@ -31,13 +35,15 @@ pub(super) struct Terms {
     /// The session that asks, if one does.
     pub(super) session: Option<Ref<Session>>,
     pub(super) request: Option<Ref<Request>>,
+    /// It was offered its locks: permits among them stay reserved also if the lock shrank since.
+    pub(super) was_offered: bool,
 }
 
 /// One key of a claim, as the tables know it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
     pub(super) lock: Ref<Lock>,
-    pub(super) mode: Mode,
+    pub(super) share: Share,
 }
 
 impl Hasher {
@@ -48,10 +54,6 @@ impl Hasher {
     fn fence(self, zone: ZoneId, fence: Fence) -> u64 {
         self.hash(zone, &fence.get().to_le_bytes())
     }
-}
-
-pub(super) fn compatible(a: Mode, b: Mode) -> bool {
-    a == Mode::Shared && b == Mode::Shared
 }
 
 impl Machine {
@@ -70,6 +72,7 @@ impl Machine {
             zone,
             holders: None,
             line: None,
+            crowd: None,
         });
         self.index_lock(at);
         at
@@ -123,18 +126,6 @@ impl Machine {
         Some(self.grace.effective(deadline))
     }
 
-    /// Whether one who is first in line could have the lock in this mode.
-    pub(super) fn fits(&self, lock: &Lock, mode: Mode) -> bool {
-        // All who hold it share it, so one speaks for all.
-        let held = lock.holders.map(|at| self.holds.at(at).mode);
-        // What is offered is reserved, and those offered it together share it as well.
-        let first = lock.line.and_then(|line| self.lines.at(line).first);
-        let first = first.map(|at| self.places.at(at));
-        let offered = first.filter(|place| self.tickets.at(place.ticket).offered);
-        held.is_none_or(|held| compatible(held, mode))
-            && offered.is_none_or(|place| compatible(place.mode, mode))
-    }
-
     /// Makes a grant of locks that fit, in the order of their keys.
     pub(super) fn grant(&mut self, wanted: &[Wanted], terms: Terms) -> Ref<Grant> {
         let zone_state = self.zones.entry(terms.zone).or_default();
@@ -142,6 +133,7 @@ impl Machine {
         let fence = zone_state.fence;
         let at = self.grants.vacant();
         let term = self.term_of(&terms, at);
+        let was_offered = terms.was_offered;
         let inserted = self.grants.insert(Grant {
             fence,
             since: self.stamp,
@@ -154,13 +146,13 @@ impl Machine {
         assert!(inserted == at, "a record has the name that was foretold");
         self.enlist(at);
         let mut next = None;
-        for Wanted { lock, mode } in wanted.iter().rev().copied() {
-            let held = self.locks.at(lock).holders.map(|at| self.holds.at(at).mode);
+        for Wanted { lock, share } in wanted.iter().rev().copied() {
+            let is_reserved = was_offered && share.permits().is_some();
             assert!(
-                held.is_none_or(|held| compatible(held, mode)),
+                is_reserved || self.fits(self.locks.at(lock), share),
                 "no two incompatible grants exist"
             );
-            next = Some(self.hold(at, lock, mode, next));
+            next = Some(self.hold(at, lock, share, next));
         }
         self.grants.at_mut(at).holds = next;
         at
@@ -185,7 +177,7 @@ impl Machine {
         &mut self,
         grant: Ref<Grant>,
         lock: Ref<Lock>,
-        mode: Mode,
+        share: Share,
         next: Option<Ref<Hold>>,
     ) -> Ref<Hold> {
         let at = self.holds.insert(Hold {
@@ -193,7 +185,7 @@ impl Machine {
             lock,
             beside: Link::alone(self.holds.vacant()),
             next,
-            mode,
+            share,
         });
         self.enlist_hold(at);
         at
@@ -220,7 +212,10 @@ impl Machine {
 
     /// Puts a hold of the newest grant behind the other holders of its lock.
     pub(super) fn enlist_hold(&mut self, at: Ref<Hold>) {
-        let lock = self.locks.at_mut(self.holds.at(at).lock);
+        let hold = self.holds.at(at);
+        let lock_at = hold.lock;
+        self.take(lock_at, hold.share);
+        let lock = self.locks.at_mut(lock_at);
         lock.holders = Some(list::push_back(&mut self.holds, lock.holders, at, of_lock));
         self.zones.entry(lock.zone).or_default().holds += 1;
     }
@@ -251,7 +246,9 @@ impl Machine {
 
     /// Takes one key from a grant that ends. Returns the next.
     fn let_go(&mut self, at: Ref<Hold>) -> Option<Ref<Hold>> {
-        let lock_at = self.holds.at(at).lock;
+        let hold = self.holds.at(at);
+        let lock_at = hold.lock;
+        self.give(lock_at, hold.share);
         let lock = self.locks.at_mut(lock_at);
         let Some(first) = lock.holders else {
             panic!("a hold is among the holders of its lock");
@@ -290,14 +287,34 @@ impl Machine {
         self.holds_of(self.grants.at(at)).count()
     }
 
+    /// Whether something is due that this entry had no room for: only then there are dead ones.
+    pub(super) fn is_behind(&self) -> bool {
+        let overdue = self.first_due().is_some_and(|(due, _)| due <= self.stamp);
+        overdue || !self.work.is_empty()
+    }
+
+    /// Holders who are dead and not reaped.
+    fn dead_holders(&self, lock_at: Ref<Lock>) -> Vec<Ref<Grant>> {
+        let holders = self.holders(self.locks.at(lock_at));
+        let judged = holders.map(|(grant, hold)| (hold.grant, self.is_alive(grant)));
+        let mut passed = 0;
+        let sought = judged.take_while(|(_, is_alive)| {
+            passed += usize::from(*is_alive);
+            passed <= LIVING_PASSED_MAX
+        });
+        let dead = sought.filter(|(_, is_alive)| !is_alive);
+        dead.map(|(grant, _)| grant).collect()
+    }
+
     /// Brings a lock up to date before a command looks at it: whoever is dead and stands in the way
     /// goes, and whoever is now first and fits is served. Not bounded by the entry's budget, or the
-    /// command would be judged by the dead; but each of them goes once. The lock may go with them.
+    /// command would be judged by the dead; but each of them goes once, and the living are passed only
+    /// so far. The lock may go with them.
     pub(super) fn settle(&mut self, lock_at: Ref<Lock>, events: &mut Vec<Event>) {
-        while let Some(first) = self.locks.at(lock_at).holders
-            && let grant = self.holds.at(first).grant
-            && !self.is_alive(self.grants.at(grant))
-        {
+        if !self.is_behind() {
+            return;
+        }
+        for grant in self.dead_holders(lock_at) {
             self.lose(grant, events);
         }
         if let Some(line) = self.locks.at(lock_at).line {
@@ -333,6 +350,7 @@ impl Machine {
                 self.locks.at_mut(lock_at).line = None;
             }
         }
+        self.drop_capacity(lock_at);
         let lock = self.locks.at(lock_at);
         if lock.holders.is_none() && lock.line.is_none() {
             self.lock_index.remove(self.hasher.lock(lock), lock_at);
@@ -368,7 +386,7 @@ impl Machine {
                 shown.push(Blocker {
                     holder: Bytes::copy_from_slice(self.holder_name(grant)),
                     fence: grant.fence,
-                    mode: hold.mode,
+                    mode: self.mode_of(self.locks.at(hold.lock), hold.share),
                 });
             }
         }
@@ -379,7 +397,7 @@ impl Machine {
     pub(super) fn is_first(&self, wanted: Wanted, place: Option<Ref<Place>>) -> bool {
         let lock = self.locks.at(wanted.lock);
         let front = lock.line.and_then(|line| self.lines.at(line).front);
-        front == place && self.fits(lock, wanted.mode)
+        front == place && self.fits(lock, wanted.share)
     }
 
     /// What people know the holder by.
@@ -403,9 +421,12 @@ impl Machine {
     /// The keys and modes of a grant.
     pub(super) fn parts_held(&self, at: Ref<Grant>) -> Parts {
         let held = self.holds_of(self.grants.at(at));
-        Parts::sorted(held.map(|(_, hold)| Part {
-            key: Key::copied(&self.locks.at(hold.lock).key),
-            mode: hold.mode,
+        Parts::sorted(held.map(|(_, hold)| {
+            let lock = self.locks.at(hold.lock);
+            Part {
+                key: Key::copied(&lock.key),
+                mode: self.mode_of(lock, hold.share),
+            }
         }))
     }
 

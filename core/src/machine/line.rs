@@ -6,7 +6,7 @@
 
 use super::Machine;
 use super::answer::{Answer, Event, Refusal};
-use super::command::Mode;
+use super::crowd::Share;
 use super::hold::{Terms, Wanted};
 use super::key::Key;
 use super::list::{self, Link};
@@ -56,17 +56,20 @@ impl Machine {
         ticket: &Ticket,
     ) -> impl Iterator<Item = (Wanted, Option<Ref<Place>>)> {
         self.places_of(ticket).map(|(at, place)| {
-            let (lock, mode) = (self.lines.at(place.line).lock, place.mode);
-            (Wanted { lock, mode }, Some(at))
+            let (lock, share) = (self.lines.at(place.line).lock, place.share);
+            (Wanted { lock, share }, Some(at))
         })
     }
 
     /// The keys and modes that a ticket waits for.
     pub(super) fn parts_wanted(&self, ticket: &Ticket) -> Parts {
         let wanted = self.wanted_by(ticket);
-        Parts::sorted(wanted.map(|(wanted, _)| Part {
-            key: Key::copied(&self.locks.at(wanted.lock).key),
-            mode: wanted.mode,
+        Parts::sorted(wanted.map(|(wanted, _)| {
+            let lock = self.locks.at(wanted.lock);
+            Part {
+                key: Key::copied(&lock.key),
+                mode: self.mode_of(lock, wanted.share),
+            }
         }))
     }
 
@@ -105,8 +108,8 @@ impl Machine {
         });
         self.enlist_ticket(at);
         let mut next = None;
-        for Wanted { lock, mode } in wanted.iter().rev().copied() {
-            next = Some(self.stand(at, lock, mode, next));
+        for Wanted { lock, share } in wanted.iter().rev().copied() {
+            next = Some(self.stand(at, lock, share, next));
         }
         self.tickets.at_mut(at).places = next;
         at
@@ -116,7 +119,7 @@ impl Machine {
         &mut self,
         ticket: Ref<Ticket>,
         lock: Ref<Lock>,
-        mode: Mode,
+        share: Share,
         next: Option<Ref<Place>>,
     ) -> Ref<Place> {
         let line_at = self.line_for(lock);
@@ -129,7 +132,7 @@ impl Machine {
             beside: Link::alone(self.places.vacant()),
             next,
             number,
-            mode,
+            share,
         });
         self.line_up(at);
         at
@@ -153,8 +156,12 @@ impl Machine {
     /// Puts a place of the newest ticket at the end of its line.
     pub(super) fn line_up(&mut self, at: Ref<Place>) {
         let place = self.places.at(at);
+        let (line_at, share) = (place.line, place.share);
         let offered = self.tickets.at(place.ticket).offered;
-        let line = self.lines.at_mut(place.line);
+        if offered {
+            self.take(self.lines.at(line_at).lock, share);
+        }
+        let line = self.lines.at_mut(line_at);
         line.first = Some(list::push_back(&mut self.places, line.first, at, of_line));
         line.count += 1;
         if !offered {
@@ -194,7 +201,8 @@ impl Machine {
         let at = self.places.at(front).ticket;
         let ticket = self.tickets.at(at);
         let alive = self.is_ticket_alive(ticket);
-        if alive && !self.is_next(ticket) {
+        let beyond = self.beyond(ticket);
+        if alive && beyond.is_none() && !self.is_next(ticket) {
             return;
         }
         if alive || !dead_are_free {
@@ -206,11 +214,22 @@ impl Machine {
         }
         if !alive {
             self.fail(at, events);
+        } else if let Some(capacity) = beyond {
+            self.end_ticket(at, Refusal::HasCapacity { capacity }, events);
         } else if self.tickets.at(at).session().is_some() {
             self.grant_ticket(at, events);
         } else {
             self.offer(at, events);
         }
+    }
+
+    /// The capacity of a lock that shrank below what this ticket waits for: it would wait for ever.
+    fn beyond(&self, ticket: &Ticket) -> Option<u32> {
+        self.wanted_by(ticket).find_map(|(wanted, _)| {
+            let n = wanted.share.permits()?;
+            let capacity = self.capacity(self.locks.at(wanted.lock))?;
+            (n > capacity).then_some(capacity)
+        })
     }
 
     /// Whether a ticket is first in all of its lines, and fits.
@@ -248,24 +267,32 @@ impl Machine {
     /// The caller of a ticket without a session may be gone: it is asked (rule 32).
     fn offer(&mut self, at: Ref<Ticket>, events: &mut Vec<Event>) {
         let deadline = self.stamp.plus(Duration::from_millis(OFFER_MS));
-        let ticket = self.tickets.at_mut(at);
+        let ticket = self.tickets.at(at);
         assert!(!ticket.offered, "locks are offered once to the same caller");
+        let (id, mut next) = (ticket.id, ticket.places);
+        while let Some(at) = next {
+            self.reserve(at);
+            next = self.places.at(at).next;
+        }
+        let ticket = self.tickets.at_mut(at);
         ticket.offered = true;
         ticket.deadline = deadline;
-        let (id, mut next) = (ticket.id, ticket.places);
         self.ticket_timers.set(at, ticket_order(&self.tickets));
-        while let Some(at) = next {
-            let place = self.places.at(at);
-            let line = self.lines.at_mut(place.line);
-            assert!(
-                line.front == Some(at),
-                "those before it were offered it too"
-            );
-            line.front = (line.first != Some(place.beside.next)).then_some(place.beside.next);
-            self.woken.push_back(line.lock);
-            next = place.next;
-        }
         events.push(Event::Offered { ticket: id });
+    }
+
+    /// What is offered is reserved.
+    fn reserve(&mut self, at: Ref<Place>) {
+        let place = self.places.at(at);
+        let (line_at, beside) = (place.line, place.beside.next);
+        self.take(self.lines.at(line_at).lock, place.share);
+        let line = self.lines.at_mut(line_at);
+        assert!(
+            line.front == Some(at),
+            "those before it were offered it too"
+        );
+        line.front = (line.first != Some(beside)).then_some(beside);
+        self.woken.push_back(line.lock);
     }
 
     /// Makes a ticket a grant: its ttl starts now. The caller then does [`Self::wake`].
@@ -284,6 +311,7 @@ impl Machine {
             holder: ticket.holder,
             session,
             request,
+            was_offered: ticket.offered,
         };
         let grant = self.grant(&wanted, terms);
         let fence = self.grants.at(grant).fence;
@@ -348,15 +376,18 @@ impl Machine {
         let ticket = self.tickets.remove(at);
         let mut next = ticket.places;
         while let Some(at) = next {
-            next = self.step_out(at);
+            next = self.step_out(at, ticket.offered);
         }
         ticket
     }
 
     /// Takes a place out of its line. Returns that of the claim's next key.
-    fn step_out(&mut self, at: Ref<Place>) -> Option<Ref<Place>> {
+    fn step_out(&mut self, at: Ref<Place>, offered: bool) -> Option<Ref<Place>> {
         let place = self.places.at(at);
         let (line_at, next) = (place.line, place.beside.next);
+        if offered {
+            self.give(self.lines.at(line_at).lock, place.share);
+        }
         let line = self.lines.at_mut(line_at);
         let (lock_at, Some(first)) = (line.lock, line.first) else {
             panic!("a place is in its line");

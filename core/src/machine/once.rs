@@ -50,12 +50,18 @@ fn content_hash(command: &Command, scratch: &mut Vec<u8>) -> u64 {
             };
             fixed(scratch, 1, &[life, number_of(acquire.parts.count())]);
             for part in acquire.parts.iter() {
-                let mode = match part.mode {
-                    Mode::Exclusive => 0,
-                    Mode::Shared => 1,
+                let (mode, n, capacity) = match part.mode {
+                    Mode::Exclusive => (0, 0, 0),
+                    Mode::Shared => (1, 0, 0),
+                    Mode::Null => (2, 0, 0),
+                    Mode::ConcurrentRead => (3, 0, 0),
+                    Mode::ConcurrentWrite => (4, 0, 0),
+                    Mode::ProtectedWrite => (5, 0, 0),
+                    Mode::Permits { n, capacity } => (6, n, capacity),
                 };
                 let key = part.key.as_bytes();
-                fixed(scratch, mode, &[number_of(key.len())]);
+                let numbers = [n.into(), capacity.into(), number_of(key.len())];
+                fixed(scratch, mode, &numbers);
                 scratch.extend_from_slice(key);
             }
             scratch.extend_from_slice(&acquire.holder);
@@ -81,6 +87,10 @@ fn content_hash(command: &Command, scratch: &mut Vec<u8>) -> u64 {
         Operation::CloseSession { session } => {
             scratch.push(8);
             scratch.extend_from_slice(&session.get().to_le_bytes());
+        }
+        Operation::Resize { key, capacity } => {
+            fixed(scratch, 9, &[u64::from(*capacity)]);
+            scratch.extend_from_slice(key.as_bytes());
         }
         Operation::Configure(_) => {
             panic!("a change of the configuration is known by what it follows")

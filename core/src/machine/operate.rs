@@ -1,12 +1,13 @@
 //! What each command does, once it is known to be new.
 
 use super::answer::{Answer, Event, Refusal, Table as Limited};
-use super::command::{Acquire, Command, Operation};
+use super::command::{Acquire, Command, Mode, Operation};
+use super::crowd::{Crowd, Share};
 use super::hold::{Terms, Wanted};
 use super::key::Key;
 use super::list::Link;
 use super::once::From;
-use super::parts::Parts;
+use super::parts::{Part, Parts};
 use super::state::{Asker, Lock, Outcome, Place, Ticket};
 use super::table::Ref;
 use super::{Machine, Origin};
@@ -35,6 +36,7 @@ impl Machine {
                 self.open_session(origin, zone, *ttl_ms, identifier, events)
             }
             Operation::CloseSession { session } => self.close_session(zone, *session, events),
+            Operation::Resize { key, capacity } => self.resize(zone, key, *capacity, events),
             Operation::Renew { .. } | Operation::KeepAlive { .. } => {
                 panic!("renewals go before the clock")
             }
@@ -53,10 +55,18 @@ impl Machine {
     ) -> (Answer, Option<Outcome>) {
         let zone = command.zone;
         let found = self.look(zone, &acquire.parts, events);
+        let mut parts = found.iter().zip(acquire.parts.iter());
+        let otherwise = parts.find_map(|(at, part)| {
+            let lock = self.locks.at((*at)?);
+            self.is_shared_otherwise(lock, part.mode)
+        });
+        if let Some(refusal) = otherwise {
+            return (Answer::Refused(refusal), None);
+        }
         let parts = found.iter().zip(acquire.parts.iter());
         let known = parts.filter_map(|(at, part)| {
-            let (lock, mode) = ((*at)?, part.mode);
-            Some((Wanted { lock, mode }, None))
+            let (lock, share) = ((*at)?, Share::of(part.mode));
+            Some((Wanted { lock, share }, None))
         });
         let known: Vec<(Wanted, Option<Ref<Place>>)> = known.collect();
         let mut parts = known.iter();
@@ -71,8 +81,8 @@ impl Machine {
         let wanted = found.into_iter().zip(acquire.parts.iter());
         let wanted: Vec<Wanted> = wanted
             .map(|(found, part)| Wanted {
-                lock: found.unwrap_or_else(|| self.make_lock(zone, part.key.as_bytes())),
-                mode: part.mode,
+                lock: self.lock_for(zone, found, part),
+                share: Share::of(part.mode),
             })
             .collect();
         let terms = self.terms(command, acquire, from);
@@ -90,6 +100,65 @@ impl Machine {
             position: self.position(ticket),
         };
         (answer, Some(Outcome::Waits(at)))
+    }
+
+    /// The lock of a part, which says how it is shared if nobody did before.
+    fn lock_for(&mut self, zone: ZoneId, found: Option<Ref<Lock>>, part: &Part) -> Ref<Lock> {
+        let at = found.unwrap_or_else(|| self.make_lock(zone, part.key.as_bytes()));
+        if let Mode::Permits { capacity, .. } = part.mode
+            && self.capacity(self.locks.at(at)).is_none()
+        {
+            self.set_capacity(at, capacity);
+        }
+        at
+    }
+
+    /// Why a lock, as it is in use now, can't be shared as the claim says.
+    fn is_shared_otherwise(&self, lock: &Lock, mode: Mode) -> Option<Refusal> {
+        if !self.is_used(lock) {
+            return None;
+        }
+        match (self.capacity(lock), mode) {
+            (Some(now), Mode::Permits { capacity, .. }) if now == capacity => None,
+            (Some(capacity), _) => Some(Refusal::HasCapacity { capacity }),
+            (None, Mode::Permits { .. }) => Some(Refusal::NoPermits),
+            (
+                None,
+                Mode::Exclusive
+                | Mode::Shared
+                | Mode::Null
+                | Mode::ConcurrentRead
+                | Mode::ConcurrentWrite
+                | Mode::ProtectedWrite,
+            ) => None,
+        }
+    }
+
+    /// Changes how many permits a lock has.
+    fn resize(
+        &mut self,
+        zone: ZoneId,
+        key: &Key,
+        capacity: u32,
+        events: &mut Vec<Event>,
+    ) -> Answer {
+        let found = self.lock_of(zone, key.as_bytes());
+        if let Some(at) = found {
+            self.settle(at, events);
+        }
+        let found = found.filter(|at| self.locks.peek(*at).is_some());
+        let crowd = found.and_then(|at| self.locks.at(at).crowd);
+        let Some((at, crowd)) = found.zip(crowd) else {
+            return Answer::Refused(Refusal::NoPermits);
+        };
+        let Crowd::Permits { capacity: now, .. } = self.crowds.at_mut(crowd) else {
+            return Answer::Refused(Refusal::NoPermits);
+        };
+        *now = capacity;
+        self.budget = self.budget.max(1);
+        self.woken.push_back(at);
+        self.wake(false, events);
+        Answer::Resized { capacity }
     }
 
     /// The locks of a claim, brought up to date; none for a key that nobody holds or waits for.
@@ -127,6 +196,7 @@ impl Machine {
                 From::Key(request) => Some(request),
                 From::Nobody | From::Session(..) => None,
             },
+            was_offered: false,
         }
     }
 

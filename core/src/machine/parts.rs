@@ -3,6 +3,7 @@
 use super::command::Mode;
 use super::key::Key;
 use crate::limits::{CLAIM_KEYS_MAX, KEY_BYTES_MAX};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// A key, and how it is to be shared.
@@ -20,7 +21,7 @@ pub struct Part {
 pub struct Parts {
     first: Part,
     /// Empty for nearly all claims, and then without memory of its own.
-    rest: Vec<Part>,
+    rest: Box<[Part]>,
 }
 
 /// Why some keys are no claim.
@@ -48,10 +49,10 @@ pub enum PartsError {
 
 impl Parts {
     /// A claim of one key.
-    pub const fn one(key: Key, mode: Mode) -> Self {
+    pub fn one(key: Key, mode: Mode) -> Self {
         Self {
             first: Part { key, mode },
-            rest: Vec::new(),
+            rest: Box::default(),
         }
     }
 
@@ -93,7 +94,7 @@ impl Parts {
 
     /// All keys, in canonical order.
     pub fn iter(&self) -> impl Iterator<Item = &Part> {
-        core::iter::once(&self.first).chain(&self.rest)
+        core::iter::once(&self.first).chain(&*self.rest)
     }
 
     /// How many keys.

@@ -198,6 +198,7 @@ impl Machine {
             | Operation::Confirm { .. }
             | Operation::OpenSession { .. }
             | Operation::CloseSession { .. }
+            | Operation::Resize { .. }
             | Operation::Configure(_) => panic!("only renewals go before the clock"),
         }
     }

@@ -6,7 +6,7 @@
 //! they do in memory. What can be computed is not in the bytes: rings, counts, indexes, timers.
 //!
 //! ```text
-//! content = version u16 · numbers · shared configuration · zones · vias · work · locks · lines · sessions · requests
+//! content = version u16 · numbers · shared configuration · zones · vias · work · crowds · locks · lines · sessions · requests
 //!           · grants · holds · tickets · places          little endian; cut into chunks at any byte
 //! zones, vias, work = count u32 · records
 //! table   = groups u32 · group*             one for each 64 slots, up to the last with a record
@@ -69,7 +69,7 @@ pub enum Slice {
 pub(super) struct Sweeping {
     slot: Slot,
     /// Groups of each table.
-    groups: [usize; 8],
+    groups: [usize; 9],
     section: Section,
     /// What was written and is not in a chunk yet.
     out: Vec<u8>,
@@ -85,6 +85,7 @@ enum Section {
     Zones,
     Vias,
     Work,
+    Crowds,
     Locks,
     Lines,
     Sessions,
@@ -102,7 +103,8 @@ impl Section {
             Self::Numbers => Self::Zones,
             Self::Zones => Self::Vias,
             Self::Vias => Self::Work,
-            Self::Work => Self::Locks,
+            Self::Work => Self::Crowds,
+            Self::Crowds => Self::Locks,
             Self::Locks => Self::Lines,
             Self::Lines => Self::Sessions,
             Self::Sessions => Self::Requests,
@@ -148,6 +150,7 @@ impl Machine {
         self.sweeping = Some(Sweeping {
             slot: self.applied,
             groups: [
+                self.crowds.open(),
                 self.locks.open(),
                 self.lines.open(),
                 self.sessions.open(),
@@ -184,6 +187,7 @@ impl Machine {
     /// in records; what is no record takes as much as one.
     fn sweep_group(&mut self, to: &mut Sweeping) -> usize {
         let swept = match to.section {
+            Section::Crowds => sweep_table(&mut self.crowds, &mut to.out),
             Section::Locks => sweep_table(&mut self.locks, &mut to.out),
             Section::Lines => sweep_table(&mut self.lines, &mut to.out),
             Section::Sessions => sweep_table(&mut self.sessions, &mut to.out),
@@ -243,6 +247,7 @@ impl Sweeping {
     fn begin_next(&mut self) {
         self.section = self.section.next();
         let [
+            crowds,
             locks,
             lines,
             sessions,
@@ -253,6 +258,7 @@ impl Sweeping {
             places,
         ] = self.groups;
         let groups = match self.section {
+            Section::Crowds => crowds,
             Section::Locks => locks,
             Section::Lines => lines,
             Section::Sessions => sessions,

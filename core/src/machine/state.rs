@@ -4,7 +4,8 @@
 //! of these stands in the ring of its lock or line too.
 
 use super::answer::Answer;
-use super::command::{Life, Mode};
+use super::command::Life;
+use super::crowd::{Crowd, Share};
 use super::list::Link;
 use super::table::{Ref, Table};
 use crate::ids::{Fence, RequestId, RequestSeq, SessionId, TicketId, ZoneId};
@@ -23,6 +24,8 @@ pub(super) struct Lock {
     pub(super) holders: Option<Ref<Hold>>,
     /// Only if somebody waits.
     pub(super) line: Option<Ref<Line>>,
+    /// Only if it is shared.
+    pub(super) crowd: Option<Ref<Crowd>>,
 }
 
 /// A claim that holds.
@@ -48,7 +51,7 @@ pub(super) struct Hold {
     pub(super) beside: Link<Hold>,
     /// The one of the claim's next key.
     pub(super) next: Option<Ref<Hold>>,
-    pub(super) mode: Mode,
+    pub(super) share: Share,
 }
 
 /// How long a grant lives.
@@ -104,7 +107,7 @@ pub(super) struct Place {
     /// The one of the claim's next key.
     pub(super) next: Option<Ref<Place>>,
     pub(super) number: u64,
-    pub(super) mode: Mode,
+    pub(super) share: Share,
 }
 
 /// Whose ticket it is.

@@ -16,6 +16,7 @@ mod config;
 mod expiry;
 mod hold;
 mod model;
+mod modes;
 mod once;
 mod sessions;
 mod snapshots;

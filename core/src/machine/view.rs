@@ -173,7 +173,7 @@ impl Machine {
         let holders = holders.take(HOLDERS_SHOWN_MAX);
         let holders = holders.map(|(grant, hold)| HolderView {
             holder: Bytes::copy_from_slice(self.holder_name(grant)),
-            mode: hold.mode,
+            mode: self.mode_of(lock, hold.share),
             fence: grant.fence,
             session: grant.session().map(|at| self.sessions.at(at).id),
             held_ms: millis(now.since(grant.since)),
@@ -185,7 +185,7 @@ impl Machine {
         let waiters = waiters.take(WAITERS_SHOWN_MAX);
         let waiters = waiters.map(|(ticket, place)| WaiterView {
             holder: Bytes::copy_from_slice(self.waiter_name(ticket)),
-            mode: place.mode,
+            mode: self.mode_of(lock, place.share),
             ticket: ticket.id,
             waiting_ms: millis(now.since(ticket.since)),
         });

@@ -158,6 +158,7 @@ impl Node {
             | Answer::SessionOpened { .. }
             | Answer::KeptAlive { .. }
             | Answer::SessionClosed { .. }
+            | Answer::Resized { .. }
             | Answer::Configured { .. }
             | Answer::Refused(_) => self.say(slot, caller.zone, tag, answer, out),
         }
@@ -183,6 +184,7 @@ impl Node {
             | Answer::SessionOpened { .. }
             | Answer::KeptAlive { .. }
             | Answer::SessionClosed { .. }
+            | Answer::Resized { .. }
             | Answer::Configured { .. }
             | Answer::Refused(_) => {}
         }
@@ -199,6 +201,7 @@ impl Node {
             | Answer::Cancelled { .. }
             | Answer::KeptAlive { .. }
             | Answer::SessionClosed { .. }
+            | Answer::Resized { .. }
             | Answer::Configured { .. }
             | Answer::Refused(_) => None,
         };

@@ -185,6 +185,13 @@ pub enum Ask {
         /// The session.
         session: SessionId,
     },
+    /// Change how many permits a lock has.
+    Resize {
+        /// Which.
+        key: Key,
+        /// How many from now on.
+        capacity: u32,
+    },
     /// What an operator asks. Served over HTTP alone.
     Admin(Admin),
     /// How is this lock? Linearizable.
@@ -285,6 +292,7 @@ impl Ask {
             | Self::Resume { .. }
             | Self::KeepAlive { .. }
             | Self::CloseSession { .. }
+            | Self::Resize { .. }
             | Self::Inspect { .. }
             | Self::List { .. }
             | Self::Stale(_)
@@ -306,6 +314,7 @@ impl Ask {
             | Self::OpenSession { .. }
             | Self::KeepAlive { .. }
             | Self::CloseSession { .. }
+            | Self::Resize { .. }
             | Self::Inspect { .. }
             | Self::List { .. }
             | Self::Admin(Admin::Configure(_) | Admin::ReadConfig) => false,
@@ -328,6 +337,7 @@ impl Ask {
             | Self::OpenSession { .. }
             | Self::KeepAlive { .. }
             | Self::CloseSession { .. }
+            | Self::Resize { .. }
             | Self::Admin(Admin::Configure(_)) => false,
         }
     }

@@ -113,6 +113,10 @@ codes! {
     INVITATION_USED = 117 "invitation-used" lasting NotApplied,
     /// The invitation's time is over.
     INVITATION_OVER = 118 "invitation-over" lasting NotApplied,
+    /// The lock is in use by permits, of another capacity or not for modes.
+    HAS_CAPACITY = 119 "has-capacity" lasting NotApplied,
+    /// The lock is in use in modes, or not at all.
+    NO_PERMITS = 120 "no-permits" lasting NotApplied,
     /// Out of bounds, found by the log.
     INVALID_COMMAND_BODY = 113 "invalid-command-body" lasting NotApplied,
 
@@ -177,6 +181,8 @@ pub const fn of_refusal(refusal: &Refusal) -> Code {
         Refusal::Forgotten => FORGOTTEN,
         Refusal::RequestIdReused => REQUEST_ID_REUSED,
         Refusal::Quota { .. } => QUOTA,
+        Refusal::HasCapacity { .. } => HAS_CAPACITY,
+        Refusal::NoPermits => NO_PERMITS,
         Refusal::ConfigMoved { .. } => CONFIG_MOVED,
         Refusal::ConfigUnfit { .. } => CONFIG_UNFIT,
         Refusal::Invalid { .. } => INVALID_COMMAND_BODY,

@@ -4,6 +4,7 @@
 use crate::Nanos;
 use std::collections::BTreeMap;
 use tenure_core::ids::Fence;
+use tenure_core::machine::command::Mode;
 use tenure_core::machine::key::Key;
 
 /// What was asked, and what the answer was.
@@ -13,8 +14,8 @@ pub enum Told {
     Granted {
         /// Its fence.
         fence: Fence,
-        /// Whether others may hold the lock too.
-        shared: bool,
+        /// How it is shared.
+        mode: Mode,
         /// Whether time does not end it.
         kept: bool,
     },

@@ -22,8 +22,8 @@ use tenure_core::entry::{Entry, EntryKind, Start};
 use tenure_core::ids::{ChangeId, Fence, Slot, TicketId, ZoneId};
 use tenure_core::machine::answer::{Answer, Event, Grant, Refusal};
 use tenure_core::machine::codec;
-use tenure_core::machine::command::{Client, Command, Life, Operation, Via};
-use tenure_core::machine::parts::Parts;
+use tenure_core::machine::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
+use tenure_core::machine::parts::{Part, Parts};
 use tenure_core::machine::{Limits, Machine};
 use tenure_core::time::Stamp;
 
@@ -280,17 +280,16 @@ impl History {
                 self.order
                     .on_granted_at_once(command.zone, &acquire.parts, docket);
                 marks.sometimes(grant.parts.count() > 1, Mark::ClaimOfMany);
+                note_modes(&grant.parts, marks);
                 self.note_anonymous(command, grant);
-                self.on_granted(grant, beliefs, docket);
+                self.on_granted(grant, true, beliefs, docket);
             }
             (Answer::Queued { ticket, .. }, Operation::Acquire(acquire)) => {
-                self.order
-                    .on_queued(command.zone, *ticket, &acquire.parts, docket);
-                let claim = Claim {
-                    command: command.clone(),
-                    parts: acquire.parts.clone(),
-                };
-                self.tickets.entry(*ticket).or_insert(claim);
+                self.on_queued(command, acquire, *ticket, docket);
+            }
+            (Answer::Resized { capacity }, Operation::Resize { key, .. }) => {
+                marks.hit(Mark::Resized);
+                self.locks.on_resized(command.zone, key, *capacity);
             }
             (Answer::Cancelled { ticket }, _) => {
                 self.order.on_ended(command.zone, *ticket);
@@ -322,11 +321,32 @@ impl History {
                 | Answer::Renewed { .. }
                 | Answer::SessionOpened { .. }
                 | Answer::KeptAlive { .. }
+                | Answer::Resized { .. }
                 | Answer::Configured { .. }
                 | Answer::SessionClosed { .. },
                 _,
             ) => {}
         }
+    }
+
+    fn on_queued(
+        &mut self,
+        command: &Command,
+        acquire: &Acquire,
+        ticket: TicketId,
+        docket: &mut Docket,
+    ) {
+        let (zone, parts) = (command.zone, &acquire.parts);
+        self.order.on_queued(zone, ticket, parts, docket);
+        if self.tickets.contains_key(&ticket) {
+            return;
+        }
+        self.locks.on_queued(zone, parts);
+        let claim = Claim {
+            command: command.clone(),
+            parts: parts.clone(),
+        };
+        self.tickets.insert(ticket, claim);
     }
 
     fn on_ended(
@@ -349,15 +369,18 @@ impl History {
                 marks.hit(Mark::GrantedAfterWait);
                 self.order.on_granted(grant.zone, ticket, docket);
                 marks.sometimes(grant.parts.count() > 1, Mark::ClaimOfManyWaited);
+                note_modes(&grant.parts, marks);
+                let mut is_offered = false;
                 if let Some(claim) = claim {
+                    is_offered = !matches!(claim.command.client, Client::Session { .. });
                     self.note_anonymous(&claim.command, grant);
                     docket.check(
-                        claim.parts == grant.parts,
+                        is_asked_for(&claim.parts, &grant.parts),
                         "a grant is what was asked for",
                         || format!("ticket {ticket} of {:?}", claim.command),
                     );
                 }
-                self.on_granted(grant, beliefs, docket);
+                self.on_granted(grant, !is_offered, beliefs, docket);
             }
             Answer::Refused(refusal) => {
                 marks.sometimes(*refusal == Refusal::Cancelled, Mark::OfferLapsed);
@@ -365,6 +388,12 @@ impl History {
                     matches!(refusal, Refusal::WaitTimeout { .. }),
                     Mark::WaitTimeout,
                 );
+                // Whoever asks again is told the same from memory.
+                if let Some(claim) = &claim {
+                    self.once.is_refused_first(&claim.command);
+                }
+                let is_beyond = matches!(refusal, Refusal::HasCapacity { .. });
+                marks.sometimes(is_beyond, Mark::BeyondCapacity);
                 self.order.on_ended(zone, ticket);
             }
             Answer::Queued { .. }
@@ -374,6 +403,7 @@ impl History {
             | Answer::Cancelled { .. }
             | Answer::SessionOpened { .. }
             | Answer::KeptAlive { .. }
+            | Answer::Resized { .. }
             | Answer::Configured { .. }
             | Answer::SessionClosed { .. } => self.order.on_ended(zone, ticket),
         }
@@ -385,8 +415,8 @@ impl History {
         }
     }
 
-    fn on_granted(&mut self, grant: &Grant, beliefs: &Beliefs, docket: &mut Docket) {
-        self.locks.on_grant(grant, self.stamp, docket);
+    fn on_granted(&mut self, grant: &Grant, at_once: bool, beliefs: &Beliefs, docket: &mut Docket) {
+        self.locks.on_grant(grant, self.stamp, at_once, docket);
         if let Life::Lease { ttl_ms } = grant.life {
             let place = (grant.zone, grant.fence);
             self.lateness.on_promised(place, ttl_ms, docket);
@@ -397,6 +427,33 @@ impl History {
     /// A holder, who has the proof, asks to give its grant back.
     pub fn on_release_asked(&mut self, now: Nanos, zone: ZoneId, fence: Fence) {
         self.released.entry((zone, fence)).or_insert(now);
+    }
+}
+
+/// Whether a claim got what it waited for. The capacity of permits may be another one by then.
+fn is_asked_for(asked: &Parts, granted: &Parts) -> bool {
+    let same = |(asked, granted): (&Part, &Part)| match (asked.mode, granted.mode) {
+        (Mode::Permits { n, .. }, Mode::Permits { n: got, .. }) => n == got,
+        (asked, granted) => asked == granted,
+    };
+    let keys = |parts: &Parts| {
+        parts
+            .iter()
+            .map(|part| part.key.clone())
+            .collect::<Vec<_>>()
+    };
+    keys(asked) == keys(granted) && asked.iter().zip(granted.iter()).all(same)
+}
+
+fn note_modes(parts: &Parts, marks: &mut Marks) {
+    for part in parts.iter() {
+        match part.mode {
+            Mode::Exclusive | Mode::Shared => {}
+            Mode::Permits { .. } => marks.hit(Mark::PermitsGranted),
+            Mode::Null | Mode::ConcurrentRead | Mode::ConcurrentWrite | Mode::ProtectedWrite => {
+                marks.hit(Mark::ClassicalMode);
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use tenure_core::limits::{GRACE, GRACE_INTERVAL};
 use tenure_core::machine::answer::{Answer, Grant};
 use tenure_core::machine::command::{Life, Mode};
 use tenure_core::machine::key::Key;
-use tenure_core::machine::parts::Parts;
+use tenure_core::machine::parts::{Part, Parts};
 use tenure_core::time::Stamp;
 
 /// A grant that stands.
@@ -57,6 +57,11 @@ pub struct Locks {
     opened: BTreeSet<SessionId>,
     grace: Grace,
     touched: BTreeSet<(ZoneId, Key)>,
+    /// Of locks that were shared by permits, the last that was said.
+    capacities: BTreeMap<(ZoneId, Key), u32>,
+    /// Permits that were granted at once in this entry: they must fit at its end, with the largest
+    /// capacity that the lock had in it.
+    permitted: BTreeMap<(ZoneId, Key), u32>,
     /// Keys of the grants of closed sessions. No event says that they go, and each takes its room in an
     /// entry: so many may still be to go.
     unsaid: usize,
@@ -76,7 +81,40 @@ fn after_ms(stamp: Stamp, ms: u64) -> Stamp {
 
 /// Whether two modes may be held at once.
 pub fn compatible(a: Mode, b: Mode) -> bool {
-    a == Mode::Shared && b == Mode::Shared
+    /// Who meets whom: each mode with those that it may be held beside, from itself on.
+    const BESIDE: [(Mode, &[Mode]); 6] = [
+        (
+            Mode::Null,
+            &[
+                Mode::Null,
+                Mode::ConcurrentRead,
+                Mode::ConcurrentWrite,
+                Mode::Shared,
+                Mode::ProtectedWrite,
+                Mode::Exclusive,
+            ],
+        ),
+        (
+            Mode::ConcurrentRead,
+            &[
+                Mode::ConcurrentRead,
+                Mode::ConcurrentWrite,
+                Mode::Shared,
+                Mode::ProtectedWrite,
+            ],
+        ),
+        (Mode::ConcurrentWrite, &[Mode::ConcurrentWrite]),
+        (Mode::Shared, &[Mode::Shared]),
+        (Mode::ProtectedWrite, &[]),
+        (Mode::Exclusive, &[]),
+    ];
+    let beside = |one: Mode, other: Mode| {
+        let mut rows = BESIDE.iter();
+        rows.any(|(mode, beside)| *mode == one && beside.contains(&other))
+    };
+    // How many permits there are is counted.
+    let permits = |mode| matches!(mode, Mode::Permits { .. });
+    permits(a) && permits(b) || beside(a, b) || beside(b, a)
 }
 
 impl Locks {
@@ -129,8 +167,37 @@ impl Locks {
         }
     }
 
-    /// A new grant.
-    pub fn on_grant(&mut self, grant: &Grant, stamp: Stamp, docket: &mut Docket) {
+    /// A claim waits: it may be the first that says what capacity a lock has.
+    pub fn on_queued(&mut self, zone: ZoneId, parts: &Parts) {
+        for part in parts.iter() {
+            if let Mode::Permits { capacity, .. } = part.mode {
+                self.on_resized(zone, &part.key, capacity);
+            }
+        }
+    }
+
+    /// A lock has another capacity.
+    pub fn on_resized(&mut self, zone: ZoneId, key: &Key, capacity: u32) {
+        self.capacities.insert((zone, key.clone()), capacity);
+    }
+
+    /// Whether a lock of this claim had this capacity when that was last said.
+    pub fn has_capacity(&self, zone: ZoneId, parts: &Parts, capacity: u32) -> bool {
+        let of = |part: &Part| self.capacities.get(&(zone, part.key.clone()));
+        parts.iter().any(|part| of(part) == Some(&capacity))
+    }
+
+    fn permits(&self, zone: ZoneId, key: &Key) -> u64 {
+        let of = |live: &Live| match live.parts.of(key)?.mode {
+            Mode::Permits { n, .. } => Some(u64::from(n)),
+            _ => None,
+        };
+        let mine = self.live.iter().filter(|((z, _), _)| *z == zone);
+        mine.filter_map(|(_, live)| of(live)).sum()
+    }
+
+    /// A new grant; `at_once` if it was not offered before.
+    pub fn on_grant(&mut self, grant: &Grant, stamp: Stamp, at_once: bool, docket: &mut Docket) {
         self.granted += 1;
         self.touch(grant.zone, &grant.parts);
         for part in grant.parts.iter() {
@@ -143,6 +210,14 @@ impl Locks {
                 )
             });
             *highest = grant.fence;
+            if let Mode::Permits { capacity, .. } = part.mode {
+                let place = (grant.zone, part.key.clone());
+                self.capacities.insert(place.clone(), capacity);
+                if at_once {
+                    let most = self.permitted.entry(place).or_default();
+                    *most = capacity.max(*most);
+                }
+            }
             for ((zone, fence), live) in &self.live {
                 let other = live.parts.of(&part.key).filter(|_| *zone == grant.zone);
                 match other.map(|other| compatible(other.mode, part.mode)) {
@@ -221,6 +296,7 @@ impl Locks {
             | Answer::Queued { .. }
             | Answer::Offered { .. }
             | Answer::Cancelled { .. }
+            | Answer::Resized { .. }
             | Answer::Configured { .. }
             | Answer::Refused(_) => {}
         }
@@ -266,6 +342,14 @@ impl Locks {
                         self.live.get(&old)
                     )
                 },
+            );
+        }
+        for ((zone, key), capacity) in std::mem::take(&mut self.permitted) {
+            let taken = self.permits(zone, &key);
+            docket.check(
+                taken <= u64::from(capacity),
+                "no more permits than the capacity",
+                || format!("{key:?}: {taken} of {capacity}"),
             );
         }
         self.before = stamp;

@@ -53,6 +53,7 @@ fn effect(answer: &Answer) -> Option<Effect> {
         | Answer::Cancelled { .. }
         | Answer::KeptAlive { .. }
         | Answer::SessionClosed { .. }
+        | Answer::Resized { .. }
         | Answer::Configured { .. }
         | Answer::Refused(_) => None,
     }
@@ -62,9 +63,10 @@ impl Once {
     /// Whether this is the answer to a retry, told again from memory: it changes nothing.
     pub fn is_retold(&mut self, command: &Command, answer: &Answer, docket: &mut Docket) -> bool {
         let ends = match answer {
-            Answer::Released { .. } | Answer::Cancelled { .. } | Answer::SessionClosed { .. } => {
-                true
-            }
+            Answer::Released { .. }
+            | Answer::Cancelled { .. }
+            | Answer::SessionClosed { .. }
+            | Answer::Resized { .. } => true,
             Answer::Granted(_)
             | Answer::Queued { .. }
             | Answer::Offered { .. }

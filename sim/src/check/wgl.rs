@@ -6,9 +6,11 @@
 //! checks the judges that do.
 
 use super::calls::{Call, Told};
+use super::locks::compatible;
 use crate::Nanos;
 use std::collections::{BTreeMap, BTreeSet};
 use tenure_core::ids::Fence;
+use tenure_core::machine::command::Mode;
 
 /// Placements that one lock's search may try.
 const TRIES_MAX: usize = 20_000;
@@ -29,7 +31,7 @@ pub enum Verdict {
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Holder {
-    shared: bool,
+    mode: Mode,
     kept: bool,
 }
 
@@ -46,19 +48,15 @@ impl Lock {
     fn after(&self, told: &Told) -> Option<Self> {
         let mut next = self.clone();
         match told {
-            Told::Granted {
-                fence,
-                shared,
-                kept,
-            } => {
-                let meets = |holder: &Holder| !(holder.shared && *shared);
+            Told::Granted { fence, mode, kept } => {
+                let meets = |holder: &Holder| !compatible(holder.mode, *mode);
                 let stands = |holder: &Holder| holder.kept && meets(holder);
                 if *fence <= self.last || self.holders.values().any(stands) {
                     return None;
                 }
                 next.holders.retain(|_, holder| !meets(holder));
-                let (shared, kept) = (*shared, *kept);
-                next.holders.insert(*fence, Holder { shared, kept });
+                let (mode, kept) = (*mode, *kept);
+                next.holders.insert(*fence, Holder { mode, kept });
                 next.last = *fence;
             }
             Told::Released { fence, already } => {

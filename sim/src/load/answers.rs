@@ -9,7 +9,7 @@ use crate::scenario::MS;
 use tenure_core::ids::{Fence, SessionId, Slot, Tag};
 use tenure_core::machine::answer::{Answer, Refusal};
 use tenure_core::machine::command::Client as Named;
-use tenure_core::machine::command::{Life, Mode};
+use tenure_core::machine::command::Life;
 use tenure_core::machine::key::Key;
 use tenure_core::node::input::{Ask, Token};
 use tenure_core::node::output::{Failure, Reply};
@@ -169,7 +169,7 @@ impl Client {
             }
             Answer::Configured { mark } => self.config_seen = self.config_seen.max(mark.change),
             Answer::Refused(refusal) => self.refused(&op, refusal, scene),
-            Answer::Queued { .. } | Answer::Offered { .. } => {}
+            Answer::Resized { .. } | Answer::Queued { .. } | Answer::Offered { .. } => {}
         }
     }
 
@@ -179,7 +179,7 @@ impl Client {
                 for part in grant.parts.iter() {
                     let told = Told::Granted {
                         fence: grant.fence,
-                        shared: part.mode == Mode::Shared,
+                        mode: part.mode,
                         kept: grant.life == Life::Static,
                     };
                     self.note_call(&part.key, op, told, scene);

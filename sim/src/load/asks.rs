@@ -17,6 +17,14 @@ use tenure_core::node::input::{Admin, Ask, Proof, Request, Token};
 
 /// How many claims a client pursues at once.
 const CLAIMS_MAX: usize = 2;
+/// Of the locks that are shared by permits, mostly.
+const CAPACITY: u32 = 3;
+
+/// Whether a lock is mostly shared by permits.
+const fn is_by_permits(index: usize) -> bool {
+    index % 4 == 3
+}
+
 /// How many things a client has under way at once.
 const OPS_MAX: usize = 8;
 /// However patient a client is, it asks again after this long.
@@ -62,6 +70,8 @@ impl Client {
             self.close(scene);
         } else if self.rand.chance(10_000) {
             self.resume(scene);
+        } else if self.knobs.modes_ppm > 0 && self.rand.chance(15_000) {
+            self.resize(scene);
         } else {
             self.claim(scene);
         }
@@ -214,21 +224,60 @@ impl Client {
     /// One key, or some, of which it holds none and asks for none.
     fn any_parts(&mut self) -> Option<Parts> {
         let many = self.rand.chance(self.knobs.many_ppm);
-        let count = if many { self.rand.range(2, 4) } else { 1 };
+        let count = if many { self.rand.range(2, 3) } else { 1 };
         let mut parts: Vec<Part> = Vec::new();
         for _ in 0..count {
-            let key = self.any_key();
-            let shared = self.rand.chance(self.knobs.shared_ppm);
+            let index = self.rand.index(self.keys.len());
+            let (key, mode) = (self.keys[index].clone(), self.any_mode(index));
             if parts.iter().all(|part| part.key != key) && !self.is_busy_with(&key) {
-                let mode = if shared {
-                    Mode::Shared
-                } else {
-                    Mode::Exclusive
-                };
                 parts.push(Part { key, mode });
             }
         }
         Parts::new(parts).ok()
+    }
+
+    fn any_mode(&mut self, index: usize) -> Mode {
+        const ADVANCED: [Mode; 4] = [
+            Mode::Null,
+            Mode::ConcurrentRead,
+            Mode::ConcurrentWrite,
+            Mode::ProtectedWrite,
+        ];
+        let is_odd = self.rand.chance(20_000);
+        if self.knobs.modes_ppm > 0 && is_by_permits(index) != is_odd {
+            let capacity = if self.rand.chance(50_000) {
+                4
+            } else {
+                CAPACITY
+            };
+            let n = self.rand.range(1, 3) as u32;
+            return Mode::Permits { n, capacity };
+        }
+        if self.rand.chance(self.knobs.modes_ppm) {
+            return ADVANCED[self.rand.index(ADVANCED.len())];
+        }
+        if self.rand.chance(self.knobs.shared_ppm) {
+            Mode::Shared
+        } else {
+            Mode::Exclusive
+        }
+    }
+
+    /// One who shares a lock by permits gives it another capacity, mostly back to the usual one.
+    fn resize(&mut self, scene: &mut Scene<'_>) {
+        let index = self.rand.index(self.keys.len());
+        if !is_by_permits(index) {
+            return;
+        }
+        let usual = self.rand.chance(600_000);
+        let capacity = if usual {
+            CAPACITY
+        } else {
+            self.rand.range(1, 6) as u32
+        };
+        let key = self.keys[index].clone();
+        let name = Named::Key(self.request_id());
+        self.start(Doing::Resize, name, Ask::Resize { key, capacity }, scene);
     }
 
     fn is_busy_with(&self, key: &Key) -> bool {

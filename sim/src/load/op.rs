@@ -16,6 +16,7 @@ pub(super) enum Doing {
     Release { fence: Fence },
     Renew { fence: Fence },
     Cancel,
+    Resize,
     Inspect,
     Forge,
     Configure,

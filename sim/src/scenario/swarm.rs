@@ -101,6 +101,11 @@ impl Plan {
         load.patience = rand.log_uniform(100 * MS, 2 * SECOND);
         load.wait_ppm = rand.range(100_000, 900_000);
         load.shared_ppm = rand.range(0, 600_000);
+        load.modes_ppm = if rand.chance(500_000) {
+            rand.range(1, 500_000)
+        } else {
+            0
+        };
         load.many_ppm = rand.range(0, 400_000);
         load.forget_ppm = rand.log_uniform(1_000, 500_000);
         load.duplicate_ppm = rand.log_uniform(1_000, 300_000);

@@ -154,6 +154,7 @@ fn target(claim: &Claim, holder: &str) -> String {
     let mode = match claim.mode {
         Mode::Exclusive => "exclusive",
         Mode::Shared => "shared",
+        mode => unreachable!("{mode:?} is not drawn"),
     };
     let wait = claim.wait.as_millis();
     let key = &claim.key;

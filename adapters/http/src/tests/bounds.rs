@@ -113,6 +113,15 @@ const SLIPS: &[(&str, &str, &str)] = &[
     (JSON, r#"{"all":[{"lock":5}]}"#, "all.lock"),
     (JSON, r#"{"all":[{"lock":"a","mode":"some"}]}"#, "all.mode"),
     (JSON, r#"{"all":[{"lock":"a"}],"mode":"shared"}"#, "mode"),
+    (
+        JSON,
+        r#"{"all":[{"lock":"a","permits":0,"capacity":1}]}"#,
+        "all.permits",
+    ),
+    (JSON, r#"{"all":[{"lock":"a"}],"permits":1}"#, "mode"),
+    (FORM, "mode=xx", "mode"),
+    (FORM, "permits=0&capacity=1", "permits"),
+    (FORM, "permits=1&capacity=1073741825", "capacity"),
     (FORM, "all=a", "all"),
     (
         JSON,

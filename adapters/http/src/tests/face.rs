@@ -396,6 +396,68 @@ fn many_locks_are_taken_all_or_none() {
 }
 
 #[test]
+fn permits_are_shared_and_resized() {
+    test(async {
+        let world = World::real().await;
+        let two = "/v1/locks/pool?permits=2&capacity=3&holder=alice";
+        let got = world.post(two).await;
+        assert_eq!(got.status, 200, "{}", got.text);
+        let lock = world.get("/v1/locks/pool").await;
+        let holder = &lock.json()["holders"][0];
+        assert_eq!(
+            (&holder["mode"], &holder["permits"], &holder["capacity"]),
+            (&"permits".into(), &2.into(), &3.into())
+        );
+        world.post(two).await.is_problem(423, "held", None);
+        let other = world.post("/v1/locks/pool?permits=1&capacity=4").await;
+        other.is_problem(409, "has-capacity", None);
+        assert_eq!(other.json()["capacity"], 3);
+        world
+            .post("/v1/locks/pool")
+            .await
+            .is_problem(409, "has-capacity", None);
+        let got = world.post("/v1/locks/pool:resize?capacity=4").await;
+        assert_eq!(got.status, 200, "{}", got.text);
+        assert_eq!(got.json()["capacity"], 4);
+        let two = world.post("/v1/locks/pool?permits=2&capacity=4").await;
+        assert_eq!(two.status, 200, "{}", two.text);
+        world.post("/v1/locks/a").await;
+        let refused = world.post("/v1/locks/a:resize?capacity=4").await;
+        refused.is_problem(409, "no-permits", None);
+        for (said, code, field) in [
+            ("permits=3&capacity=2", "bad-value", "permits"),
+            ("permits=1", "missing", "capacity"),
+            ("capacity=1", "missing", "permits"),
+            ("permits=1&capacity=2&mode=shared", "bad-value", "mode"),
+        ] {
+            let got = world.post(&format!("/v1/locks/b?{said}")).await;
+            got.is_problem(400, code, Some(field));
+        }
+        let missing = world.post("/v1/locks/pool:resize").await;
+        missing.is_problem(400, "missing", Some("capacity"));
+    });
+}
+
+#[test]
+fn the_classical_modes_meet_as_they_do() {
+    test(async {
+        let world = World::real().await;
+        for mode in ["pw", "cr", "nl"] {
+            let got = world.post(&format!("/v1/locks/a?mode={mode}")).await;
+            assert_eq!(got.status, 200, "{mode}: {}", got.text);
+        }
+        for mode in ["ex", "pr", "cw", "exclusive"] {
+            let got = world.post(&format!("/v1/locks/a?mode={mode}")).await;
+            got.is_problem(423, "held", None);
+        }
+        let lock = world.get("/v1/locks/a").await.json();
+        let modes = lock["holders"].as_array().expect("holders").iter();
+        let modes: Vec<_> = modes.map(|holder| holder["mode"].clone()).collect();
+        assert_eq!(modes, ["pw", "cr", "nl"]);
+    });
+}
+
+#[test]
 fn a_stale_answer_needs_no_majority_and_has_a_label() {
     test(async {
         let world = World::real().await;

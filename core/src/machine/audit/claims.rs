@@ -3,8 +3,8 @@
 use super::{Checked, must};
 use crate::ids::Fence;
 use crate::limits::CLAIM_KEYS_MAX;
-use crate::machine::command::{Life, Mode};
-use crate::machine::hold::compatible;
+use crate::machine::command::Life;
+use crate::machine::crowd::{Crowd, Share};
 use crate::machine::state::{Asker, Grant, Lock, Outcome, Ticket};
 use crate::machine::table::Ref;
 use crate::machine::{Machine, Origin};
@@ -29,11 +29,49 @@ impl<'a> Keys<'a> {
 impl Machine {
     pub(super) fn audit_locks(&self) -> Checked {
         let mut held = 0;
+        let mut crowds = Vec::new();
         for (at, lock) in self.locks.iter() {
             held += self.audit_lock(at, lock)?;
             self.audit_line(at, lock)?;
+            self.audit_crowd(lock)?;
+            crowds.extend(lock.crowd.map(Ref::raw));
         }
-        must(held == self.holds.len(), "locks list all that is held")
+        must(held == self.holds.len(), "locks list all that is held")?;
+        crowds.sort_unstable();
+        crowds.dedup();
+        must(
+            crowds.len() == self.crowds.len(),
+            "each lock that is shared has a crowd of its own",
+        )
+    }
+
+    /// Counts again who has a lock or is offered it.
+    fn audit_crowd(&self, lock: &Lock) -> Checked {
+        let held = self.holders(lock).map(|(_, hold)| hold.share);
+        let line = lock.line.map(|line| self.lines.at(line));
+        let line = line.into_iter().flat_map(|line| self.places_in(line));
+        let offered = line.filter(|(ticket, _)| ticket.offered);
+        let all: Vec<Share> = held.chain(offered.map(|(_, place)| place.share)).collect();
+        let Some(crowd) = lock.crowd.map(|at| self.crowds.at(at)) else {
+            return must(
+                all.is_empty() || all == [Share::EXCLUSIVE],
+                "no two incompatible grants exist",
+            );
+        };
+        let (mut again, is_needed) = match crowd {
+            Crowd::Modes(_) => {
+                let shared = |share: &Share| *share != Share::EXCLUSIVE;
+                (Crowd::beside(false), all.iter().any(shared))
+            }
+            Crowd::Permits { capacity, .. } => (Crowd::of_permits(*capacity), self.is_used(lock)),
+        };
+        must(is_needed, "a lock that nobody shares has no crowd")?;
+        for share in &all {
+            let meets = matches!(again, Crowd::Permits { .. }) || again.has_room_for(*share);
+            must(meets, "no two incompatible grants exist")?;
+            again.add(*share);
+        }
+        must(again == *crowd, "who shares a lock is counted")
     }
 
     /// The number of its holders.
@@ -48,19 +86,13 @@ impl Machine {
         )?;
         let mut fence = Fence::default();
         let mut count = 0;
-        let mut before: Option<Mode> = None;
         for (grant, hold) in self.holders(lock) {
             must(hold.lock == at, "a holder holds the lock that lists it")?;
             must(
                 grant.fence > fence,
                 "holders stand in the order of their fences",
             )?;
-            must(
-                before.is_none_or(|mode| compatible(mode, hold.mode)),
-                "no two incompatible grants exist",
-            )?;
             fence = grant.fence;
-            before = Some(hold.mode);
             count += 1;
         }
         Ok(count)
@@ -76,7 +108,6 @@ impl Machine {
             "a line stands before the lock that names it",
         )?;
         let (mut count, mut number, mut waits) = (0, None, false);
-        let mut offered = None;
         for (ticket, place) in self.places_in(line) {
             count += 1;
             must(
@@ -97,16 +128,6 @@ impl Machine {
                     ticket.session().is_none(),
                     "a session is granted, not asked",
                 )?;
-                let mut held = self.holders(lock);
-                must(
-                    held.all(|(_, hold)| compatible(hold.mode, place.mode)),
-                    "what is offered is reserved",
-                )?;
-                must(
-                    offered.is_none_or(|other| compatible(other, place.mode)),
-                    "those who are offered a lock together share it",
-                )?;
-                offered = Some(place.mode);
             } else if !waits {
                 waits = true;
                 let front = line.front.map(|front| self.places.at(front).number);

@@ -1,6 +1,9 @@
+use super::form::{LifeFormat, ModeFormat};
 use super::*;
 use crate::config::Policy;
+use crate::ids::ChangeId;
 use crate::limits::{HOLDER_BYTES_MAX, TTL_MS_MAX, TTL_MS_MIN, WAIT_MS_MAX};
+use crate::machine::command::{Life, Mode};
 use alloc::string::String;
 use alloc::vec;
 use proptest::prelude::*;
@@ -102,6 +105,13 @@ fn all() -> Vec<(Operation, &'static str)> {
         (
             acquire(),
             "01095f70617468000b61000100b0ea0107616e6e40626f78e807",
+        ),
+        (
+            Operation::Resize {
+                key: path("a"),
+                capacity: 300,
+            },
+            "095f70617468000b6100ac02",
         ),
     ]
 }
@@ -207,6 +217,35 @@ fn a_claim_of_many_keys_has_golden_bytes() {
     assert_eq!(decode(&bytes), Ok(command(session_client(), many)));
 }
 
+#[test]
+fn every_mode_has_golden_bytes() {
+    let permits = Mode::Permits {
+        n: 2,
+        capacity: 300,
+    };
+    let all = [
+        (Mode::Exclusive, "00"),
+        (Mode::Shared, "01"),
+        (Mode::Null, "02"),
+        (Mode::ConcurrentRead, "03"),
+        (Mode::ConcurrentWrite, "04"),
+        (Mode::ProtectedWrite, "05"),
+        (permits, "0602ac02"),
+    ];
+    for (mode, golden) in all {
+        let operation = Operation::Acquire(Acquire {
+            parts: Parts::one(path("a"), mode),
+            life: Life::Static,
+            wait_ms: 0,
+            holder: Bytes::new(),
+        });
+        let bytes = encode(&command(Client::None, operation.clone()));
+        let tail = std::format!("01095f70617468000b6100{golden}010000");
+        assert!(hex(&bytes).ends_with(&tail), "{}", hex(&bytes));
+        assert_eq!(decode(&bytes), Ok(command(Client::None, operation)));
+    }
+}
+
 /// What earlier versions wrote into logs.
 #[test]
 fn a_claim_of_the_first_form_is_read() {
@@ -229,8 +268,8 @@ fn what_is_no_claim_is_an_error() {
 #[test]
 fn a_wrong_body_still_tells_whom_to_answer() {
     assert_eq!(
-        decode(&with(11, &[])),
-        Err(CodecError::Number { number: 11 })
+        decode(&with(12, &[])),
+        Err(CodecError::Number { number: 12 })
     );
     assert_eq!(
         decode(&with(CANCEL, &[])),
@@ -315,7 +354,7 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_byte_gives_a_command_or_an_error(which in 0usize..9, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn a_flipped_byte_gives_a_command_or_an_error(which in 0usize..10, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut bytes = encode(&command(session_client(), all()[which].0.clone())).to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;

@@ -93,6 +93,10 @@ fn put_answer(to: &mut Writer<'_>, answer: &Answer) {
             to.u8(9);
             to.u128(session.get());
         }
+        Answer::Resized { capacity } => {
+            to.u8(12);
+            to.u32(*capacity);
+        }
         Answer::Refused(refusal) => {
             to.u8(10);
             put_refusal(to, refusal);
@@ -120,7 +124,10 @@ fn take_answer(from: &mut Reader<'_>) -> Read<Answer> {
             session: SessionId::new(from.u128()?),
         },
         10 => Answer::Refused(take_refusal(from)?),
-        other => return from.bad(1, "an answer that is kept: 6, 7, 9, 10", other.into()),
+        12 => Answer::Resized {
+            capacity: from.u32()?,
+        },
+        other => return from.bad(1, "an answer that is kept: 6, 7, 9, 10, 12", other.into()),
     })
 }
 
@@ -153,6 +160,11 @@ fn put_refusal(to: &mut Writer<'_>, refusal: &Refusal) {
                 Table::Zones => 5,
             });
         }
+        Refusal::HasCapacity { capacity } => {
+            to.u8(16);
+            to.u32(*capacity);
+        }
+        Refusal::NoPermits => to.u8(17),
         Refusal::ConfigMoved { .. } | Refusal::ConfigUnfit { .. } => panic!("{BESIDE}"),
         Refusal::Invalid { .. } => panic!("a command that is not valid is never remembered"),
     }
@@ -185,7 +197,11 @@ fn take_refusal(from: &mut Reader<'_>) -> Read<Refusal> {
                 other => return from.bad(1, "a table, 1 to 5", other.into()),
             },
         },
-        other => return from.bad(1, "a refusal, 1 to 12", other.into()),
+        16 => Refusal::HasCapacity {
+            capacity: from.u32()?,
+        },
+        17 => Refusal::NoPermits,
+        other => return from.bad(1, "a refusal: 1 to 12, 16, 17", other.into()),
     })
 }
 

@@ -6,8 +6,9 @@
 use super::answers::{put_answers, take_answers};
 use super::form::{Read, Reader, Writer, kept};
 use crate::ids::{Fence, RequestId, RequestSeq, SessionId, TicketId, ZoneId};
-use crate::limits::{HOLDER_BYTES_MAX, IDENTIFIER_BYTES_MAX, KEY_BYTES_MAX};
+use crate::limits::{HOLDER_BYTES_MAX, IDENTIFIER_BYTES_MAX, KEY_BYTES_MAX, PERMITS_MAX};
 use crate::machine::command::{Life, Mode};
+use crate::machine::crowd::{Crowd, Share};
 use crate::machine::key::Key;
 use crate::machine::list::Link;
 use crate::machine::state::{
@@ -23,14 +24,34 @@ pub(super) trait Record: Sized {
     fn take(from: &mut Reader<'_>, at: Ref<Self>) -> Read<Self>;
 }
 
+/// Only what nobody can count: the capacity of permits. Zero says that it is shared in modes.
+impl Record for Crowd {
+    fn put(&self, to: &mut Writer<'_>) {
+        to.u32(match self {
+            Self::Modes(_) => 0,
+            Self::Permits { capacity, .. } => *capacity,
+        });
+    }
+
+    fn take(from: &mut Reader<'_>, _: Ref<Self>) -> Read<Self> {
+        match from.u32()? {
+            0 => Ok(Self::beside(false)),
+            capacity if capacity <= PERMITS_MAX => Ok(Self::of_permits(capacity)),
+            other => from.bad(4, "a capacity up to 2^30", other.into()),
+        }
+    }
+}
+
 impl Record for Lock {
     fn put(&self, to: &mut Writer<'_>) {
         to.u32(self.zone.get());
+        to.name_or_none(self.crowd);
         to.string(&self.key);
     }
 
     fn take(from: &mut Reader<'_>, _: Ref<Self>) -> Read<Self> {
         let zone = ZoneId::new(from.u32()?);
+        let crowd = from.name_or_none()?;
         let key = from.string(KEY_BYTES_MAX)?;
         if Key::check(key).is_err() {
             let len = u64::try_from(key.len()).unwrap_or(u64::MAX);
@@ -41,6 +62,7 @@ impl Record for Lock {
             zone,
             holders: None,
             line: None,
+            crowd,
         })
     }
 }
@@ -169,7 +191,7 @@ impl Record for Hold {
     fn put(&self, to: &mut Writer<'_>) {
         to.name(self.grant);
         to.name(self.lock);
-        put_mode(to, self.mode);
+        to.u32(self.share.raw());
     }
 
     fn take(from: &mut Reader<'_>, at: Ref<Self>) -> Read<Self> {
@@ -178,7 +200,7 @@ impl Record for Hold {
             lock: from.name()?,
             beside: Link::alone(at),
             next: None,
-            mode: take_mode(from)?,
+            share: take_share(from)?,
         })
     }
 }
@@ -188,7 +210,7 @@ impl Record for Place {
         to.name(self.ticket);
         to.name(self.line);
         to.u64(self.number);
-        put_mode(to, self.mode);
+        to.u32(self.share.raw());
     }
 
     fn take(from: &mut Reader<'_>, at: Ref<Self>) -> Read<Self> {
@@ -198,7 +220,7 @@ impl Record for Place {
             beside: Link::alone(at),
             next: None,
             number: from.counter()?,
-            mode: take_mode(from)?,
+            share: take_share(from)?,
         })
     }
 }
@@ -254,14 +276,39 @@ pub(super) fn put_mode(to: &mut Writer<'_>, mode: Mode) {
     to.u8(match mode {
         Mode::Exclusive => 1,
         Mode::Shared => 2,
+        Mode::Null => 3,
+        Mode::ConcurrentRead => 4,
+        Mode::ConcurrentWrite => 5,
+        Mode::ProtectedWrite => 6,
+        Mode::Permits { .. } => 7,
     });
+    if let Mode::Permits { n, capacity } = mode {
+        to.u32(n);
+        to.u32(capacity);
+    }
+}
+
+fn take_share(from: &mut Reader<'_>) -> Read<Share> {
+    let raw = from.u32()?;
+    match Share::from_raw(raw) {
+        Some(share) => Ok(share),
+        None => from.bad(4, "a mode, or few permits", raw.into()),
+    }
 }
 
 pub(super) fn take_mode(from: &mut Reader<'_>) -> Read<Mode> {
     match from.u8()? {
         1 => Ok(Mode::Exclusive),
         2 => Ok(Mode::Shared),
-        other => from.bad(1, "a mode, 1 or 2", other.into()),
+        3 => Ok(Mode::Null),
+        4 => Ok(Mode::ConcurrentRead),
+        5 => Ok(Mode::ConcurrentWrite),
+        6 => Ok(Mode::ProtectedWrite),
+        7 => Ok(Mode::Permits {
+            n: from.u32()?,
+            capacity: from.u32()?,
+        }),
+        other => from.bad(1, "a mode, 1 to 7", other.into()),
     }
 }
 

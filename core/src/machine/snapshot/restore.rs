@@ -14,6 +14,7 @@ use super::stored::Stored;
 use crate::hash::Stream64;
 use crate::ids::{Seed, Slot, SnapshotId};
 use crate::machine::audit::Violation;
+use crate::machine::crowd::Crowd;
 use crate::machine::state::{Grant, Hold, Line, Lock, Place, Request, Session, Ticket};
 use crate::machine::table::{GROUP, Ref};
 use crate::machine::{Form, Limits, Machine};
@@ -176,6 +177,7 @@ impl Restore {
         let is_read = match self.section {
             Section::Numbers | Section::Zones | Section::Vias => false,
             Section::Work
+            | Section::Crowds
             | Section::Locks
             | Section::Lines
             | Section::Sessions
@@ -240,6 +242,7 @@ impl Restore {
             Section::Zones => self.listed(from, head::take_zone),
             Section::Vias => self.listed(from, head::take_via),
             Section::Work => self.listed(from, head::take_work),
+            Section::Crowds => self.record::<Crowd>(from),
             Section::Locks => self.record::<Lock>(from),
             Section::Lines => self.record::<Line>(from),
             Section::Sessions => self.record::<Session>(from),

@@ -3,6 +3,7 @@
 use super::records::Record;
 use crate::ids::ZoneId;
 use crate::machine::Machine;
+use crate::machine::crowd::{Crowd, Share};
 use crate::machine::state::{Asker, Grant, Hold, Line, Lock, Place, Request, Session, Ticket};
 use crate::machine::table::{Ref, Table};
 use crate::time::Stamp;
@@ -36,12 +37,43 @@ fn has_request(machine: &Machine, request: Option<Ref<Request>>) -> Result<(), &
     there(is_there, "a request that is there")
 }
 
+impl Stored for Crowd {
+    fn table(machine: &mut Machine) -> &mut Table<Self> {
+        &mut machine.crowds
+    }
+
+    fn check(&self, _: &Machine) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    fn index(_: &mut Machine, _: Ref<Self>) {}
+}
+
+/// Whether a lock is shared in such a way, and this one is in its crowd if it is `counted`.
+fn is_shared_so(
+    machine: &Machine,
+    lock: Ref<Lock>,
+    share: Share,
+    counted: bool,
+) -> Result<(), &'static str> {
+    let crowd = machine.locks.peek(lock).and_then(|lock| lock.crowd);
+    let fits = match crowd.map(|at| machine.crowds.at(at)) {
+        None => share.permits().is_none() && (!counted || share == Share::EXCLUSIVE),
+        Some(Crowd::Modes(_)) => share.permits().is_none(),
+        Some(Crowd::Permits { .. }) => share.permits().is_some(),
+    };
+    there(fits, "a share as the lock's are")
+}
+
 impl Stored for Lock {
     fn table(machine: &mut Machine) -> &mut Table<Self> {
         &mut machine.locks
     }
 
     fn check(&self, machine: &Machine) -> Result<(), &'static str> {
+        let crowd = self.crowd;
+        let is_there = crowd.is_none_or(|at| machine.crowds.peek(at).is_some());
+        there(is_there, "a crowd that is there")?;
         has_zone(machine, self.zone)
     }
 
@@ -125,7 +157,8 @@ impl Stored for Hold {
         let grant = machine.grants.peek(self.grant);
         there(grant.is_some(), "a grant that is there")?;
         let lock = machine.locks.peek(self.lock);
-        there(lock.is_some(), "a lock that is there")
+        there(lock.is_some(), "a lock that is there")?;
+        is_shared_so(machine, self.lock, self.share, true)
     }
 
     fn index(_: &mut Machine, _: Ref<Self>) {}
@@ -139,8 +172,10 @@ impl Stored for Place {
     fn check(&self, machine: &Machine) -> Result<(), &'static str> {
         let ticket = machine.tickets.peek(self.ticket);
         there(ticket.is_some(), "a ticket that is there")?;
-        let line = machine.lines.peek(self.line);
-        there(line.is_some(), "a line that is there")
+        let lock = machine.lines.peek(self.line).map(|line| line.lock);
+        let lock = lock.ok_or("a line that is there")?;
+        let offered = ticket.is_some_and(|ticket| ticket.offered);
+        is_shared_so(machine, lock, self.share, offered)
     }
 
     fn index(_: &mut Machine, _: Ref<Self>) {}

@@ -64,6 +64,23 @@ pub(super) struct Pair {
 
 const STEPS_MS: [u64; 10] = [0, 1, 250, 499, 500, 1000, 3000, 5000, 10_001, 61_000];
 
+/// `c` is mostly used by permits, the others mostly in modes.
+fn mode(name: char, bits: u8) -> Mode {
+    let permits = Mode::Permits {
+        n: 1 + u32::from(bits % 3),
+        capacity: if bits % 16 == 8 { 4 } else { 3 },
+    };
+    match (name, bits % 16) {
+        ('c', 0..15) | (_, 15) => permits,
+        (_, 0..=2) => Exclusive,
+        (_, 3..=5) => Shared,
+        (_, 6 | 7) => Mode::Null,
+        (_, 8 | 9) => Mode::ConcurrentRead,
+        (_, 10 | 11) => Mode::ConcurrentWrite,
+        _ => Mode::ProtectedWrite,
+    }
+}
+
 /// One to three keys, each in a mode of its own.
 fn parts(a: u8, c: u8) -> Parts {
     let names = [
@@ -71,11 +88,7 @@ fn parts(a: u8, c: u8) -> Parts {
     ][a as usize % 12];
     let part = |(at, name): (usize, char)| Part {
         key: path(name.encode_utf8(&mut [0; 4])),
-        mode: if (c ^ c >> 6) >> at & 1 == 0 {
-            Shared
-        } else {
-            Exclusive
-        },
+        mode: mode(name, c.rotate_right(3 * at as u32) ^ c >> 6),
     };
     Parts::new(names.chars().enumerate().map(part).collect()).unwrap()
 }
@@ -131,7 +144,7 @@ impl Pair {
         let ticket = pick(&self.tickets, a).unwrap_or_default();
         let (grant_key, fence) = pick(&self.grants, a)
             .map_or((path(name), Fence::new(5)), |(_, key, fence)| (key, fence));
-        match kind % 16 {
+        match kind % 18 {
             0..=6 => Operation::Acquire(Acquire {
                 parts: parts(a, c),
                 life: match (c >> 1) % 4 {
@@ -159,7 +172,11 @@ impl Pair {
                 identifier: Bytes::from_static([b"".as_slice(), b"i", b"j"][c as usize % 3]),
             },
             14 => Operation::KeepAlive { session },
-            _ => Operation::CloseSession { session },
+            15 => Operation::CloseSession { session },
+            _ => Operation::Resize {
+                key: path(["c", "c", "a"][a as usize % 3]),
+                capacity: 1 + u32::from(b % 5),
+            },
         }
     }
 
@@ -337,14 +354,17 @@ fn the_histories_reach_every_answer_and_every_event() {
         "Cancelled",
         "Ended Cancelled",
         "Ended Granted",
+        "Ended HasCapacity",
         "Ended SessionGone",
         "Ended WaitTimeout",
         "Forgotten",
         "Granted",
+        "HasCapacity",
         "Held",
         "IdentifierInUse",
         "KeptAlive",
         "Lost",
+        "NoPermits",
         "NoSuchTicket",
         "NotHeld",
         "NotLeased",
@@ -356,6 +376,7 @@ fn the_histories_reach_every_answer_and_every_event() {
         "Renewed",
         "Replayed",
         "RequestIdReused",
+        "Resized",
         "SessionBusy",
         "SessionClosed",
         "SessionExpired",

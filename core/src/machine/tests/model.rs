@@ -8,6 +8,7 @@ use alloc::vec;
 
 mod commands;
 mod line;
+mod share;
 
 #[derive(Clone, Debug)]
 struct Hold {
@@ -85,6 +86,8 @@ pub(super) struct Model {
     /// How many came to each line so far.
     places: BTreeMap<(ZoneId, Key), u64>,
     to_do: Vec<ToDo>,
+    /// Of locks in use by permits; what is left of others says nothing.
+    capacities: BTreeMap<(ZoneId, Key), u32>,
     woken: Vec<(ZoneId, Key)>,
     budget: usize,
     events: Vec<Event>,
@@ -122,6 +125,7 @@ impl Model {
             keyed: vec![],
             places: BTreeMap::new(),
             to_do: vec![],
+            capacities: BTreeMap::new(),
             woken: vec![],
             budget: 0,
             events: vec![],
@@ -324,16 +328,10 @@ impl Model {
             .collect()
     }
 
-    fn fits(&self, zone: ZoneId, key: &Key, mode: Mode) -> bool {
-        let shared = |other: Mode| mode == Shared && other == Shared;
-        let mode_of = |parts: &Parts| parts.of(key).unwrap().mode;
-        self.holders(zone, key)
-            .iter()
-            .all(|h| shared(mode_of(&h.parts)))
-            && self
-                .line(zone, key)
-                .iter()
-                .all(|w| !w.offered || shared(mode_of(&w.parts)))
+    /// Whether something is due that was not done yet.
+    fn is_behind(&self) -> bool {
+        let due = self.due().is_some_and(|(end, ..)| end <= self.now);
+        due || !self.to_do.is_empty()
     }
 
     /// Whether nobody waits before it and it fits: a newcomer, or the ticket.
@@ -345,7 +343,7 @@ impl Model {
     fn blockers(&self, zone: ZoneId, parts: &Parts, ticket: Option<TicketId>) -> Vec<Blocker> {
         let mut by: Vec<Blocker> = vec![];
         for part in parts.iter() {
-            if self.is_first(zone, part, ticket) {
+            if !self.is_used(zone, &part.key) || self.is_first(zone, part, ticket) {
                 continue;
             }
             for h in self.holders(zone, &part.key) {
@@ -353,7 +351,7 @@ impl Model {
                     by.push(Blocker {
                         holder: self.name(&h.holder, h.session),
                         fence: h.fence,
-                        mode: h.parts.of(&part.key).unwrap().mode,
+                        mode: self.now(zone, &part.key, h.parts.of(&part.key).unwrap().mode),
                     });
                 }
             }
@@ -402,7 +400,7 @@ impl Model {
     fn describe(&self, hold: &Hold, replayed: bool) -> Answer {
         Answer::Granted(Granted {
             zone: hold.zone,
-            parts: hold.parts.clone(),
+            parts: self.parts_now(hold.zone, &hold.parts),
             fence: hold.fence,
             life: hold.life,
             session: hold.session,
@@ -526,7 +524,7 @@ impl Model {
         let line = self.line(zone, key);
         let holder = |h: &Hold| HolderView {
             holder: self.name(&h.holder, h.session),
-            mode: h.parts.of(key).unwrap().mode,
+            mode: self.now(zone, key, h.parts.of(key).unwrap().mode),
             fence: h.fence,
             session: h.session,
             held_ms: left(self.now, h.since),
@@ -537,7 +535,7 @@ impl Model {
                 Client::Session { id, .. } => self.name(&w.holder, Some(id)),
                 _ => w.holder.clone(),
             },
-            mode: w.parts.of(key).unwrap().mode,
+            mode: self.now(zone, key, w.parts.of(key).unwrap().mode),
             ticket: w.id,
             waiting_ms: left(self.now, w.since),
         };

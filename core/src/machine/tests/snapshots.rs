@@ -182,12 +182,8 @@ fn one_of_each() -> Machine {
     );
     world.ask(key(6), acquire("shared", Exclusive, LEASE, 0));
     world.ask(mine(), lease("session"));
-    // Claims over more than one key.
-    world.granted(mine(), claim(&[("b/1", Exclusive), ("b/2", Shared)], 0));
-    world.queued(
-        mine(),
-        claim(&[("static", Shared), ("b/2", Exclusive)], 9000),
-    );
+    several(&mut world, &mut mine);
+    share(&mut world);
     // Sessions that came and went by key.
     let Answer::SessionOpened { session: brief, .. } = world.ask(
         key(7),
@@ -230,6 +226,30 @@ fn one_of_each() -> Machine {
     world.pass(1000);
     world.batch(&[(Client::None, release("crowd", crowd))]);
     world.machine
+}
+
+/// Claims over more than one key.
+fn several(world: &mut World, mine: &mut impl FnMut() -> Client) {
+    world.granted(mine(), claim(&[("b/1", Exclusive), ("b/2", Shared)], 0));
+    let waits = claim(&[("static", Shared), ("b/2", Exclusive)], 9000);
+    world.queued(mine(), waits);
+}
+
+/// Locks that are shared in other ways: one in two modes, one by permits, which was resized.
+fn share(world: &mut World) {
+    let permits = |n, capacity| Mode::Permits { n, capacity };
+    for mode in [Mode::ProtectedWrite, Mode::ConcurrentRead] {
+        world.granted(Client::None, acquire("modes", mode, LEASE, 0));
+    }
+    world.granted(Client::None, acquire("permits", permits(3, 4), LEASE, 0));
+    let resize = Operation::Resize {
+        key: path("permits"),
+        capacity: 2,
+    };
+    world.ask(key(9), resize);
+    world.queued(key(10), acquire("permits", permits(2, 2), LEASE, 60_000));
+    world.ask(key(11), acquire("permits", permits(1, 3), LEASE, 0));
+    world.ask(key(12), acquire("modes", permits(1, 3), LEASE, 0));
 }
 
 #[test]

@@ -166,6 +166,7 @@ pub(super) const fn is_last(reply: &Reply) -> bool {
             | Answer::SessionOpened { .. }
             | Answer::KeptAlive { .. }
             | Answer::SessionClosed { .. }
+            | Answer::Resized { .. }
             | Answer::Configured { .. }
             | Answer::Refused(_) => true,
         },
@@ -256,6 +257,10 @@ fn put_answer(out: &mut BytesMut, execute: u16, answer: &Answer, token: Option<T
             put_session(out, Some(*session));
             n::CLOSE_SESSION
         }
+        Answer::Resized { capacity } => {
+            put_int(out, n::CAPACITY, (*capacity).into());
+            n::RESIZE
+        }
         // Only HTTP asks for it.
         Answer::Configured { mark } => {
             put_int(out, n::CONFIG_ID, mark.change.get());
@@ -287,6 +292,7 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         Refusal::Held { by } | Refusal::WaitTimeout { by } => {
             by.iter().for_each(|blocker| put_blocker(out, blocker));
         }
+        Refusal::HasCapacity { capacity } => put_int(out, n::CAPACITY, (*capacity).into()),
         Refusal::Cancelled
         | Refusal::NotHeld
         | Refusal::NotLeased
@@ -297,6 +303,7 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         | Refusal::Forgotten
         | Refusal::RequestIdReused
         | Refusal::Quota { .. }
+        | Refusal::NoPermits
         | Refusal::ConfigMoved { .. }
         | Refusal::ConfigUnfit { .. }
         | Refusal::Invalid { .. } => {}

@@ -364,6 +364,9 @@ fn decided(registers: &Registers, end: u16) -> Result<Word, Bad> {
             session: registers.need_session()?,
             ttl_ms: registers.need_int(n::TTL_MS)?,
         },
+        n::RESIZE => Answer::Resized {
+            capacity: registers.capacity()?,
+        },
         n::CLOSE_SESSION => Answer::SessionClosed {
             session: registers.need_session()?,
         },

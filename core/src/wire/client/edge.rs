@@ -150,6 +150,7 @@ impl Edge {
                 | Answer::Renewed { .. }
                 | Answer::Cancelled { .. }
                 | Answer::KeptAlive { .. }
+                | Answer::Resized { .. }
                 | Answer::Configured { .. }
                 | Answer::Refused(_) => {}
             },
@@ -295,6 +296,7 @@ impl Edge {
             | Ask::Release(_)
             | Ask::Renew { .. }
             | Ask::Cancel { .. }
+            | Ask::Resize { .. }
             | Ask::Admin(_)
             | Ask::Inspect { .. }
             | Ask::List { .. }

@@ -38,7 +38,7 @@ macro_rules! commands {
 }
 
 commands! {
-    /// 0 exclusive, 1 shared.
+    /// 0 exclusive, 1 shared, 2 null, 3 concurrent read, 4 concurrent write, 5 protected write.
     LOCK_MODE = 0x0000 Register,
     /// 0 leased, 1 static, 2 with its session.
     LIFE = 0x0001 Register,
@@ -77,8 +77,8 @@ commands! {
 
     /// The time to live in seconds.
     EXPIRE_SECONDS = 0x2000 Register,
-    /// How many of a capacity.
-    PERMITS = 0x2001 Reserved,
+    /// How many of the capacity, instead of a mode.
+    PERMITS = 0x2001 Register,
     /// Chooses the registers that all that follows is about: 0 to 63.
     STREAM_ID = 0x2002 Register,
     /// Rows in one page.
@@ -87,6 +87,8 @@ commands! {
     GRACE_MS = 0x2004 Reserved,
     /// How long a key rests after a loss.
     LOCK_DELAY_MS = 0x2005 Reserved,
+    /// How many permits the lock has.
+    CAPACITY = 0x2006 Register,
 
     /// The number of a grant.
     FENCE = 0x3001 Register,
@@ -205,6 +207,8 @@ commands! {
     TRANSFER = 0x7031 Reserved,
     /// Take a grant from its holder.
     REVOKE = 0x7032 Reserved,
+    /// Change how many permits a lock has.
+    RESIZE = 0x7033 Execute,
 
     /// The holder's name, for people.
     HOLDER = 0x8000 Register,

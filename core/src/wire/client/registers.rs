@@ -22,7 +22,13 @@ const STAYING: &[u16] = &[
 ];
 
 /// Registers that say one key of a claim, and how it is shared.
-const OF_ONE_KEY: &[u16] = &[numbers::LOCK_NAME, numbers::KEY_VALUES, numbers::LOCK_MODE];
+const OF_ONE_KEY: &[u16] = &[
+    numbers::LOCK_NAME,
+    numbers::KEY_VALUES,
+    numbers::LOCK_MODE,
+    numbers::PERMITS,
+    numbers::CAPACITY,
+];
 
 /// Why the registers are not what a command needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -190,13 +196,29 @@ impl Registers {
         self.need_int(numbers::TICKET).map(TicketId::new)
     }
 
-    /// Exclusive unless said.
+    /// How many permits a lock has.
+    pub(super) fn capacity(&self) -> Result<u32, Bad> {
+        let capacity = self.need_int(numbers::CAPACITY)?;
+        Ok(u32::try_from(capacity).unwrap_or(u32::MAX))
+    }
+
+    /// Permits if they are set; else a mode, exclusive unless said.
     pub(super) fn mode(&self) -> Result<Mode, Bad> {
-        match self.int(numbers::LOCK_MODE) {
-            None | Some(0) => Ok(Mode::Exclusive),
-            Some(1) => Ok(Mode::Shared),
-            Some(_) => Err(bad_value(numbers::LOCK_MODE, "no such mode")),
+        let mode = self.int(numbers::LOCK_MODE);
+        let Some(n) = self.int(numbers::PERMITS) else {
+            if self.int(numbers::CAPACITY).is_some() {
+                return Err(missing(numbers::PERMITS));
+            }
+            return classical(mode);
+        };
+        if mode.is_some() {
+            let what = "a lock is shared in a mode or by permits, not both";
+            return Err(bad_value(numbers::PERMITS, what));
         }
+        Ok(Mode::Permits {
+            n: u32::try_from(n).unwrap_or(u32::MAX),
+            capacity: self.capacity()?,
+        })
     }
 
     /// The key and mode that are set become one more of the claim.
@@ -260,6 +282,19 @@ impl Registers {
             (None, None) => Err(missing(numbers::LOCK_NAME)),
         }
     }
+}
+
+/// Exclusive unless said.
+const fn classical(mode: Option<u64>) -> Result<Mode, Bad> {
+    Ok(match mode {
+        None | Some(0) => Mode::Exclusive,
+        Some(1) => Mode::Shared,
+        Some(2) => Mode::Null,
+        Some(3) => Mode::ConcurrentRead,
+        Some(4) => Mode::ConcurrentWrite,
+        Some(5) => Mode::ProtectedWrite,
+        Some(_) => return Err(bad_value(numbers::LOCK_MODE, "no such mode")),
+    })
 }
 
 const fn no_claim(why: PartsError) -> Bad {

@@ -51,6 +51,10 @@ pub(super) fn read(registers: &Registers, shared: &Shared, execute: u16) -> Resu
         n::CLOSE_SESSION => Ask::CloseSession {
             session: registers.need_session()?,
         },
+        n::RESIZE => Ask::Resize {
+            key: registers.key()?,
+            capacity: registers.capacity()?,
+        },
         n::QUERY => query(registers)?,
         n::LIST => list(registers)?,
         n::SERVERS => Ask::Servers,
@@ -230,6 +234,7 @@ const fn session_of(client: &Client, ask: &Ask) -> Option<SessionId> {
         Ask::Acquire(_)
         | Ask::Cancel { .. }
         | Ask::OpenSession { .. }
+        | Ask::Resize { .. }
         | Ask::Admin(_)
         | Ask::Inspect { .. }
         | Ask::List { .. }
@@ -273,6 +278,11 @@ fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
         }
         Ask::KeepAlive { .. } => n::KEEP_ALIVE,
         Ask::CloseSession { .. } => n::CLOSE_SESSION,
+        Ask::Resize { key, capacity } => {
+            put_key(out, key);
+            put_int(out, n::CAPACITY, (*capacity).into());
+            n::RESIZE
+        }
         Ask::Inspect { key } => {
             put_key(out, key);
             n::QUERY
@@ -357,6 +367,17 @@ pub(super) fn put_mode<B: BufMut>(out: &mut B, mode: Mode) {
     match mode {
         Mode::Exclusive => {}
         Mode::Shared => put_int(out, n::LOCK_MODE, 1),
+        Mode::Null => put_int(out, n::LOCK_MODE, 2),
+        Mode::ConcurrentRead => put_int(out, n::LOCK_MODE, 3),
+        Mode::ConcurrentWrite => put_int(out, n::LOCK_MODE, 4),
+        Mode::ProtectedWrite => put_int(out, n::LOCK_MODE, 5),
+        Mode::Permits {
+            n: permits,
+            capacity,
+        } => {
+            put_int(out, n::PERMITS, permits.into());
+            put_int(out, n::CAPACITY, capacity.into());
+        }
     }
 }
 

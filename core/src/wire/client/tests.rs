@@ -93,6 +93,11 @@ fn acquire(name: &str, wait_ms: u64) -> Acquire {
     }
 }
 
+const PERMITS: Mode = Mode::Permits {
+    n: 2,
+    capacity: 300,
+};
+
 /// Two keys, in two modes.
 fn many() -> Parts {
     let part = |name, mode| Part {

@@ -30,6 +30,21 @@ impl History {
             Refusal::RequestIdReused | Refusal::Invalid { .. } => {
                 docket.broken("no refusal without its reason", format!("{refusal:?}"));
             }
+            Refusal::HasCapacity { capacity } => {
+                marks.hit(Mark::HasCapacity);
+                let is_so = match &command.operation {
+                    Operation::Acquire(acquire) => {
+                        let parts = &acquire.parts;
+                        self.locks.has_capacity(command.zone, parts, *capacity)
+                    }
+                    _ => false,
+                };
+                let is_so = !self.once.is_refused_first(command) || is_so;
+                docket.check(is_so, "no refusal without its reason", || {
+                    format!("{command:?}: no lock of it has a capacity of {capacity}")
+                });
+            }
+            Refusal::NoPermits => marks.hit(Mark::NoPermits),
             Refusal::SessionBusy => marks.hit(Mark::SessionBusy),
             Refusal::Cancelled
             | Refusal::NotHeld

@@ -14,7 +14,7 @@ fn call(client: usize, span: (Nanos, Nanos), told: Told) -> Call {
 fn granted(fence: u64) -> Told {
     Told::Granted {
         fence: Fence::new(fence),
-        shared: false,
+        mode: Mode::Exclusive,
         kept: true,
     }
 }
@@ -22,7 +22,7 @@ fn granted(fence: u64) -> Told {
 fn leased(fence: u64) -> Told {
     Told::Granted {
         fence: Fence::new(fence),
-        shared: false,
+        mode: Mode::Exclusive,
         kept: false,
     }
 }

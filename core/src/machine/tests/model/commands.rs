@@ -160,7 +160,13 @@ impl Model {
                     unreachable!()
                 };
                 match self.find(command.zone, &acquire.parts.first().key, *fence) {
-                    Some(at) => self.describe(&self.holds[at], true),
+                    Some(at) => match self.describe(&self.holds[at], true) {
+                        Answer::Granted(grant) => Answer::Granted(Granted {
+                            parts: acquire.parts.clone(),
+                            ..grant
+                        }),
+                        _ => unreachable!(),
+                    },
                     None => Answer::Refused(Refusal::NotHeld),
                 }
             }
@@ -199,6 +205,7 @@ impl Model {
                     Answer::Refused(Refusal::SessionGone)
                 }
             }
+            Operation::Resize { key, capacity } => self.resize(zone, key, *capacity),
             // `tests/config.rs` is about it.
             Operation::Configure(_) | Operation::Renew { .. } | Operation::KeepAlive { .. } => {
                 unreachable!()
@@ -209,14 +216,14 @@ impl Model {
 
     /// Those who are dead and stand in the way go first.
     fn settle(&mut self, zone: ZoneId, key: &Key) {
-        while let Some(hold) = self.holders(zone, key).first()
-            && !self.holds_on(hold)
-        {
-            let at = self
-                .holds
-                .iter()
-                .position(|h| h.fence == hold.fence && h.zone == zone);
-            self.lose(at.unwrap());
+        if !self.is_behind() {
+            return;
+        }
+        for hold in self.holders(zone, key) {
+            if !self.holds_on(&hold) {
+                let same = |h: &Hold| h.fence == hold.fence && h.zone == zone;
+                self.lose(self.holds.iter().position(same).unwrap());
+            }
         }
         if !self.line(zone, key).is_empty() || self.to_do.contains(&ToDo::Line(zone, key.clone())) {
             self.budget = self.budget.max(1);
@@ -236,29 +243,28 @@ impl Model {
         for part in parts.iter() {
             self.settle(zone, &part.key);
         }
-        let free = parts.iter().all(|part| self.is_first(zone, part, None));
         let refused = |refusal: Refusal| {
             let answer = Answer::Refused(refusal);
             (answer.clone(), Seen::Said(answer))
         };
+        if let Some(refusal) = self.otherwise(zone, parts) {
+            return refused(refusal);
+        }
+        let used = |part: &&Part| self.is_used(zone, &part.key);
+        let mut free = parts.iter().filter(used);
+        let free = free.all(|part| self.is_first(zone, part, None));
         if !free && acquire.wait_ms == 0 {
             return refused(Refusal::Held {
                 by: self.blockers(zone, parts, None),
             });
         }
-        let held = self.holds.iter().filter(|h| h.zone == zone);
-        let held: usize = held.map(|h| h.parts.count()).sum();
-        let waited = self.waits.iter().filter(|w| w.zone == zone);
-        let waited: usize = waited.map(|w| w.parts.count()).sum();
-        if held + waited + parts.count() > self.limits.locks {
-            return refused(Refusal::Quota {
-                what: answer::Table::Locks,
-            });
+        if let Some(what) = self.exceeded(zone, parts, free) {
+            return refused(Refusal::Quota { what });
         }
-        if !free && waited + parts.count() > self.limits.tickets {
-            return refused(Refusal::Quota {
-                what: answer::Table::Tickets,
-            });
+        for part in parts.iter() {
+            if let Mode::Permits { capacity, .. } = part.mode {
+                self.capacities.insert((zone, part.key.clone()), capacity);
+            }
         }
         let named = match command.client {
             Client::Session { id, .. } => !self.session(id).unwrap().identifier.is_empty(),
@@ -297,6 +303,34 @@ impl Model {
             },
             Seen::Ticket(claim.id),
         )
+    }
+
+    fn exceeded(&self, zone: ZoneId, parts: &Parts, free: bool) -> Option<answer::Table> {
+        let held = self.holds.iter().filter(|h| h.zone == zone);
+        let held: usize = held.map(|h| h.parts.count()).sum();
+        let waited = self.waits.iter().filter(|w| w.zone == zone);
+        let waited: usize = waited.map(|w| w.parts.count()).sum();
+        if held + waited + parts.count() > self.limits.locks {
+            return Some(answer::Table::Locks);
+        }
+        (!free && waited + parts.count() > self.limits.tickets).then_some(answer::Table::Tickets)
+    }
+
+    /// Why the locks, as they are in use, can't be shared like this.
+    fn otherwise(&mut self, zone: ZoneId, parts: &Parts) -> Option<Refusal> {
+        for part in parts.iter() {
+            if !self.is_used(zone, &part.key) {
+                self.capacities.remove(&(zone, part.key.clone()));
+                continue;
+            }
+            match (self.capacity(zone, &part.key), part.mode) {
+                (Some(now), Mode::Permits { capacity, .. }) if now == capacity => {}
+                (Some(capacity), _) => return Some(Refusal::HasCapacity { capacity }),
+                (None, Mode::Permits { .. }) => return Some(Refusal::NoPermits),
+                (None, _) => {}
+            }
+        }
+        None
     }
 
     fn release(&mut self, zone: ZoneId, key: &Key, fence: Fence) -> Answer {
@@ -358,6 +392,18 @@ impl Model {
             ticket: id,
             position: self.position(&wait),
         }
+    }
+
+    fn resize(&mut self, zone: ZoneId, key: &Key, capacity: u32) -> Answer {
+        self.settle(zone, key);
+        if self.capacity(zone, key).is_none() {
+            return Answer::Refused(Refusal::NoPermits);
+        }
+        self.capacities.insert((zone, key.clone()), capacity);
+        self.budget = self.budget.max(1);
+        self.woken.push((zone, key.clone()));
+        self.wake(false);
+        Answer::Resized { capacity }
     }
 
     fn open(&mut self, place: u64, zone: ZoneId, ttl_ms: u64, identifier: &Bytes) -> Answer {

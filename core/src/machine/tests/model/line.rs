@@ -16,8 +16,16 @@ impl Model {
             return;
         };
         let alive = self.waits_on(&front);
+        let beyond = front.parts.iter().find_map(|part| match part.mode {
+            Mode::Permits { n, .. } => {
+                let capacity = self.capacity(zone, &part.key).unwrap();
+                (n > capacity).then_some(capacity)
+            }
+            _ => None,
+        });
         let mut parts = front.parts.iter();
-        if alive && !parts.all(|part| self.is_first(zone, part, Some(front.id))) {
+        if alive && beyond.is_none() && !parts.all(|part| self.is_first(zone, part, Some(front.id)))
+        {
             return;
         }
         if alive || !dead_are_free {
@@ -32,6 +40,8 @@ impl Model {
         }
         if !alive {
             self.fail(front.id);
+        } else if let Some(capacity) = beyond {
+            self.end_ticket(&front, Refusal::HasCapacity { capacity });
         } else if matches!(front.client, Client::Session { .. }) {
             self.grant_ticket(front.id);
         } else {

@@ -78,11 +78,14 @@ fn samples() -> Vec<(&'static str, &'static str, Reply)> {
     let token = Some(Token([5; 32]));
     let late = Grant { life: Life::Session, session: Some(session), remaining_ms: None, replayed: true, parts: Parts::one(path("deploy/prod"), Mode::Shared), ..grant() };
     let several = Grant { parts: many(), ..grant() };
+    let permits = Grant { parts: Parts::one(path("jobs"), PERMITS), ..grant() };
     let forever = Grant { life: Life::Static, holder: Bytes::new(), remaining_ms: None, ..grant() };
     let nodes = vec![NodeId::new(1), NodeId::new(2)];
     vec![
         ("granted", "set_lock", decided(Answer::Granted(grant()), token)),
         ("granted_many", "set_lock_many", decided(Answer::Granted(several), token)),
+        ("granted_permits", "set_lock_permits", decided(Answer::Granted(permits), token)),
+        ("resized", "resize", decided(Answer::Resized { capacity: 300 }, None)),
         ("granted_replayed", "set_lock_wait", decided(Answer::Granted(late), token)),
         ("granted_static", "set_lock", decided(Answer::Granted(forever), token)),
         ("queued", "set_lock_wait", decided(Answer::Queued { ticket, position: 3 }, None)),
@@ -123,6 +126,8 @@ fn refusals() -> Vec<(&'static str, &'static str, Reply)> {
         ("forgotten", "unlock", no(Refusal::Forgotten)),
         ("request_id_reused", "unlock", no(Refusal::RequestIdReused)),
         ("quota", "open_session", no(Refusal::Quota { what: Table::Sessions })),
+        ("has_capacity", "set_lock_permits", no(Refusal::HasCapacity { capacity: 5 })),
+        ("no_permits", "resize", no(Refusal::NoPermits)),
         ("invalid_in_log", "renew", no(Refusal::Invalid { what: "the ttl is too short" })),
         ("busy", "query", Reply::Failed(Failure::Busy)),
         ("disk_full", "set_lock", Reply::Failed(Failure::DiskFull)),

@@ -22,12 +22,17 @@ pub(super) fn samples() -> Vec<(&'static str, Client, Ask)> {
     let by_id = Client::Key(ID);
     let shared = Acquire { parts: Parts::one(path("deploy/prod"), Mode::Shared), life: Life::Static, holder: Bytes::new(), ..acquire("deploy/prod", 0) };
     let many = Acquire { parts: many(), ..acquire("deploy/prod", 0) };
+    let mode = Acquire { parts: Parts::one(path("a"), Mode::ProtectedWrite), ..acquire("a", 0) };
+    let permits = Acquire { parts: Parts::one(path("jobs"), PERMITS), ..acquire("jobs", 0) };
     let lives = Acquire { life: Life::Session, ..acquire("deploy/prod", 30_000) };
     vec![
         ("set_lock", by_id, Ask::Acquire(acquire("deploy/prod", 0))),
         ("set_lock_unremembered", none, Ask::Acquire(acquire("deploy/prod", 0))),
         ("set_lock_shared_static", none, Ask::Acquire(shared)),
         ("set_lock_many", by_id, Ask::Acquire(many)),
+        ("set_lock_mode", by_id, Ask::Acquire(mode)),
+        ("set_lock_permits", by_id, Ask::Acquire(permits)),
+        ("resize", by_id, Ask::Resize { key: path("jobs"), capacity: 300 }),
         ("set_lock_wait", by_id, Ask::Acquire(acquire("deploy/prod", 30_000))),
         ("set_lock_wait_session", in_session(4), Ask::Acquire(lives)),
         ("unlock", none, Ask::Release(proof(None))),
@@ -151,6 +156,20 @@ fn any_client() -> impl Strategy<Value = Client> {
     ])
 }
 
+fn any_mode() -> impl Strategy<Value = Mode> {
+    let permits = any::<(u32, u32)>().prop_map(|(n, capacity)| Mode::Permits { n, capacity });
+    let classical = [
+        Mode::Exclusive,
+        Mode::Shared,
+        Mode::Null,
+        Mode::ConcurrentRead,
+        Mode::ConcurrentWrite,
+        Mode::ProtectedWrite,
+    ];
+    let classical = prop::sample::select(classical.to_vec());
+    Union::new([permits.boxed(), classical.boxed()])
+}
+
 fn any_life() -> impl Strategy<Value = Life> {
     let lease = any::<u64>().prop_map(|ttl_ms| Life::Lease { ttl_ms });
     Union::new([lease.boxed(), Just(Life::Static).boxed()])
@@ -160,15 +179,12 @@ proptest! {
     #[test]
     fn any_claim_reads_back(
         client in any_client(),
-        keys in prop::collection::btree_map(any_key(), any::<bool>(), 1..5),
+        keys in prop::collection::btree_map(any_key(), any_mode(), 1..5),
         life in any_life(),
         wait_ms in any::<u64>(),
         holder in prop::collection::vec(any::<u8>(), 0..128),
     ) {
-        let part = |(key, shared)| Part {
-            key,
-            mode: if shared { Mode::Shared } else { Mode::Exclusive },
-        };
+        let part = |(key, mode)| Part { key, mode };
         let parts = Parts::new(keys.into_iter().map(part).collect()).unwrap();
         let holder = Bytes::from(holder);
         let ask = Ask::Acquire(Acquire { parts, life, wait_ms, holder });
