@@ -46,10 +46,11 @@ impl Waiting {
     }
 
     /// Later and later, so that a slow leader is not buried under copies. Whoever does not lead keeps
-    /// none.
-    fn retry_at(&self) -> Timestamp {
+    /// none; and what was sent before something that was answered, and is not, was lost.
+    fn retry_at(&self, answered: Timestamp) -> Timestamp {
         let shift = match self.refused {
             Some(Refused::NotLeader) => 0,
+            None if self.sent_at < answered => 0,
             Some(Refused::Busy | Refused::DiskFull) | None => self.sends.saturating_sub(1).min(4),
         };
         self.sent_at.plus(FORWARD_RETRY * 2_u32.pow(shift))
@@ -87,6 +88,8 @@ pub(super) struct Pending {
     /// Tickets whose callers went away, and whose cancel is on its way: a confirm of ours may be
     /// before it in the log.
     abandoned: BTreeMap<TicketId, ZoneId>,
+    /// When the latest command that was answered was sent: words mostly keep their order.
+    answered: Timestamp,
     check_at: Option<Timestamp>,
 }
 
@@ -101,6 +104,7 @@ impl Pending {
             tickets: BTreeMap::new(),
             tickets_by_tag: BTreeMap::new(),
             abandoned: BTreeMap::new(),
+            answered: Timestamp::ZERO,
             check_at: None,
         }
     }
@@ -150,7 +154,7 @@ impl Pending {
             sends: 1,
             refused: None,
         };
-        self.check_at = Some(self.check_at.unwrap_or(waiting.retry_at()));
+        self.check_at = Some(self.check_at.unwrap_or(waiting.retry_at(self.answered)));
         self.commands.insert(via.seq, waiting);
         Proposal {
             number: via.seq,
@@ -166,6 +170,12 @@ impl Pending {
         let waiting = self.commands.remove(&via.seq)?;
         if let Some(tag) = waiting.caller.tag {
             self.by_tag.remove(&tag);
+        }
+        // Of one that was sent twice nobody knows which copy was answered (RFC 6298, §3: Karn's algorithm).
+        if waiting.sends == 1 {
+            self.answered = self.answered.max(waiting.sent_at);
+            let soon = waiting.sent_at.plus(FORWARD_RETRY * 2);
+            self.check_at = self.check_at.map(|at| at.min(soon));
         }
         Some(waiting.caller)
     }
@@ -269,9 +279,9 @@ impl Pending {
 
     /// What is to be proposed again.
     fn again(&mut self, now: Timestamp, which: Again) -> Vec<Proposal> {
-        let mut proposals = Vec::new();
+        let (mut proposals, answered) = (Vec::new(), self.answered);
         for (seq, waiting) in &mut self.commands {
-            if which != Again::All && now < waiting.retry_at() {
+            if which != Again::All && now < waiting.retry_at(answered) {
                 continue;
             }
             waiting.sent_at = now;
@@ -291,8 +301,10 @@ impl Pending {
 
     fn plan(&mut self) {
         let due = |waiting: &Waiting| match waiting.caller.tag {
-            Some(_) => waiting.retry_at().min(waiting.born.plus(REQUEST_PATIENCE)),
-            None => waiting.retry_at(),
+            Some(_) => waiting
+                .retry_at(self.answered)
+                .min(waiting.born.plus(REQUEST_PATIENCE)),
+            None => waiting.retry_at(self.answered),
         };
         self.check_at = self.commands.values().map(due).min();
     }

@@ -74,6 +74,22 @@ fn a_command_that_was_refused_is_soon_proposed_again() {
     assert!(matches!(world.answer(tag), Answer::Granted(_)));
 }
 
+/// The pings of a black hole pass, so nothing else says that it is over.
+#[test]
+fn what_was_sent_before_an_answered_command_is_soon_sent_again() {
+    let mut world = World::new(3);
+    world.run(MS * 500);
+    world.is_lost = |_, message| matches!(message, Message::Forward { .. });
+    let tag = world.ask(2, Client::None, acquire("a", 0));
+    world.run(MS * 5000);
+    world.is_lost = |_, _| false;
+    assert_eq!(world.reply(tag), None, "the next try is seconds away");
+    let later = world.ask(2, Client::None, acquire("b", 0));
+    world.run(MS * 600);
+    assert!(matches!(world.answer(later), Answer::Granted(_)));
+    assert!(matches!(world.answer(tag), Answer::Granted(_)));
+}
+
 #[test]
 fn a_stale_read_needs_no_quorum_and_says_where_it_was_true() {
     let mut world = World::new(3);
