@@ -217,7 +217,9 @@ impl Members {
     }
 
     fn at(&self, member: usize, kind: u16) -> SocketAddr {
-        let address = self.addresses[member - 1];
+        // Lists also name servers that are not among them.
+        let own = self.addresses.get(member - 1);
+        let address = *own.unwrap_or(&self.addresses[0]);
         let member = u16::try_from(member).expect("it is a small number");
         SocketAddr::new(address, 7600 + 10 * (member - 1) + kind)
     }
