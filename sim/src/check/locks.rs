@@ -137,6 +137,11 @@ impl Locks {
         self.live.values().map(|live| live.parts.count()).sum()
     }
 
+    /// How many keys more may still be taken up by grants of closed sessions.
+    pub const fn unsaid(&self) -> usize {
+        self.unsaid
+    }
+
     /// The locks whose holders changed since this was last asked.
     pub fn take_touched(&mut self) -> BTreeSet<(ZoneId, Key)> {
         std::mem::take(&mut self.touched)

@@ -67,7 +67,10 @@ impl History {
             _ => 1,
         };
         match table {
-            Table::Locks => self.locks.standing() + waiting + more > limits.locks,
+            Table::Locks => {
+                let held = self.locks.standing() + self.locks.unsaid();
+                held + waiting + more > limits.locks
+            }
             Table::Tickets => waiting + more > limits.tickets,
             Table::Sessions => self.locks.sessions() >= limits.sessions,
             Table::Answers => limits.answers < DEDUPE_MAX,
