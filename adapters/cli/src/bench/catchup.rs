@@ -120,7 +120,8 @@ impl Run<'_> {
             .map_err(no_service)?
             .saturating_sub(had);
         next(&mut lasted, 1);
-        own.start_again(self.away)?;
+        // Without waiting for it here: the clients run on this thread, and would stand still.
+        own.start_one(self.away)?;
         meet(leader, away).await?;
         next(&mut lasted, 2);
         clock::sleep(seconds).await;

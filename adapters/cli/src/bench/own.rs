@@ -117,13 +117,19 @@ impl Own {
         self.servers[place].process.0.kill().map_err(system)
     }
 
-    /// Starts one again that was killed, and waits until it follows another.
+    /// Starts one again that was killed, and waits until it follows another: everything on this thread does.
     pub(super) fn start_again(&mut self, place: usize) -> Result<(), Exit> {
+        self.start_one(place)?;
+        self.servers[place].follows()
+    }
+
+    /// Starts one again that was killed.
+    pub(super) fn start_one(&mut self, place: usize) -> Result<(), Exit> {
         let count = u16::try_from(self.servers.len()).map_err(system)?;
         let member = u16::try_from(place + 1).map_err(system)?;
         let server = Server::start(&self.folder.0, count, member, self.port);
         self.servers[place] = server.map_err(system)?;
-        self.servers[place].follows()
+        Ok(())
     }
 
     /// Stops a process, so that nothing of it runs while its connections stay.
