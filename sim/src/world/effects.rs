@@ -247,7 +247,7 @@ impl World {
                 });
             }
             Note::Following { leader } => self.has_leader(index, leader.is_some()),
-            Note::Fetching { .. } => self.fetch_began(index),
+            Note::Fetching { id, .. } => self.fetch_began(index, *id),
             Note::Installed { id, .. } => self.fetch_ended(index, *id, true),
             Note::SnapshotFailed { id, .. } => self.fetch_ended(index, *id, false),
             Note::BadSnapshot { id, .. } => {

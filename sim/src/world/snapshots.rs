@@ -28,7 +28,15 @@ impl World {
                 received,
             } => server.add_chunk(now, (slot, chunk), &bytes, received, marks),
             Output::SnapshotDone { id, chunks, keep } => {
-                server.finish_snapshot(now, (id, chunks), keep, marks)
+                // Nothing more is said of one that is kept for others only.
+                let process = server.process_ref();
+                let fetched = process.and_then(|process| process.fetched);
+                let is_fetched = fetched.is_some_and(|fetched| fetched.id == id);
+                let begun = server.finish_snapshot(now, (id, chunks), keep, marks);
+                if is_fetched {
+                    self.fetch_ended(index, id, true);
+                }
+                begun
             }
             Output::Truncate { upto, snapshot } => {
                 server.begin_truncate(now, upto, snapshot, marks)
@@ -68,7 +76,7 @@ impl World {
             return;
         };
         if let Message::SnapshotChunk { id, .. } = message
-            && process.done_with != Some(*id)
+            && process.done_with.is_none_or(|done| done.slot < id.slot)
         {
             let resumed = |last: Fetched| last.id == *id && last.source.0 != source.0;
             let resumed = process.fetched.is_some_and(resumed);
@@ -110,9 +118,9 @@ impl World {
     }
 
     /// A server begins to fetch a snapshot, perhaps anew.
-    pub(super) fn fetch_began(&mut self, index: usize) {
+    pub(super) fn fetch_began(&mut self, index: usize, id: SnapshotId) {
         if let Some(process) = self.servers[index].process() {
-            process.done_with = None;
+            process.done_with = process.done_with.filter(|done| done.slot < id.slot);
         }
     }
 
