@@ -47,11 +47,11 @@ pub(super) struct Wanted {
 }
 
 impl Hasher {
-    fn lock(self, lock: &Lock) -> u64 {
+    pub(super) fn lock(self, lock: &Lock) -> u64 {
         self.hash(lock.zone, &lock.key)
     }
 
-    fn fence(self, zone: ZoneId, fence: Fence) -> u64 {
+    pub(super) fn fence(self, zone: ZoneId, fence: Fence) -> u64 {
         self.hash(zone, &fence.get().to_le_bytes())
     }
 }
@@ -79,7 +79,7 @@ impl Machine {
     }
 
     /// Puts a new lock where it is looked for.
-    pub(super) fn index_lock(&mut self, at: Ref<Lock>) {
+    fn index_lock(&mut self, at: Ref<Lock>) {
         let (locks, hasher) = (&self.locks, self.hasher);
         let hash = |at| hasher.lock(locks.at(at));
         self.lock_index.insert(hash(at), at, hash);
@@ -144,6 +144,7 @@ impl Machine {
             request: terms.request,
         });
         assert!(inserted == at, "a record has the name that was foretold");
+        self.index_grant(at);
         self.enlist(at);
         let mut next = None;
         for Wanted { lock, share } in wanted.iter().rev().copied() {
@@ -191,14 +192,19 @@ impl Machine {
         at
     }
 
-    /// Puts a new grant, which has the highest fence so far, where it is looked for.
-    pub(super) fn enlist(&mut self, at: Ref<Grant>) {
+    /// Puts a new grant where it is looked for.
+    fn index_grant(&mut self, at: Ref<Grant>) {
         let (grants, hasher) = (&self.grants, self.hasher);
         let hash = |at| {
             let grant: &Grant = grants.at(at);
             hasher.fence(grant.zone, grant.fence)
         };
         self.grant_index.insert(hash(at), at, hash);
+    }
+
+    /// Puts a new grant, which has the highest fence so far, among those that end as it does.
+    pub(super) fn enlist(&mut self, at: Ref<Grant>) {
+        let grants = &self.grants;
         match grants.at(at).term {
             Term::Lease { .. } => self.lease_timers.set(at, lease_order(grants)),
             Term::Session { session, .. } => {

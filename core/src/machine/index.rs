@@ -60,6 +60,29 @@ impl<T> Index<T> {
         }
     }
 
+    /// An index of `all` records, each with its hash: table by table, each of which has its size from
+    /// the first. None if two of them are the `same`.
+    pub(super) fn of(
+        mut all: Vec<(u64, Ref<T>)>,
+        is_same: impl Fn(Ref<T>, Ref<T>) -> bool,
+        rehash: impl Fn(Ref<T>) -> u64,
+    ) -> Option<Self> {
+        let mut index = Self::default();
+        all.sort_unstable_by_key(|(hash, _)| shard_of(*hash));
+        for of_shard in all.chunk_by(|(a, _), (b, _)| shard_of(*a) == shard_of(*b)) {
+            let number = of_shard.first().map(|(hash, _)| shard_of(*hash))?;
+            let shard = index.shards.get_mut(number)?;
+            shard.reserve(of_shard.len(), |at| rehash(*at));
+            for (hash, at) in of_shard {
+                if shard.find(*hash, |other| is_same(*other, *at)).is_some() {
+                    return None;
+                }
+                shard.insert_unique(*hash, *at, |at| rehash(*at));
+            }
+        }
+        Some(index)
+    }
+
     /// Takes a record out, which is there.
     pub(super) fn remove(&mut self, hash: u64, at: Ref<T>) {
         let shard = self.shards.get_mut(shard_of(hash));

@@ -22,7 +22,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-fn ticket_hash(id: TicketId) -> u64 {
+pub(super) fn ticket_hash(id: TicketId) -> u64 {
     hash64(&id.get().to_le_bytes())
 }
 
@@ -106,6 +106,7 @@ impl Machine {
             offered: false,
             asker,
         });
+        self.index_ticket(at);
         self.enlist_ticket(at);
         let mut next = None;
         for Wanted { lock, share } in wanted.iter().rev().copied() {
@@ -139,13 +140,16 @@ impl Machine {
     }
 
     /// Puts a new ticket where it is looked for.
+    fn index_ticket(&mut self, at: Ref<Ticket>) {
+        let hash = |at| ticket_hash(self.tickets.at(at).id);
+        self.ticket_index.insert(hash(at), at, hash);
+    }
+
+    /// Puts a new ticket among those whose wait ends, and behind those of its session.
     pub(super) fn enlist_ticket(&mut self, at: Ref<Ticket>) {
         let tickets = &self.tickets;
         let ticket = tickets.at(at);
         self.ticket_timers.set(at, ticket_order(tickets));
-        self.ticket_index.insert(ticket_hash(ticket.id), at, |at| {
-            ticket_hash(tickets.at(at).id)
-        });
         if let Some(session) = ticket.session() {
             let first = self.sessions.at(session).tickets;
             let first = list::push_back(&mut self.tickets, first, at, asked_by);

@@ -27,7 +27,7 @@ pub(super) enum From {
 const FORGET_STEP: u64 = 1_000_000_000;
 
 impl Hasher {
-    fn request(self, zone: ZoneId, id: RequestId) -> u64 {
+    pub(super) fn request(self, zone: ZoneId, id: RequestId) -> u64 {
         self.hash(zone, &id.get().to_le_bytes())
     }
 }
@@ -297,7 +297,7 @@ impl Machine {
     }
 
     /// Puts a new request where it is looked for.
-    pub(super) fn index_request(&mut self, at: Ref<Request>) {
+    fn index_request(&mut self, at: Ref<Request>) {
         let (requests, hasher) = (&self.requests, self.hasher);
         let hash = |at: Ref<Request>| {
             let request = requests.at(at);

@@ -14,12 +14,12 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
-fn session_hash(id: SessionId) -> u64 {
+pub(super) fn session_hash(id: SessionId) -> u64 {
     hash64(&id.get().to_le_bytes())
 }
 
 impl Hasher {
-    fn identifier(self, session: &Session) -> u64 {
+    pub(super) fn identifier(self, session: &Session) -> u64 {
         self.hash(session.zone, &session.identifier)
     }
 }
@@ -80,6 +80,7 @@ impl Machine {
             ending: None,
         });
         self.index_session(at);
+        self.enlist_session(at);
         Answer::SessionOpened {
             session: id,
             ttl_ms,
@@ -87,11 +88,9 @@ impl Machine {
     }
 
     /// Puts a session that is not over where it is looked for.
-    pub(super) fn index_session(&mut self, at: Ref<Session>) {
+    fn index_session(&mut self, at: Ref<Session>) {
         let (sessions, hasher) = (&self.sessions, self.hasher);
         let session = sessions.at(at);
-        self.zones.entry(session.zone).or_default().sessions += 1;
-        self.session_timers.set(at, session_order(sessions));
         self.session_index
             .insert(session_hash(session.id), at, |at| {
                 session_hash(sessions.at(at).id)
@@ -100,6 +99,14 @@ impl Machine {
             let hash = |at| hasher.identifier(sessions.at(at));
             self.identifier_index.insert(hash(at), at, hash);
         }
+    }
+
+    /// Counts a session that is not over, and puts it among those that end.
+    pub(super) fn enlist_session(&mut self, at: Ref<Session>) {
+        let sessions = &self.sessions;
+        let zone = sessions.at(at).zone;
+        self.session_timers.set(at, session_order(sessions));
+        self.zones.entry(zone).or_default().sessions += 1;
     }
 
     pub(super) fn namesake(&self, zone: ZoneId, identifier: &[u8]) -> Option<Ref<Session>> {

@@ -14,6 +14,7 @@ mod claims;
 mod compare;
 mod config;
 mod expiry;
+mod forged;
 mod hold;
 mod model;
 mod modes;

@@ -1,16 +1,20 @@
-//! What a snapshot leaves out because it can be computed: rings, lists, fronts, counts, timers.
+//! What a snapshot leaves out because it can be computed: indexes, rings, lists, fronts, counts, timers.
 
 use crate::ids::{Fence, TicketId};
 use crate::machine::Machine;
 use crate::machine::audit::Violation;
-use crate::machine::state::{Grant, Hold, Lock, Place, Ticket, Work};
-use crate::machine::table::Ref;
+use crate::machine::index::Index;
+use crate::machine::line::ticket_hash;
+use crate::machine::session::session_hash;
+use crate::machine::state::{Grant, Hold, Lock, Place, Session, Ticket, Work};
+use crate::machine::table::{Ref, Table};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 impl Machine {
     /// Every ring is in the order of what the log gave its records: fences, and numbers of tickets.
     pub(super) fn rebuild(&mut self) -> Result<(), Violation> {
+        self.rebuild_indexes()?;
         let grants = self.grants.iter().map(|(at, grant)| (grant.fence, at));
         let mut grants: Vec<(Fence, Ref<Grant>)> = grants.collect();
         grants.sort_unstable_by_key(|(fence, at)| (*fence, at.raw()));
@@ -26,6 +30,52 @@ impl Machine {
         self.rebuild_places();
 
         self.rebuild_work()
+    }
+
+    /// What is looked for by a name has it alone.
+    fn rebuild_indexes(&mut self) -> Result<(), Violation> {
+        let hasher = self.hasher;
+        self.lock_index = index(
+            &self.locks,
+            |lock| Some(hasher.lock(lock)),
+            |a, b| a.zone == b.zone && a.key == b.key,
+        )
+        .ok_or(Violation("a lock is found by its key"))?;
+        self.grant_index = index(
+            &self.grants,
+            |grant| Some(hasher.fence(grant.zone, grant.fence)),
+            |a, b| a.zone == b.zone && a.fence == b.fence,
+        )
+        .ok_or(Violation("a grant is found by its fence"))?;
+        self.ticket_index = index(
+            &self.tickets,
+            |ticket| Some(ticket_hash(ticket.id)),
+            |a, b| a.zone == b.zone && a.id == b.id,
+        )
+        .ok_or(Violation("a ticket is found by its number"))?;
+        self.request_index = index(
+            &self.requests,
+            |request| Some(hasher.request(request.zone, request.id)),
+            |a, b| a.zone == b.zone && a.id == b.id,
+        )
+        .ok_or(Violation("a request is found by its key"))?;
+        let lives = |session: &Session| session.ending.is_none();
+        self.session_index = index(
+            &self.sessions,
+            |session| lives(session).then(|| session_hash(session.id)),
+            |a, b| a.zone == b.zone && a.id == b.id,
+        )
+        .ok_or(Violation("a session is found by its number"))?;
+        self.identifier_index = index(
+            &self.sessions,
+            |session| {
+                let is_named = lives(session) && !session.identifier.is_empty();
+                is_named.then(|| hasher.identifier(session))
+            },
+            |a, b| a.zone == b.zone && a.identifier == b.identifier,
+        )
+        .ok_or(Violation("a session is found by what it calls itself"))?;
+        Ok(())
     }
 
     /// Those of one claim stand by key: from the last to the first, each before the ones after it.
@@ -82,4 +132,20 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// The index of those in a table that have a hash, unless two of them have the `same` name.
+fn index<T: Clone>(
+    table: &Table<T>,
+    hash: impl Fn(&T) -> Option<u64>,
+    is_same: impl Fn(&T, &T) -> bool,
+) -> Option<Index<T>> {
+    let hashed = table
+        .iter()
+        .filter_map(|(at, record)| Some((hash(record)?, at)));
+    Index::of(
+        hashed.collect(),
+        |a, b| is_same(table.at(a), table.at(b)),
+        |at| hash(table.at(at)).unwrap_or_default(),
+    )
 }

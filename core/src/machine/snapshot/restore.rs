@@ -168,7 +168,7 @@ impl Restore {
             machine.zones.clear();
         }
         machine.rebuild()?;
-        machine.audit()?;
+        machine.audit_told()?;
         Ok(machine)
     }
 
@@ -282,7 +282,7 @@ impl Restore {
             return from.bad(0, expected, raw.into());
         }
         T::table(&mut self.machine).place(at, record);
-        T::index(&mut self.machine, at);
+        T::enlist(&mut self.machine, at);
         self.mask &= self.mask - 1;
         if self.mask == 0 {
             self.group += 1;

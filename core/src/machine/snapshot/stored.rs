@@ -15,8 +15,9 @@ pub(super) trait Stored: Record + Clone {
     /// Whether all that it names is there; else what is not.
     fn check(&self, machine: &Machine) -> Result<(), &'static str>;
 
-    /// Lets it be found. What needs an order of its own is done by `rebuild`, at the end.
-    fn index(machine: &mut Machine, at: Ref<Self>);
+    /// Puts it where it belongs. What needs an order of its own or the number of them all, is done by
+    /// `rebuild`, at the end.
+    fn enlist(machine: &mut Machine, at: Ref<Self>);
 }
 
 fn there(is_there: bool, expected: &'static str) -> Result<(), &'static str> {
@@ -46,7 +47,7 @@ impl Stored for Crowd {
         Ok(())
     }
 
-    fn index(_: &mut Machine, _: Ref<Self>) {}
+    fn enlist(_: &mut Machine, _: Ref<Self>) {}
 }
 
 /// Whether a lock is shared in such a way, and this one is in its crowd if it is `counted`.
@@ -77,9 +78,7 @@ impl Stored for Lock {
         has_zone(machine, self.zone)
     }
 
-    fn index(machine: &mut Machine, at: Ref<Self>) {
-        machine.index_lock(at);
-    }
+    fn enlist(_: &mut Machine, _: Ref<Self>) {}
 }
 
 impl Stored for Line {
@@ -95,7 +94,7 @@ impl Stored for Line {
         )
     }
 
-    fn index(machine: &mut Machine, at: Ref<Self>) {
+    fn enlist(machine: &mut Machine, at: Ref<Self>) {
         let lock = machine.lines.at(at).lock;
         machine.locks.at_mut(lock).line = Some(at);
     }
@@ -110,9 +109,9 @@ impl Stored for Session {
         has_zone(machine, self.zone)
     }
 
-    fn index(machine: &mut Machine, at: Ref<Self>) {
+    fn enlist(machine: &mut Machine, at: Ref<Self>) {
         if machine.sessions.at(at).ending.is_none() {
-            machine.index_session(at);
+            machine.enlist_session(at);
         }
     }
 }
@@ -126,8 +125,7 @@ impl Stored for Request {
         has_zone(machine, self.zone)
     }
 
-    fn index(machine: &mut Machine, at: Ref<Self>) {
-        machine.index_request(at);
+    fn enlist(machine: &mut Machine, at: Ref<Self>) {
         if machine.requests.at(at).forget_at < Stamp::MAX {
             machine.count_down(at);
         }
@@ -145,7 +143,7 @@ impl Stored for Grant {
         has_request(machine, self.request)
     }
 
-    fn index(_: &mut Machine, _: Ref<Self>) {}
+    fn enlist(_: &mut Machine, _: Ref<Self>) {}
 }
 
 impl Stored for Hold {
@@ -161,7 +159,7 @@ impl Stored for Hold {
         is_shared_so(machine, self.lock, self.share, true)
     }
 
-    fn index(_: &mut Machine, _: Ref<Self>) {}
+    fn enlist(_: &mut Machine, _: Ref<Self>) {}
 }
 
 impl Stored for Place {
@@ -178,7 +176,7 @@ impl Stored for Place {
         is_shared_so(machine, lock, self.share, offered)
     }
 
-    fn index(_: &mut Machine, _: Ref<Self>) {}
+    fn enlist(_: &mut Machine, _: Ref<Self>) {}
 }
 
 impl Stored for Ticket {
@@ -198,5 +196,5 @@ impl Stored for Ticket {
         )
     }
 
-    fn index(_: &mut Machine, _: Ref<Self>) {}
+    fn enlist(_: &mut Machine, _: Ref<Self>) {}
 }

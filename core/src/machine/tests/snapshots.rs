@@ -287,6 +287,7 @@ fn refused_or_written(bytes: &[u8]) -> Option<RestoreError> {
         Ok(machine) => machine,
         Err(error) => return Some(error),
     };
+    assert_eq!(machine.audit(), Ok(()));
     assert_eq!(Written::of(&mut machine).bytes(), bytes);
     for hours in 1..4 {
         let stamp = machine.stamp().plus(Duration::from_secs(3600 * hours));
