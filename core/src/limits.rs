@@ -159,6 +159,14 @@ pub const GRACE: Duration = Duration::from_millis(300);
 pub const GRACE_INTERVAL: Duration = Duration::from_secs(10);
 /// Locks in one page of a list.
 pub const PAGE_MAX: usize = 1000;
+/// Bytes of a selector, as text; of an order as well.
+pub const SELECTOR_BYTES_MAX: usize = 4 << 10;
+/// Conditions in one selector: each is looked for among the pairs of each key.
+pub const SELECTOR_TERMS_MAX: usize = 64;
+/// Parentheses of a selector in each other.
+pub const SELECTOR_DEPTH_MAX: usize = 16;
+/// Pairs by which a list is sorted.
+pub const ORDER_NAMES_MAX: usize = 8;
 /// Holders shown in a refusal.
 pub const BLOCKERS_SHOWN_MAX: usize = 3;
 /// Holders shown with one lock.

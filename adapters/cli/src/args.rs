@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use tenure_client::{Order, Selector};
 use tenure_core::limits::{TTL_MS_MAX, TTL_MS_MIN};
 use tenure_core::wire::token::TokenText;
 
@@ -145,8 +146,14 @@ pub(crate) struct Show {
 #[derive(Debug, Args)]
 pub(crate) struct Ls {
     /// Only locks whose path begins with this.
-    #[arg(value_name = "PREFIX", default_value = "")]
-    pub(crate) prefix: String,
+    #[arg(value_name = "PREFIX")]
+    pub(crate) prefix: Option<String>,
+    /// Only locks on pairs that this means, as 'env="prod" and shard>=5u8'.
+    #[arg(long, value_name = "CONDITION", value_parser = Selector::parse)]
+    pub(crate) selector: Option<Selector>,
+    /// By these pairs instead of the whole key, as 'shard,-env'; or 'random(7)'.
+    #[arg(long, value_name = "NAMES", value_parser = Order::parse)]
+    pub(crate) sort: Option<Order>,
     #[command(flatten)]
     pub(crate) service: Service,
     #[command(flatten)]

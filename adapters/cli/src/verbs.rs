@@ -3,7 +3,8 @@
 use crate::args::{Acquire, Claim, Ls, Output, Release, Service, Show, Ttl};
 use crate::exit::{Code, Exit};
 use crate::print;
-use tenure_client::{Client, Error, Key, LockRequest, Options, Proof, codes};
+use bytes::Bytes;
+use tenure_client::{Client, Error, Key, Listing, LockRequest, Options, Proof, codes};
 use tenure_core::limits::{HOLDER_BYTES_MAX, PAGE_MAX};
 use tenure_core::machine::key::path_prefix;
 use tenure_core::wire::token::TokenText;
@@ -94,16 +95,24 @@ pub(crate) async fn ls(ls: &Ls) -> Result<(), Exit> {
     if ls.print.output == Output::Table {
         print::list_head()?;
     }
-    let mut after = None;
+    let mut listing = Listing {
+        prefix: match ls.prefix.as_deref() {
+            None => Bytes::new(),
+            Some(prefix) => path_prefix(prefix),
+        },
+        selector: ls.selector.clone(),
+        order: ls.sort.clone().unwrap_or_default(),
+        after: None,
+        limit: PAGE_MAX,
+    };
     loop {
-        let prefix = path_prefix(&ls.prefix);
-        let seen = client.list(prefix, after, PAGE_MAX).await;
+        let seen = client.list(listing.clone()).await;
         let page = seen.map_err(|error| refused(&error))?.value;
         for lock in &page.locks {
             print::list_row(lock, ls.print.output)?;
         }
         match page.locks.last() {
-            Some(last) if page.more => after = Some(last.key.clone()),
+            Some(last) if page.more => listing.after = Some(last.key.clone()),
             Some(_) | None => return Ok(()),
         }
     }

@@ -14,7 +14,7 @@ use tenure_core::ids::{NodeId, Slot};
 use tenure_core::machine::answer::Answer;
 use tenure_core::machine::key::Key;
 use tenure_core::node::input::{Ask, Proof, Question};
-use tenure_core::query::{LockView, Page};
+use tenure_core::query::{Listing, LockView, Page};
 use tenure_core::time::Stamp;
 use tenure_core::wire::client::{ServerRow, Word};
 use tenure_rt::sync::{mpsc, oneshot};
@@ -155,24 +155,13 @@ impl Client {
         }
     }
 
-    /// The locks whose canonical keys begin with `prefix` (`machine::key::path_prefix`) and come
-    /// after `after`, at most `limit`. Linearizable.
+    /// A page of the locks that are held or waited for. Linearizable.
     ///
     /// # Errors
     ///
     /// Nobody answered.
-    pub async fn list(
-        &self,
-        prefix: bytes::Bytes,
-        after: Option<Key>,
-        limit: usize,
-    ) -> Result<Seen<Page>, Error> {
-        self.look_at_some(Ask::List {
-            prefix,
-            after,
-            limit,
-        })
-        .await
+    pub async fn list(&self, listing: Listing) -> Result<Seen<Page>, Error> {
+        self.look_at_some(Ask::List(listing)).await
     }
 
     /// The same of one server alone, as [`Self::inspect_stale`] is.
@@ -180,18 +169,8 @@ impl Client {
     /// # Errors
     ///
     /// Nobody answered.
-    pub async fn list_stale(
-        &self,
-        prefix: bytes::Bytes,
-        after: Option<Key>,
-        limit: usize,
-    ) -> Result<Seen<Page>, Error> {
-        let question = Question::List {
-            prefix,
-            after,
-            limit,
-        };
-        self.look_at_some(Ask::Stale(question)).await
+    pub async fn list_stale(&self, listing: Listing) -> Result<Seen<Page>, Error> {
+        self.look_at_some(Ask::Stale(Question::List(listing))).await
     }
 
     async fn look_at_some(&self, ask: Ask) -> Result<Seen<Page>, Error> {

@@ -1,7 +1,9 @@
 //! The client against a real node over real sockets, on a disk that always works at once.
 
 use crate::codes;
-use crate::{Client, Error, Key, Life, Loss, Mode, News, Options, SessionOptions};
+use crate::{
+    Client, Error, Key, Life, Listing, Loss, Mode, News, Options, Order, Selector, SessionOptions,
+};
 use server::Server;
 use std::future::Future;
 use std::time::Duration;
@@ -74,6 +76,15 @@ fn a_lock_is_taken_seen_and_given_back() {
     });
 }
 
+fn page(prefix: &str, after: Option<Key>, limit: usize) -> Listing {
+    Listing {
+        prefix: path_prefix(prefix),
+        after,
+        limit,
+        ..Listing::default()
+    }
+}
+
 #[test]
 fn the_locks_are_listed_and_the_servers_named() {
     test(async {
@@ -83,15 +94,25 @@ fn the_locks_are_listed_and_the_servers_named() {
         for name in ["a/1", "a/2", "a/3", "b/1"] {
             guards.push(client.lock(name).acquire().await.expect("it is free"));
         }
-        let first = client.list(path_prefix("a/"), None, 2).await;
+        let first = client.list(page("a/", None, 2)).await;
         let first = first.expect("the server answers").value;
         assert!(first.more);
         let last = first.locks.last().expect("two of them").key.clone();
         assert_eq!(last, path("a/2"));
-        let rest = client.list(path_prefix("a/"), Some(last), 2).await;
+        let rest = client.list(page("a/", Some(last), 2)).await;
         let rest = rest.expect("the server answers").value;
         assert!(!rest.more);
         assert_eq!(rest.locks.len(), 1);
+        let chosen = Listing {
+            selector: Some(Selector::parse(r#"_path > "a/1""#).expect("it is one")),
+            order: Order::parse("-_path").expect("it is one"),
+            limit: 2,
+            ..Listing::default()
+        };
+        let chosen = client.list(chosen).await.expect("the server answers").value;
+        let names = chosen.locks.iter().filter_map(|lock| lock.key.path());
+        assert_eq!(names.collect::<Vec<_>>(), ["b/1", "a/3"]);
+        assert!(chosen.more);
 
         let servers = client.servers().await.expect("the server answers");
         assert_eq!(servers.servers.len(), 1);
@@ -351,11 +372,11 @@ fn what_one_server_says_by_itself_has_a_label() {
         let stale = stale.expect("it answers");
         assert_eq!((fresh.is_stale, stale.is_stale), (false, true));
         assert_eq!(stale.value.holders[0].fence, guard.fence());
-        let all = client.list_stale(path_prefix(""), None, 10).await;
+        let all = client.list_stale(page("", None, 10)).await;
         let all = all.expect("it answers");
         assert!(all.is_stale && all.slot >= fresh.slot);
         assert_eq!(all.value.locks.len(), 1);
-        let fresh = client.list(path_prefix(""), None, 10).await;
+        let fresh = client.list(page("", None, 10)).await;
         assert!(!fresh.expect("it answers").is_stale);
     });
 }

@@ -18,6 +18,7 @@ use tenure_core::limits::{
 use tenure_core::machine::command::{Client, Life, Mode};
 use tenure_core::machine::key::Key;
 use tenure_core::machine::parts;
+use tenure_core::query::{Order, Selector, SelectorError};
 use tenure_core::wire::token::TokenText;
 
 /// Bytes of one `Idempotency-Key`.
@@ -50,7 +51,7 @@ pub(crate) const RENEW: &[&str] = &["token", "ttl"];
 /// What a release may say.
 pub(crate) const RELEASE: &[&str] = &["token"];
 /// What a list may say.
-pub(crate) const LIST: &[&str] = &["prefix", "limit", "cursor", "stale"];
+pub(crate) const LIST: &[&str] = &["prefix", "selector", "sort", "limit", "cursor", "stale"];
 /// What a question about one lock may say.
 pub(crate) const INSPECT: &[&str] = &["stale"];
 /// What a question without parameters may say.
@@ -70,6 +71,8 @@ pub(crate) struct Params {
     pub(crate) is_async: Option<bool>,
     pub(crate) token: Option<TokenText>,
     pub(crate) prefix: Option<String>,
+    pub(crate) selector: Option<Selector>,
+    pub(crate) order: Option<Order>,
     pub(crate) limit: Option<usize>,
     pub(crate) cursor: Option<Key>,
     pub(crate) is_stale: Option<bool>,
@@ -124,6 +127,14 @@ impl Params {
             ),
             "stale" => once(field, &mut self.is_stale, flag_of(field, value)?),
             "prefix" => once(field, &mut self.prefix, value.text(field)?.into_owned()),
+            "selector" => {
+                let selector = Selector::parse(&value.text(field)?);
+                once(field, &mut self.selector, of_query(field, selector)?)
+            }
+            "sort" => {
+                let order = Order::parse(&value.text(field)?);
+                once(field, &mut self.order, of_query(field, order)?)
+            }
             "limit" => once(field, &mut self.limit, limit_of(field, value)?),
             "cursor" => once(
                 field,
@@ -267,6 +278,10 @@ fn flag_of(field: &'static str, value: Given<'_>) -> Result<bool, Problem> {
         "false" => Ok(false),
         _ => Err(Problem::bad_value(field, "expected true or false")),
     }
+}
+
+fn of_query<T>(field: &'static str, read: Result<T, SelectorError>) -> Result<T, Problem> {
+    read.map_err(|error| Problem::bad_value(field, error.to_string()))
 }
 
 fn limit_of(field: &'static str, value: Given<'_>) -> Result<usize, Problem> {

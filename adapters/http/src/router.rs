@@ -29,6 +29,7 @@ use tenure_core::machine::key::{Key, path_prefix};
 use tenure_core::machine::parts;
 use tenure_core::node::input::{Admin, Ask, Proof, Question, Request as Wanted, Token};
 use tenure_core::node::output::{Failure, Reply};
+use tenure_core::query::Listing;
 use tenure_host::Published;
 use tenure_rt::clock;
 use tenure_rt::sync::watch;
@@ -247,15 +248,14 @@ async fn list(State(face): State<Face>, request: Request) -> Result<Response, Pr
     let (head, _) = parts(request)?;
     let params = Params::read(&head, &[], params::LIST)?;
     let prefix = params.prefix.as_deref();
-    let prefix = prefix.map_or_else(Bytes::new, path_prefix);
-    let after = params.cursor;
-    let limit = params.limit.unwrap_or(PAGE_DEFAULT);
     let is_stale = params.is_stale.unwrap_or_default();
-    let question = Question::List {
-        prefix,
-        after,
-        limit,
-    };
+    let question = Question::List(Listing {
+        prefix: prefix.map_or_else(Bytes::new, path_prefix),
+        selector: params.selector,
+        order: params.order.unwrap_or_default(),
+        after: params.cursor,
+        limit: params.limit.unwrap_or(PAGE_DEFAULT),
+    });
     let ask = question.ask(is_stale);
     match face.read(ask).await? {
         Reply::Locks { page, slot, .. } => {

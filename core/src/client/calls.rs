@@ -373,16 +373,16 @@ fn out_of_bounds(want: &Want) -> Option<&'static str> {
         Want::Acquire { acquire, .. } if acquire.holder.len() > HOLDER_BYTES_MAX => {
             Some("the holder's name is longer than 128 bytes")
         }
-        Want::Query(Ask::List { prefix, .. } | Ask::Stale(Question::List { prefix, .. }))
-            if prefix.len() > KEY_BYTES_MAX =>
+        Want::Query(Ask::List(listing) | Ask::Stale(Question::List(listing)))
+            if listing.prefix.len() > KEY_BYTES_MAX =>
         {
             Some("the prefix is longer than any key")
         }
         Want::Query(
             Ask::Inspect { .. }
-            | Ask::List { .. }
+            | Ask::List(_)
             | Ask::Servers
-            | Ask::Stale(Question::Inspect { .. } | Question::List { .. }),
+            | Ask::Stale(Question::Inspect { .. } | Question::List(_)),
         ) => None,
         Want::Query(_) => Some("this is not a question"),
         Want::Acquire { .. }

@@ -21,6 +21,9 @@ use bytes::Bytes;
 use core::fmt;
 use sha2::{Digest, Sha256};
 
+pub(crate) use canonical::{RawPair, tag_of};
+pub(crate) use text::Reader;
+
 mod canonical;
 mod text;
 
@@ -229,6 +232,20 @@ impl Key {
             Some(_) | None => None,
         }
     }
+}
+
+/// One pair in canonical form, whatever its name: what conditions compare with.
+pub(crate) fn one_pair(name: &str, value: &Value) -> Result<Vec<u8>, KeyError> {
+    let mut out = Vec::new();
+    canonical::put_pair(&mut out, name, value)?;
+    Ok(out)
+}
+
+/// A name as it stands in a key's bytes.
+pub(crate) fn escaped(name: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
+    canonical::put_escaped(&mut out, name.as_bytes());
+    out
 }
 
 /// How the canonical bytes of all paths begin that begin with `path`; of all paths if it is empty.

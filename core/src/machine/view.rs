@@ -125,37 +125,14 @@ impl Machine {
         })
     }
 
-    /// The first `count` keys of a zone that begin with `prefix` and come after `after`, and that
-    /// somebody holds or waits for, in order.
-    ///
-    /// Walks all locks, with memory for `count` of them: an ordered index would cost every lock
-    /// about 12 bytes and every cycle a search, for a question that people ask.
-    pub(crate) fn first_keys(
-        &self,
-        zone: ZoneId,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        count: usize,
-    ) -> Vec<Key> {
-        let mut first = alloc::collections::BinaryHeap::with_capacity(count + 1);
-        for (_, lock) in self.locks.iter() {
-            let key: &[u8] = &lock.key;
-            let wanted = lock.zone == zone
-                && key.starts_with(prefix)
-                && after.is_none_or(|after| key > after)
-                && (first.len() < count || first.peek().is_some_and(|last| key < *last));
-            if wanted && self.is_in_use(lock) {
-                first.push(key);
-                if first.len() > count {
-                    first.pop();
-                }
-            }
-        }
-        first
-            .into_sorted_vec()
-            .into_iter()
-            .map(Key::copied)
-            .collect()
+    /// The locks of a zone, in no order: also those whose holders are dead and not swept yet.
+    pub(crate) fn stored(&self, zone: ZoneId) -> impl Iterator<Item = Stored<'_>> {
+        let locks = self.locks.iter().map(|(_, lock)| lock);
+        let of_zone = locks.filter(move |lock| lock.zone == zone);
+        of_zone.map(|lock| Stored {
+            machine: self,
+            lock,
+        })
     }
 
     fn is_in_use(&self, lock: &Lock) -> bool {
@@ -195,5 +172,23 @@ impl Machine {
             waiters: waiters.collect(),
             waiting: line.map_or(0, |line| line.count),
         }
+    }
+}
+
+/// A lock that has a record.
+pub(crate) struct Stored<'a> {
+    machine: &'a Machine,
+    lock: &'a Lock,
+}
+
+impl<'a> Stored<'a> {
+    /// Its key, in canonical bytes.
+    pub(crate) fn key(&self) -> &'a [u8] {
+        &self.lock.key
+    }
+
+    /// Whether somebody holds it or waits for it.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.machine.is_in_use(self.lock)
     }
 }

@@ -7,6 +7,7 @@ use crate::ids::{
 use crate::machine::Machine;
 use crate::machine::command::{Acquire, Client, Configure};
 use crate::machine::key::Key;
+use crate::query::Listing;
 pub use crate::replica::fitness::Space;
 use crate::replica::message::Message;
 use alloc::boxed::Box;
@@ -200,14 +201,7 @@ pub enum Ask {
         key: Key,
     },
     /// Which locks are there? Linearizable.
-    List {
-        /// Only keys whose canonical bytes begin with this.
-        prefix: Bytes,
-        /// Only keys after this one.
-        after: Option<Key>,
-        /// At most so many.
-        limit: usize,
-    },
+    List(Listing),
     /// What does this server know of that? Answered at once, by any server, with or without a quorum:
     /// true at the slot that the answer names, and perhaps not any more.
     Stale(Question),
@@ -226,14 +220,7 @@ pub enum Question {
         key: Key,
     },
     /// Some locks.
-    List {
-        /// Only keys whose canonical bytes begin with this.
-        prefix: Bytes,
-        /// Only keys after this one.
-        after: Option<Key>,
-        /// At most so many.
-        limit: usize,
-    },
+    List(Listing),
 }
 
 impl Question {
@@ -245,15 +232,7 @@ impl Question {
         match self {
             Self::Config => Ask::Admin(Admin::ReadConfig),
             Self::Inspect { key } => Ask::Inspect { key },
-            Self::List {
-                prefix,
-                after,
-                limit,
-            } => Ask::List {
-                prefix,
-                after,
-                limit,
-            },
+            Self::List(listing) => Ask::List(listing),
         }
     }
 }
@@ -294,7 +273,7 @@ impl Ask {
             | Self::CloseSession { .. }
             | Self::Resize { .. }
             | Self::Inspect { .. }
-            | Self::List { .. }
+            | Self::List(_)
             | Self::Stale(_)
             | Self::Servers => false,
         }
@@ -316,7 +295,7 @@ impl Ask {
             | Self::CloseSession { .. }
             | Self::Resize { .. }
             | Self::Inspect { .. }
-            | Self::List { .. }
+            | Self::List(_)
             | Self::Admin(Admin::Configure(_) | Admin::ReadConfig) => false,
         }
     }
@@ -327,7 +306,7 @@ impl Ask {
             Self::Resume { .. }
             | Self::Admin(Admin::ReadConfig | Admin::HandOver { .. })
             | Self::Inspect { .. }
-            | Self::List { .. }
+            | Self::List(_)
             | Self::Stale(_)
             | Self::Servers => true,
             Self::Acquire(_)

@@ -160,13 +160,8 @@ impl Node {
                 let view = query::inspect(&self.machine, zone, key, stamp);
                 Reply::Lock { view, slot, stamp }
             }
-            Question::List {
-                prefix,
-                after,
-                limit,
-            } => {
-                let after = after.as_ref();
-                let page = query::list(&self.machine, zone, prefix, after, *limit, stamp);
+            Question::List(listing) => {
+                let page = query::list(&self.machine, zone, listing, stamp);
                 Reply::Locks { page, slot, stamp }
             }
         }

@@ -8,6 +8,7 @@ use crate::ids::{Tag, ZoneId};
 use crate::limits::PAGE_MAX;
 use crate::machine::codec;
 use crate::machine::command::{Client, Command, Operation};
+use crate::query::Listing;
 use crate::replica::Effect;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -84,18 +85,7 @@ impl Node {
                 return resumed.ok_or(Failure::BadProof);
             }
             Ask::Inspect { key } => return Ok(Plan::Read(Question::Inspect { key })),
-            Ask::List {
-                prefix,
-                after,
-                limit,
-            } => {
-                let limit = limit.clamp(1, PAGE_MAX);
-                return Ok(Plan::Read(Question::List {
-                    prefix,
-                    after,
-                    limit,
-                }));
-            }
+            Ask::List(listing) => return Ok(Plan::Read(Question::List(within(listing)))),
             Ask::Stale(question) => return Ok(Plan::Say(self.stale(zone, question))),
             Ask::Servers | Ask::Admin(Admin::HandOver { .. }) => {
                 return Ok(Plan::Say(self.servers()));
@@ -104,10 +94,11 @@ impl Node {
         Ok(Plan::Propose(operation))
     }
 
-    fn stale(&self, zone: ZoneId, mut question: Question) -> Reply {
-        if let Question::List { limit, .. } = &mut question {
-            *limit = (*limit).clamp(1, PAGE_MAX);
-        }
+    fn stale(&self, zone: ZoneId, question: Question) -> Reply {
+        let question = match question {
+            Question::List(listing) => Question::List(within(listing)),
+            Question::Config | Question::Inspect { .. } => question,
+        };
         self.look(zone, &question, self.machine.stamp())
     }
 
@@ -203,4 +194,10 @@ enum Plan {
     Propose(Operation),
     Read(Question),
     Say(Reply),
+}
+
+/// A page has at least one lock, and not too many.
+fn within(listing: Listing) -> Listing {
+    let limit = listing.limit.clamp(1, PAGE_MAX);
+    Listing { limit, ..listing }
 }

@@ -30,18 +30,35 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+fn encoded(value: &str) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    let bytes = value.bytes().map(|byte| match is_plain(&byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    bytes.collect()
+}
+
 impl FromStr for Curl {
     type Err = String;
 
     fn from_str(line: &str) -> Result<Self, String> {
         let mut curl = Self::default();
         let mut words = words(line).into_iter();
+        let (mut is_get, mut fields) = (false, Vec::new());
         while let Some(word) = words.next() {
             let mut next = || words.next().ok_or(format!("nothing after {word}"));
             match word.as_str() {
                 "curl" | "-s" => {}
                 "-X" => curl.method = Some(next()?),
                 "-H" => curl.headers.push(next()?),
+                "-G" => is_get = true,
+                "--data-urlencode" => {
+                    let field = next()?;
+                    let (name, value) = field.split_once('=').ok_or("no field")?;
+                    fields.push(format!("{name}={}", encoded(value)));
+                }
+                "-d" if is_get => fields.push(next()?),
                 "-d" => {
                     curl.body = next()?;
                     let kind = "Content-Type: application/x-www-form-urlencoded";
@@ -53,6 +70,9 @@ impl FromStr for Curl {
                     path.clone_into(&mut curl.address);
                 }
             }
+        }
+        if is_get {
+            curl.address = format!("{}?{}", curl.address, fields.join("&"));
         }
         Ok(curl)
     }

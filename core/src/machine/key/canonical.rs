@@ -161,16 +161,10 @@ fn check_path(escaped: &[u8]) -> Result<(), KeyError> {
 
 /// The pairs of a checked key.
 pub(super) fn pairs(bytes: &[u8]) -> Vec<(String, Value)> {
-    let mut reader = Reader { bytes, at: 0 };
-    let mut pairs = Vec::new();
-    while reader.at < bytes.len() {
-        let Ok(pair) = reader.pair() else {
-            panic!("the bytes of a key were checked when it was made");
-        };
-        let name = text(&unescaped(pair.name));
-        pairs.push((name, pair.decode()));
-    }
+    let pairs = RawPair::all(bytes);
     pairs
+        .map(|pair| (text(&unescaped(pair.name)), pair.decode()))
+        .collect()
 }
 
 struct Reader<'a> {
@@ -178,15 +172,46 @@ struct Reader<'a> {
     at: usize,
 }
 
-/// Name and value still escaped, without their ends.
-struct Pair<'a> {
-    name: &'a [u8],
-    tag: u8,
-    value: &'a [u8],
+/// One pair of a key as its bytes have it: name and value still escaped, without their ends. Two
+/// values of one type sort as these bytes do.
+pub(crate) struct RawPair<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) tag: u8,
+    pub(crate) value: &'a [u8],
+}
+
+impl<'a> RawPair<'a> {
+    /// The pairs of a checked key, by name.
+    pub(crate) fn all(bytes: &'a [u8]) -> impl Iterator<Item = Self> {
+        let mut reader = Reader { bytes, at: 0 };
+        core::iter::from_fn(move || {
+            (reader.at < bytes.len()).then(|| match reader.pair() {
+                Ok(pair) => pair,
+                Err(_) => panic!("the bytes of a key were checked when it was made"),
+            })
+        })
+    }
+
+    /// The pair of a checked key with this name, which is escaped.
+    pub(crate) fn named(bytes: &'a [u8], name: &[u8]) -> Option<Self> {
+        let mut pairs = Self::all(bytes);
+        pairs.find(|pair| pair.name == name)
+    }
+}
+
+/// The names of the types, in the order of their tags.
+const TYPES: [&str; 12] = [
+    "u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f32", "f64", "string", "bytes",
+];
+
+/// The tag of the type that is called so.
+pub(crate) fn tag_of(name: &str) -> Option<u8> {
+    let at = TYPES.iter().position(|known| *known == name)?;
+    u8::try_from(at + 1).ok()
 }
 
 impl<'a> Reader<'a> {
-    fn pair(&mut self) -> Result<Pair<'a>, KeyError> {
+    fn pair(&mut self) -> Result<RawPair<'a>, KeyError> {
         let start = self.at;
         let name = self.escaped(true)?;
         if name.is_empty() {
@@ -215,7 +240,7 @@ impl<'a> Reader<'a> {
                 len: self.at - start,
             });
         }
-        Ok(Pair { name, tag, value })
+        Ok(RawPair { name, tag, value })
     }
 
     fn fixed(&mut self, len: usize) -> Result<&'a [u8], KeyError> {
@@ -269,7 +294,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Pair<'_> {
+impl RawPair<'_> {
     fn decode(&self) -> Value {
         let number = big_endian(self.value);
         match self.tag {

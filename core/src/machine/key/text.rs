@@ -70,7 +70,7 @@ const fn is_bare(letter: char) -> bool {
 
 /// Reads what [`write`] writes; spaces around names, values and commas are free.
 pub(super) fn parse(text: &str) -> Result<Key, KeyError> {
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader::new(text);
     if text.starts_with('"') {
         let path = reader.quoted()?;
         reader.end()?;
@@ -86,7 +86,7 @@ pub(super) fn parse(text: &str) -> Result<Key, KeyError> {
         let name = if reader.rest().starts_with('"') {
             reader.quoted()?
         } else {
-            reader.word("a name")?.into()
+            reader.word(is_bare, "a name")?.into()
         };
         reader.spaces();
         reader.take('=', "=")?;
@@ -107,13 +107,24 @@ pub(super) fn parse(text: &str) -> Result<Key, KeyError> {
     Key::from_pairs(&borrowed)
 }
 
-struct Reader<'a> {
+/// Text on its way to being names and values.
+pub(crate) struct Reader<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn rest(&self) -> &'a str {
+    pub(crate) const fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// How many bytes were read.
+    pub(crate) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// What is still to come.
+    pub(crate) fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }
 
@@ -124,7 +135,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn spaces(&mut self) {
+    pub(crate) fn spaces(&mut self) {
         let rest = self.rest();
         self.at += rest.len() - rest.trim_start().len();
     }
@@ -137,6 +148,15 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Takes this, if it is what comes.
+    pub(crate) fn skip(&mut self, what: &str) -> bool {
+        let is_it = self.rest().starts_with(what);
+        if is_it {
+            self.at += what.len();
+        }
+        is_it
+    }
+
     fn end(&mut self) -> Result<(), KeyError> {
         self.spaces();
         if self.rest().is_empty() {
@@ -146,9 +166,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn word(&mut self, expected: &'static str) -> Result<&'a str, KeyError> {
+    /// Letters in a row, at least one.
+    pub(crate) fn word(
+        &mut self,
+        is_of_it: fn(char) -> bool,
+        expected: &'static str,
+    ) -> Result<&'a str, KeyError> {
         let rest = self.rest();
-        let end = rest.find(|letter| !is_bare(letter)).unwrap_or(rest.len());
+        let end = rest.find(|letter| !is_of_it(letter)).unwrap_or(rest.len());
         if end == 0 {
             return Err(self.wrong(expected));
         }
@@ -156,7 +181,7 @@ impl<'a> Reader<'a> {
         Ok(rest.get(..end).unwrap_or_default())
     }
 
-    fn quoted(&mut self) -> Result<String, KeyError> {
+    pub(crate) fn quoted(&mut self) -> Result<String, KeyError> {
         self.take('"', "a quote")?;
         let mut out = String::new();
         loop {
@@ -182,7 +207,7 @@ impl<'a> Reader<'a> {
             '"' | '\\' => Ok(letter),
             'u' => {
                 self.take('{', "{")?;
-                let hex = self.word("a character's number in hex")?;
+                let hex = self.word(is_bare, "a character's number in hex")?;
                 self.take('}', "}")?;
                 let number = u32::from_str_radix(hex, 16).map_err(|_| wrong.clone())?;
                 char::from_u32(number).ok_or(wrong)
@@ -191,13 +216,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn value(&mut self) -> Result<Value, KeyError> {
+    /// A value with its type.
+    pub(crate) fn value(&mut self) -> Result<Value, KeyError> {
         if self.rest().starts_with('"') {
             return self.quoted().map(Value::String);
         }
         let wrong = self.wrong("\"text\", 0xHEX, or a number with its type, as 5u8 or -1.5f64");
         let rest = self.rest();
-        let end = rest.find([',', '}', ' ']).unwrap_or(rest.len());
+        let end = rest.find([',', '}', ')', ' ']).unwrap_or(rest.len());
         let word = rest.get(..end).unwrap_or_default();
         self.at += end;
         if let Some(hex) = word.strip_prefix("0x") {

@@ -2,6 +2,7 @@
 
 use super::model::Model;
 use super::*;
+use crate::machine::view::Stored;
 use crate::rng::Rng;
 use alloc::vec;
 use proptest::prelude::*;
@@ -275,7 +276,9 @@ impl Pair {
                     used.push(view.key);
                 }
             }
-            let keys = self.machine.first_keys(zone, &[], None, 10);
+            let stored = self.machine.stored(zone).filter(Stored::is_in_use);
+            let mut keys: Vec<Key> = stored.map(|lock| Key::copied(lock.key())).collect();
+            keys.sort();
             prop_assert_eq!(keys, used);
         }
         Ok(())

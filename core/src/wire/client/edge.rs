@@ -299,7 +299,7 @@ impl Edge {
             | Ask::Resize { .. }
             | Ask::Admin(_)
             | Ask::Inspect { .. }
-            | Ask::List { .. }
+            | Ask::List(_)
             | Ask::Stale(_)
             | Ask::Servers => None,
         };

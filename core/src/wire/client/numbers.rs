@@ -246,6 +246,10 @@ commands! {
     KEY_AFTER = 0xa003 Register,
     /// A request for a certificate.
     CSR = 0xa004 Reserved,
+    /// Only keys that this selector means.
+    SELECTOR = 0xa005 Register,
+    /// The order of a list.
+    ORDER = 0xa006 Register,
 
     /// The claim waits: its end comes under the same REQUEST_ID.
     ACCEPTED = 0xc000 Answer,

@@ -10,7 +10,9 @@ use crate::machine::command::{Acquire, Client, Life, Mode};
 use crate::machine::key::Key;
 use crate::machine::parts::Parts;
 use crate::node::input::{Ask, Proof, Question, Request};
+use crate::query::{Listing, Order, Selector, SelectorError};
 use crate::wire::codes;
+use alloc::string::ToString;
 use bytes::{BufMut, Bytes};
 
 pub use super::registers::Bad;
@@ -178,15 +180,29 @@ fn list(registers: &Registers) -> Result<Ask, Bad> {
     };
     let limit = registers.int(n::LIMIT).map(usize::try_from);
     let limit = limit.map_or(PAGE_MAX, |limit| limit.unwrap_or(PAGE_MAX));
-    let prefix = registers.text(n::KEY_PREFIX).unwrap_or_default();
-    let limit = limit.min(PAGE_MAX);
+    let order = read_text(registers, n::ORDER, Order::parse)?;
     let is_stale = registers.flag(n::STALE)?;
-    let question = Question::List {
-        prefix,
+    let question = Question::List(Listing {
+        prefix: registers.text(n::KEY_PREFIX).unwrap_or_default(),
+        selector: read_text(registers, n::SELECTOR, Selector::parse)?,
+        order: order.unwrap_or_default(),
         after,
-        limit,
-    };
+        limit: limit.min(PAGE_MAX),
+    });
     Ok(question.ask(is_stale))
+}
+
+fn read_text<T>(
+    registers: &Registers,
+    number: u16,
+    parse: fn(&str) -> Result<T, SelectorError>,
+) -> Result<Option<T>, Bad> {
+    let Some(text) = registers.text(number) else {
+        return Ok(None);
+    };
+    let text = core::str::from_utf8(&text).map_err(|_| bad_value(number, "it is no text"))?;
+    let parsed = parse(text).map_err(|_| bad_value(number, "it can't be read"))?;
+    Ok(Some(parsed))
 }
 
 /// Writes one request. `stays` is the session that the server has in its registers, and changes
@@ -237,7 +253,7 @@ const fn session_of(client: &Client, ask: &Ask) -> Option<SessionId> {
         | Ask::Resize { .. }
         | Ask::Admin(_)
         | Ask::Inspect { .. }
-        | Ask::List { .. }
+        | Ask::List(_)
         | Ask::Stale(_)
         | Ask::Servers => match client {
             Client::Session { id, .. } => Some(*id),
@@ -287,12 +303,8 @@ fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
             put_key(out, key);
             n::QUERY
         }
-        Ask::List {
-            prefix,
-            after,
-            limit,
-        } => {
-            put_list(out, prefix, after.as_ref(), *limit);
+        Ask::List(listing) => {
+            put_list(out, listing);
             n::LIST
         }
         Ask::Stale(question) => put_stale(out, question),
@@ -309,26 +321,28 @@ fn put_stale<B: BufMut>(out: &mut B, question: &Question) -> u16 {
             put_key(out, key);
             n::QUERY
         }
-        Question::List {
-            prefix,
-            after,
-            limit,
-        } => {
-            put_list(out, prefix, after.as_ref(), *limit);
+        Question::List(listing) => {
+            put_list(out, listing);
             n::LIST
         }
         Question::Config => n::CONFIGURE,
     }
 }
 
-fn put_list<B: BufMut>(out: &mut B, prefix: &Bytes, after: Option<&Key>, limit: usize) {
-    if !prefix.is_empty() {
-        put_text(out, n::KEY_PREFIX, prefix);
+fn put_list<B: BufMut>(out: &mut B, listing: &Listing) {
+    if !listing.prefix.is_empty() {
+        put_text(out, n::KEY_PREFIX, &listing.prefix);
     }
-    if let Some(after) = after {
+    if let Some(selector) = &listing.selector {
+        put_text(out, n::SELECTOR, selector.to_string().as_bytes());
+    }
+    if !listing.order.is_of_keys() {
+        put_text(out, n::ORDER, listing.order.to_string().as_bytes());
+    }
+    if let Some(after) = &listing.after {
         put_text(out, n::KEY_AFTER, after.as_bytes());
     }
-    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    let limit = u64::try_from(listing.limit).unwrap_or(u64::MAX);
     put_int(out, n::LIMIT, limit.min(u32::MAX.into()));
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::PAGE_MAX;
+use crate::query::{Listing, Order, Selector};
 use proptest::prelude::*;
 use proptest::strategy::Union;
 
@@ -24,6 +25,8 @@ pub(super) fn samples() -> Vec<(&'static str, Client, Ask)> {
     let many = Acquire { parts: many(), ..acquire("deploy/prod", 0) };
     let mode = Acquire { parts: Parts::one(path("a"), Mode::ProtectedWrite), ..acquire("a", 0) };
     let permits = Acquire { parts: Parts::one(path("jobs"), PERMITS), ..acquire("jobs", 0) };
+    let page = Listing { prefix: Bytes::from_static(b"_path"), after: Some(path("a")), limit: 10, ..Listing::default() };
+    let chosen = Listing { selector: Selector::parse("shard>=5u8 and env=any").ok(), order: Order::parse("shard,-env").unwrap(), limit: 10, ..Listing::default() };
     let lives = Acquire { life: Life::Session, ..acquire("deploy/prod", 30_000) };
     vec![
         ("set_lock", by_id, Ask::Acquire(acquire("deploy/prod", 0))),
@@ -46,11 +49,12 @@ pub(super) fn samples() -> Vec<(&'static str, Client, Ask)> {
         ("keep_alive", none, Ask::KeepAlive { session }),
         ("close_session", none, Ask::CloseSession { session }),
         ("query", none, Ask::Inspect { key: path("deploy/prod") }),
-        ("list", none, Ask::List { prefix: Bytes::new(), after: None, limit: PAGE_MAX }),
-        ("list_after", none, Ask::List { prefix: Bytes::from_static(b"_path"), after: Some(path("a")), limit: 10 }),
+        ("list", none, Ask::List(Listing { limit: PAGE_MAX, ..Listing::default() })),
+        ("list_after", none, Ask::List(page.clone())),
+        ("list_chosen", none, Ask::List(chosen)),
         ("servers", none, Ask::Servers),
         ("query_stale", none, Ask::Stale(Question::Inspect { key: path("deploy/prod") })),
-        ("list_stale", none, Ask::Stale(Question::List { prefix: Bytes::from_static(b"_path"), after: Some(path("a")), limit: 10 })),
+        ("list_stale", none, Ask::Stale(Question::List(page))),
     ]
 }
 
