@@ -100,7 +100,7 @@ pub enum Want {
         /// The new time to live.
         ttl_ms: Option<u64>,
     },
-    /// A question: `Inspect`, `List`, `Servers`, or one of the first two as `Stale`.
+    /// A question: `Inspect`, `Verify`, `List`, `Servers`, or one of the first three as `Stale`.
     Query(Ask),
     /// End the session, and with it all that it holds. Opened again by the next call.
     CloseSession,

@@ -51,10 +51,12 @@ pub mod snapshot;
 mod state;
 mod table;
 mod timers;
+mod verdict;
 mod via;
 mod view;
 
 pub use audit::Violation;
+pub use verdict::Verdict;
 pub use view::{HolderView, LockView, TicketView, WaiterView};
 
 /// The limits of a machine. All servers of a cluster have the same, or they would disagree.

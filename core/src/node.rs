@@ -24,7 +24,7 @@ mod room;
 pub mod snapshots;
 mod standing;
 
-pub use proof::Secrets;
+pub use proof::{Proofs, Secrets};
 
 use crate::config::Config;
 use crate::config::Shared;
@@ -47,7 +47,6 @@ pub use loads::Budget;
 use loads::Loads;
 use output::{Halt, Note, Output};
 use pending::Pending;
-use proof::Proofs;
 use reads::Reads;
 use snapshots::{Part, Restored, Snapshots};
 use standing::Peers;

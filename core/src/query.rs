@@ -1,10 +1,10 @@
 //! Questions about the locks: reads only.
 
-use crate::ids::ZoneId;
+use crate::ids::{Fence, ZoneId};
 use crate::limits::PAGE_MAX;
 use crate::machine::Machine;
 use crate::machine::key::Key;
-pub use crate::machine::{HolderView, LockView, WaiterView};
+pub use crate::machine::{HolderView, LockView, Verdict, WaiterView};
 use crate::time::Stamp;
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
@@ -29,6 +29,12 @@ pub struct Page {
 /// left is counted from it, not from the last entry.
 pub fn inspect(machine: &Machine, zone: ZoneId, key: &Key, now: Stamp) -> LockView {
     machine.lock_view(zone, key, now)
+}
+
+/// Whether the grant with this fence holds the lock, by the leader's agreed time as in [`inspect`]. `key` is
+/// any of its keys.
+pub fn verify(machine: &Machine, zone: ZoneId, key: &Key, fence: Fence, now: Stamp) -> Verdict {
+    machine.verdict(zone, key, fence, now)
 }
 
 /// Which locks, in which order, and which page of them.

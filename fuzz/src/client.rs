@@ -222,6 +222,16 @@ fn resay(word: &Word) -> Option<Word> {
         Word::Lock {
             view, slot, stamp, ..
         } => Reply::Lock { view, slot, stamp },
+        Word::Verdict {
+            verdict,
+            slot,
+            stamp,
+            ..
+        } => Reply::Verdict {
+            verdict,
+            slot,
+            stamp,
+        },
         Word::Locks {
             page, slot, stamp, ..
         } => Reply::Locks { page, slot, stamp },

@@ -200,6 +200,8 @@ pub struct Client {
     attempts: BTreeMap<u64, Attempt>,
     numbers: u64,
     next_seq: u64,
+    /// How often it asked about a lock.
+    looks: u64,
     open_seqs: BTreeSet<u64>,
     seen: Vec<(Key, Fence, Option<SessionId>)>,
     /// Requests that got their last word.
@@ -252,6 +254,7 @@ impl Client {
             numbers: 0,
             next_seq: 0,
             open_seqs: BTreeSet::new(),
+            looks: 0,
             seen: Vec::new(),
             acked: 0,
         }

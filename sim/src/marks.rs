@@ -172,6 +172,7 @@ marks! {
     OfferLapsed = Case "ticket_ended_without_its_caller",
     ReadAnswered = Case "read_answered",
     ReadOfHeld = Case "read_saw_a_holder",
+    Verified = Case "verified",
     AnsweredUnknown = Case "answered_unknown",
     AnsweredNoQuorum = Case "answered_no_quorum",
     AnsweredNotReady = Case "answered_not_ready",

@@ -13,8 +13,8 @@ use tenure_core::config::Mark;
 use tenure_core::ids::{NodeId, Slot};
 use tenure_core::machine::answer::Answer;
 use tenure_core::machine::key::Key;
-use tenure_core::node::input::{Ask, Proof, Question};
-use tenure_core::query::{Listing, LockView, Page};
+use tenure_core::node::input::{Ask, Proof, Question, Verify};
+use tenure_core::query::{Listing, LockView, Page, Verdict};
 use tenure_core::time::Stamp;
 use tenure_core::wire::client::{ServerRow, Word};
 use tenure_rt::sync::{mpsc, oneshot};
@@ -147,6 +147,34 @@ impl Client {
                 is_stale,
             } => Ok(Seen {
                 value: view,
+                slot,
+                stamp,
+                is_stale,
+            }),
+            _ => Err(Error::Confused),
+        }
+    }
+
+    /// Whether a grant holds, asked by somebody else than its holder: by its fence ([`Verify::fence`]), or by its
+    /// proof, which also shows that whoever gave it is the holder. Linearizable, and no entry in the log. True
+    /// when it was answered: a store that checks fences is safe also after that.
+    ///
+    /// # Errors
+    ///
+    /// The token is wrong (`codes::BAD_PROOF`), or nobody answered.
+    pub async fn verify(&self, grant: impl Into<Verify> + Send) -> Result<Seen<Verdict>, Error> {
+        match self
+            .call(Want::Query(Ask::Verify(grant.into())))
+            .await?
+            .word
+        {
+            Word::Verdict {
+                verdict,
+                slot,
+                stamp,
+                is_stale,
+            } => Ok(Seen {
+                value: verdict,
                 slot,
                 stamp,
                 is_stale,

@@ -43,9 +43,9 @@ pub use tenure_core::ids::{Fence, SessionId, Slot, TicketId};
 pub use tenure_core::machine::answer::{Blocker, Grant};
 pub use tenure_core::machine::command::{Acquire, Life, Mode};
 pub use tenure_core::machine::key::Key;
-pub use tenure_core::node::input::{Proof, Token};
+pub use tenure_core::node::input::{Proof, Token, Verify};
 pub use tenure_core::query::{
-    HolderView, Listing, LockView, Order, Page, Selector, SelectorError, WaiterView,
+    HolderView, Listing, LockView, Order, Page, Selector, SelectorError, Verdict, WaiterView,
 };
 pub use tenure_core::time::Timestamp;
 pub use tenure_core::wire::client::{Rejection, ServerRow};

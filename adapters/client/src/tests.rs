@@ -3,6 +3,7 @@
 use crate::codes;
 use crate::{
     Client, Error, Key, Life, Listing, Loss, Mode, News, Options, Order, Selector, SessionOptions,
+    Token, Verify,
 };
 use server::Server;
 use std::future::Future;
@@ -399,5 +400,36 @@ fn another_configuration_is_noticed_with_the_next_keep_alive() {
         let moved = client.config_moved(Some(known)).await;
         assert_eq!(moved.expect("the client lives"), after);
         assert_eq!(client.config(), Some(after));
+    });
+}
+
+#[test]
+fn a_third_party_learns_whether_a_grant_holds() {
+    test(async {
+        let server = Server::start().await;
+        let (holder, store) = (in_session(&server, 10_000), in_session(&server, 10_000));
+        let guard = holder.lock("files/7").holder("ann").acquire().await;
+        let guard = guard.expect("it is free");
+        let (fence, proof) = (guard.fence(), guard.proof());
+        let by_fence = Verify::fence(path("files/7"), fence);
+        for verify in [by_fence.clone(), proof.clone().into()] {
+            let seen = store.verify(verify).await.expect("the server answers");
+            let held = seen.value.held.expect("it holds");
+            assert_eq!(
+                (&held.holder[..], held.fence, seen.value.highest),
+                (&b"ann"[..], fence, Some(fence))
+            );
+        }
+        let wrong = Verify {
+            token: Some(Token([0; 32])),
+            ..by_fence.clone()
+        };
+        let refused = store.verify(wrong).await.expect_err("the token is wrong");
+        assert!(refused.is(codes::BAD_PROOF), "{refused}");
+        guard.release().await.expect("the server answers");
+        for verify in [by_fence, proof.into()] {
+            let seen = store.verify(verify).await.expect("the server answers");
+            assert_eq!((seen.value.held, seen.value.highest), (None, None));
+        }
     });
 }

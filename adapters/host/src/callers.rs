@@ -103,6 +103,7 @@ fn is_last(reply: &Reply) -> bool {
         Reply::Resumed
         | Reply::Config { .. }
         | Reply::Lock { .. }
+        | Reply::Verdict { .. }
         | Reply::Locks { .. }
         | Reply::Servers { .. }
         | Reply::Failed(_) => true,

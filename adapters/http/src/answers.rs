@@ -11,7 +11,7 @@ use tenure_core::machine::command::{Life, Mode};
 use tenure_core::machine::key::Key;
 use tenure_core::machine::parts::{Part, Parts};
 use tenure_core::node::input::Token;
-use tenure_core::query::{HolderView, LockView, Page, WaiterView};
+use tenure_core::query::{HolderView, LockView, Page, Verdict, WaiterView};
 use tenure_core::wire::token::TokenText;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -313,6 +313,42 @@ struct ResizedBody {
 pub(crate) fn resized(key: &Key, capacity: u32, slot: Slot) -> Response {
     let lock = key.to_string();
     ok(slot, &ResizedBody { lock, capacity })
+}
+
+#[derive(Serialize)]
+struct VerifiedBody<'a> {
+    lock: String,
+    fence: u64,
+    held: bool,
+    #[serde(flatten)]
+    by: Option<ByBody<'a>>,
+    /// The highest that holds the lock.
+    highest_fence: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ByBody<'a> {
+    holder: Cow<'a, str>,
+    #[serde(flatten)]
+    mode: ModeBody,
+    remaining_ms: Option<u64>,
+}
+
+/// Whether a grant holds.
+pub(crate) fn verified(verdict: &Verdict, slot: Slot) -> Response {
+    let by = verdict.held.as_ref().map(|held| ByBody {
+        holder: String::from_utf8_lossy(&held.holder),
+        mode: ModeBody::of(held.mode),
+        remaining_ms: held.remaining_ms,
+    });
+    let body = VerifiedBody {
+        lock: verdict.key.to_string(),
+        fence: verdict.fence.get(),
+        held: by.is_some(),
+        by,
+        highest_fence: verdict.highest.map(Fence::get),
+    };
+    ok(slot, &body)
 }
 
 /// How one lock is.

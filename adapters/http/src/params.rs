@@ -46,6 +46,8 @@ pub(crate) const ACQUIRE_ALL: &[&str] = &[
 ];
 /// What a change of the capacity may say.
 pub(crate) const RESIZE: &[&str] = &["capacity"];
+/// What a question whether a grant holds may say.
+pub(crate) const VERIFY: &[&str] = &["token", "fence"];
 /// What a renewal may say.
 pub(crate) const RENEW: &[&str] = &["token", "ttl"];
 /// What a release may say.
@@ -70,6 +72,7 @@ pub(crate) struct Params {
     pub(crate) capacity: Option<u32>,
     pub(crate) is_async: Option<bool>,
     pub(crate) token: Option<TokenText>,
+    pub(crate) fence: Option<Fence>,
     pub(crate) prefix: Option<String>,
     pub(crate) selector: Option<Selector>,
     pub(crate) order: Option<Order>,
@@ -125,6 +128,7 @@ impl Params {
                 &mut self.token,
                 token_of(&value.text(field)?, field)?,
             ),
+            "fence" => once(field, &mut self.fence, fence_of(field, value)?),
             "stale" => once(field, &mut self.is_stale, flag_of(field, value)?),
             "prefix" => once(field, &mut self.prefix, value.text(field)?.into_owned()),
             "selector" => {
@@ -291,6 +295,11 @@ fn limit_of(field: &'static str, value: Given<'_>) -> Result<usize, Problem> {
         .ok_or_else(|| Problem::bad_value(field, format!("expected a number from 1 to {PAGE_MAX}")))
 }
 
+fn fence_of(field: &'static str, value: Given<'_>) -> Result<Fence, Problem> {
+    let fence = value.text(field)?.parse().ok().map(Fence::new);
+    fence.ok_or_else(|| Problem::bad_value(field, "expected the `fence` of a grant"))
+}
+
 /// What it is stays out of the answer: it may be a right token with a slip.
 fn token_of(text: &str, field: &'static str) -> Result<TokenText, Problem> {
     TokenText::parse(text).ok_or_else(|| {
@@ -346,7 +355,7 @@ pub(crate) fn check_if_match(headers: &HeaderMap, token: &TokenText) -> Result<(
         .unwrap_or(condition);
     match fence.parse() {
         Ok(fence) if Fence::new(fence) == token.fence => Ok(()),
-        Ok(_) => Err(Problem::fence_mismatch()),
+        Ok(_) => Err(Problem::fence_mismatch("If-Match")),
         Err(_) => Err(Problem::bad_value(
             "If-Match",
             "expected a fence, as \"17\"",

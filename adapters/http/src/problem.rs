@@ -232,10 +232,10 @@ impl Problem {
         Self::of_field(codes::CONFIG_UNFIT, "id", detail)
     }
 
-    /// `If-Match` names another fence than the token.
-    pub(crate) fn fence_mismatch() -> Self {
-        let detail = "If-Match names another fence than the token";
-        Self::of_field(codes::FENCE_MISMATCH, "If-Match", detail)
+    /// `field` names another fence than the token.
+    pub(crate) fn fence_mismatch(field: &'static str) -> Self {
+        let detail = format!("{field} names another fence than the token");
+        Self::of_field(codes::FENCE_MISMATCH, field, detail)
     }
 }
 

@@ -27,7 +27,7 @@ use tenure_core::machine::answer::{Answer, Refusal};
 use tenure_core::machine::command::{Acquire, Client, Life};
 use tenure_core::machine::key::{Key, path_prefix};
 use tenure_core::machine::parts;
-use tenure_core::node::input::{Admin, Ask, Proof, Question, Request as Wanted, Token};
+use tenure_core::node::input::{Admin, Ask, Proof, Question, Request as Wanted, Token, Verify};
 use tenure_core::node::output::{Failure, Reply};
 use tenure_core::query::Listing;
 use tenure_host::Published;
@@ -153,9 +153,13 @@ async fn nowhere(request: Request) -> Problem {
 
 async fn acquire(State(face): State<Face>, request: Request) -> Result<Response, Problem> {
     let (head, body) = parts(request)?;
-    if let Some(lock) = resized(&head) {
+    if let Some(lock) = before_verb(&head, ":resize") {
         let key = keys::of_path(lock)?;
         return resize(&face, &head, body, key).await;
+    }
+    if let Some(lock) = before_verb(&head, ":verify") {
+        let key = keys::of_path(lock)?;
+        return verify(&face, &head, body, key).await;
     }
     let key = key_of(&head)?;
     let body = read_body(body).await?;
@@ -164,10 +168,10 @@ async fn acquire(State(face): State<Face>, request: Request) -> Result<Response,
     face.acquire(&head, claim, params).await
 }
 
-/// The lock of an address that ends in the verb `:resize`.
-fn resized(head: &Parts) -> Option<&str> {
+/// The lock of an address that ends in this verb.
+fn before_verb<'a>(head: &'a Parts, verb: &str) -> Option<&'a str> {
     let lock = head.uri.path().strip_prefix(LOCKS)?;
-    lock.strip_suffix(":resize")
+    lock.strip_suffix(verb)
 }
 
 async fn resize(face: &Face, head: &Parts, body: Body, key: Key) -> Result<Response, Problem> {
@@ -183,6 +187,34 @@ async fn resize(face: &Face, head: &Parts, body: Body, key: Key) -> Result<Respo
     match face.decide(client, ask).await? {
         (Answer::Resized { capacity }, slot) => Ok(answers::resized(&key, capacity, slot)),
         (answer, slot) => Err(refused(answer, slot)),
+    }
+}
+
+/// Whether a grant holds, for whoever is about to rely on it.
+async fn verify(face: &Face, head: &Parts, body: Body, key: Key) -> Result<Response, Problem> {
+    let body = read_body(body).await?;
+    let params = Params::read(head, &body, params::VERIFY)?;
+    let token = params.token;
+    if let Some(token) = &token {
+        check_if_match(&head.headers, token)?;
+    }
+    let fence = match (params.fence, &token) {
+        (Some(fence), Some(token)) if fence != token.fence => {
+            return Err(Problem::fence_mismatch("fence"));
+        }
+        (Some(fence), _) => fence,
+        (None, Some(token)) => token.fence,
+        (None, None) => return Err(Problem::missing("fence", "of which grant? Or its `token`")),
+    };
+    let ask = Ask::Verify(Verify {
+        key,
+        fence,
+        token: token.map(|token| token.token),
+        session: None,
+    });
+    match face.read(ask).await? {
+        Reply::Verdict { verdict, slot, .. } => Ok(answers::verified(&verdict, slot)),
+        reply => Err(unexpected(reply)),
     }
 }
 

@@ -7,4 +7,5 @@ mod face;
 mod manual;
 mod members;
 mod sockets;
+mod verify;
 mod world;

@@ -380,9 +380,10 @@ fn out_of_bounds(want: &Want) -> Option<&'static str> {
         }
         Want::Query(
             Ask::Inspect { .. }
+            | Ask::Verify(_)
             | Ask::List(_)
             | Ask::Servers
-            | Ask::Stale(Question::Inspect { .. } | Question::List(_)),
+            | Ask::Stale(Question::Inspect { .. } | Question::Verify(_) | Question::List(_)),
         ) => None,
         Want::Query(_) => Some("this is not a question"),
         Want::Acquire { .. }

@@ -5,7 +5,7 @@ use super::command::{Mode, Via};
 use super::hold::millis;
 use super::key::Key;
 use super::parts::Parts;
-use super::state::Lock;
+use super::state::{Grant, Hold, Lock};
 use crate::ids::{Fence, SessionId, TicketId, ZoneId};
 use crate::limits::{HOLDERS_SHOWN_MAX, WAITERS_SHOWN_MAX};
 use crate::time::Stamp;
@@ -144,18 +144,29 @@ impl Machine {
             || waiters.any(|(ticket, _)| self.is_ticket_alive(ticket))
     }
 
-    fn view_of(&self, lock: &Lock, key: Key, now: Stamp) -> LockView {
-        let holders = self.holders(lock);
-        let holders = holders.filter(|(grant, _)| self.is_alive(grant));
-        let holders = holders.take(HOLDERS_SHOWN_MAX);
-        let holders = holders.map(|(grant, hold)| HolderView {
+    /// One holder of `lock`.
+    pub(super) fn holder_view(
+        &self,
+        lock: &Lock,
+        grant: &Grant,
+        hold: &Hold,
+        now: Stamp,
+    ) -> HolderView {
+        HolderView {
             holder: Bytes::copy_from_slice(self.holder_name(grant)),
             mode: self.mode_of(lock, hold.share),
             fence: grant.fence,
             session: grant.session().map(|at| self.sessions.at(at).id),
             held_ms: millis(now.since(grant.since)),
             remaining_ms: self.end_of(grant).map(|end| millis(end.since(now))),
-        });
+        }
+    }
+
+    fn view_of(&self, lock: &Lock, key: Key, now: Stamp) -> LockView {
+        let holders = self.holders(lock);
+        let holders = holders.filter(|(grant, _)| self.is_alive(grant));
+        let holders = holders.take(HOLDERS_SHOWN_MAX);
+        let holders = holders.map(|(grant, hold)| self.holder_view(lock, grant, hold, now));
         let line = lock.line.map(|line| self.lines.at(line));
         let waiters = line.into_iter().flat_map(|line| self.places_in(line));
         let waiters = waiters.filter(|(ticket, _)| self.is_ticket_alive(ticket));

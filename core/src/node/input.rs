@@ -200,6 +200,8 @@ pub enum Ask {
         /// Which.
         key: Key,
     },
+    /// Does this grant hold? Linearizable.
+    Verify(Verify),
     /// Which locks are there? Linearizable.
     List(Listing),
     /// What does this server know of that? Answered at once, by any server, with or without a quorum:
@@ -219,6 +221,8 @@ pub enum Question {
         /// Which.
         key: Key,
     },
+    /// Whether a grant holds.
+    Verify(Verify),
     /// Some locks.
     List(Listing),
 }
@@ -232,6 +236,7 @@ impl Question {
         match self {
             Self::Config => Ask::Admin(Admin::ReadConfig),
             Self::Inspect { key } => Ask::Inspect { key },
+            Self::Verify(verify) => Ask::Verify(verify),
             Self::List(listing) => Ask::List(listing),
         }
     }
@@ -273,6 +278,7 @@ impl Ask {
             | Self::CloseSession { .. }
             | Self::Resize { .. }
             | Self::Inspect { .. }
+            | Self::Verify(_)
             | Self::List(_)
             | Self::Stale(_)
             | Self::Servers => false,
@@ -295,6 +301,7 @@ impl Ask {
             | Self::CloseSession { .. }
             | Self::Resize { .. }
             | Self::Inspect { .. }
+            | Self::Verify(_)
             | Self::List(_)
             | Self::Admin(Admin::Configure(_) | Admin::ReadConfig) => false,
         }
@@ -306,6 +313,7 @@ impl Ask {
             Self::Resume { .. }
             | Self::Admin(Admin::ReadConfig | Admin::HandOver { .. })
             | Self::Inspect { .. }
+            | Self::Verify(_)
             | Self::List(_)
             | Self::Stale(_)
             | Self::Servers => true,
@@ -333,4 +341,40 @@ pub struct Proof {
     pub session: Option<SessionId>,
     /// What the grant's answer said.
     pub token: Token,
+}
+
+/// A grant as a third party names it, to ask whether it holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Verify {
+    /// The lock: any of the claim's keys.
+    pub key: Key,
+    /// The grant.
+    pub fence: Fence,
+    /// What its holder says proves that it is his; without one, only the grant is looked at.
+    pub token: Option<Token>,
+    /// The session it was granted to, if any: tells the token of a grant that has ended from a wrong one.
+    pub session: Option<SessionId>,
+}
+
+impl Verify {
+    /// By the fence alone.
+    pub const fn fence(key: Key, fence: Fence) -> Self {
+        Self {
+            key,
+            fence,
+            token: None,
+            session: None,
+        }
+    }
+}
+
+impl From<Proof> for Verify {
+    fn from(proof: Proof) -> Self {
+        Self {
+            key: proof.key,
+            fence: proof.fence,
+            token: Some(proof.token),
+            session: proof.session,
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::machine::Form;
 use crate::machine::Machine;
 use crate::machine::answer::Answer;
 use crate::machine::snapshot::Restore;
-use crate::query::{LockView, Page};
+use crate::query::{LockView, Page, Verdict};
 pub use crate::replica::handover::Why;
 use crate::replica::message::Message;
 use crate::replica::record::Record;
@@ -291,6 +291,15 @@ pub enum Reply {
     Lock {
         /// How it is.
         view: LockView,
+        /// Where in the log this is true.
+        slot: Slot,
+        /// The leader's agreed time when it was asked.
+        stamp: Stamp,
+    },
+    /// Whether a grant holds.
+    Verdict {
+        /// Whether.
+        verdict: Verdict,
         /// Where in the log this is true.
         slot: Slot,
         /// The leader's agreed time when it was asked.

@@ -4,8 +4,9 @@
 //! lock id, session and fence. Every server has the key, so every server computes the same token
 //! for a retry or a late grant, and checks a presented one before it proposes anything.
 
-use super::input::{Proof, Token};
+use super::input::{Proof, Token, Verify};
 use crate::ids::{SessionId, ZoneId};
+use crate::machine::Machine;
 use crate::machine::answer::Grant;
 use crate::machine::key::lock_id;
 use hmac::{Hmac, Mac};
@@ -25,7 +26,8 @@ impl core::fmt::Debug for Secrets {
     }
 }
 
-pub(super) struct Proofs {
+/// Makes the tokens of grants and the secrets of sessions, and knows them again.
+pub struct Proofs {
     /// Keyed once: each token then costs the two halves of its own hash only.
     keyed: Hmac<Sha256>,
 }
@@ -37,7 +39,8 @@ impl core::fmt::Debug for Proofs {
 }
 
 impl Proofs {
-    pub(super) fn new(secrets: &Secrets) -> Self {
+    /// Under this key.
+    pub fn new(secrets: &Secrets) -> Self {
         // RFC 2104, §2: a key shorter than the block of the hash is padded with zeros.
         let mut block = [0; 64];
         for (to, from) in block.iter_mut().zip(secrets.token_key) {
@@ -49,7 +52,7 @@ impl Proofs {
     }
 
     /// The token of a grant.
-    pub(super) fn of_grant(&self, grant: &Grant) -> Token {
+    pub fn of_grant(&self, grant: &Grant) -> Token {
         let mac = self.grant_mac(
             grant.zone,
             &Proof {
@@ -63,10 +66,29 @@ impl Proofs {
     }
 
     /// Whether `proof` was made by a server of this cluster for just this grant.
-    pub(super) fn is_right(&self, zone: ZoneId, proof: &Proof) -> bool {
+    pub fn is_right(&self, zone: ZoneId, proof: &Proof) -> bool {
         self.grant_mac(zone, proof)
             .verify_slice(&proof.token.0)
             .is_ok()
+    }
+
+    /// Whether the token that a third party shows, if it shows one, is that of the grant. Looked at when the
+    /// question is answered and not before it is asked: only the state knows the first key and the session of
+    /// the claim, which a third party need not know. Of a claim that has ended it must name them.
+    pub fn is_token_right(&self, machine: &Machine, zone: ZoneId, verify: &Verify) -> bool {
+        let Some(token) = verify.token else {
+            return true;
+        };
+        let (key, fence) = (&verify.key, verify.fence);
+        let bound_to = machine.bound_to(zone, key, fence);
+        let (key, session) = bound_to.unwrap_or_else(|| (key.clone(), verify.session));
+        let proof = Proof {
+            key,
+            fence,
+            session,
+            token,
+        };
+        self.is_right(zone, &proof)
     }
 
     /// The secret of a session.

@@ -160,6 +160,18 @@ impl Node {
                 let view = query::inspect(&self.machine, zone, key, stamp);
                 Reply::Lock { view, slot, stamp }
             }
+            Question::Verify(verify) => {
+                let (key, fence) = (&verify.key, verify.fence);
+                if !self.proofs.is_token_right(&self.machine, zone, verify) {
+                    return Reply::Failed(Failure::BadProof);
+                }
+                let verdict = query::verify(&self.machine, zone, key, fence, stamp);
+                Reply::Verdict {
+                    verdict,
+                    slot,
+                    stamp,
+                }
+            }
             Question::List(listing) => {
                 let page = query::list(&self.machine, zone, listing, stamp);
                 Reply::Locks { page, slot, stamp }

@@ -85,6 +85,7 @@ impl Node {
                 return resumed.ok_or(Failure::BadProof);
             }
             Ask::Inspect { key } => return Ok(Plan::Read(Question::Inspect { key })),
+            Ask::Verify(verify) => return Ok(Plan::Read(Question::Verify(verify))),
             Ask::List(listing) => return Ok(Plan::Read(Question::List(within(listing)))),
             Ask::Stale(question) => return Ok(Plan::Say(self.stale(zone, question))),
             Ask::Servers | Ask::Admin(Admin::HandOver { .. }) => {
@@ -97,7 +98,7 @@ impl Node {
     fn stale(&self, zone: ZoneId, question: Question) -> Reply {
         let question = match question {
             Question::List(listing) => Question::List(within(listing)),
-            Question::Config | Question::Inspect { .. } => question,
+            Question::Config | Question::Inspect { .. } | Question::Verify(_) => question,
         };
         self.look(zone, &question, self.machine.stamp())
     }

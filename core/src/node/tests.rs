@@ -27,6 +27,7 @@ mod requests;
 mod room;
 mod snapshots;
 mod time;
+mod verify;
 mod witness;
 
 const MS: Duration = Duration::from_millis(1);

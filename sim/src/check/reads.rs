@@ -6,7 +6,7 @@ use super::locks::Locks;
 use std::collections::BTreeMap;
 use tenure_core::ids::{Fence, Slot, ZoneId};
 use tenure_core::machine::key::Key;
-use tenure_core::query::LockView;
+use tenure_core::query::{LockView, Verdict};
 
 /// Who held a lock from this position on.
 type Holders = (Slot, Vec<Fence>);
@@ -70,6 +70,32 @@ impl Reads {
                 "{:?} at {slot}: told {told:?}, the log has {held:?}",
                 view.key
             )
+        });
+    }
+
+    /// Somebody was told whether a grant holds a lock.
+    pub fn on_verdict(
+        &self,
+        (began, slot): (Slot, Slot),
+        zone: ZoneId,
+        verdict: &Verdict,
+        docket: &mut Docket,
+    ) {
+        docket.check(
+            slot >= began,
+            "a read sees what was answered before it",
+            || format!("{verdict:?} at {slot}, answers had spoken of {began}"),
+        );
+        let held = self.at(slot, zone, &verdict.key);
+        let is_named = verdict.held.as_ref().is_none_or(|view| {
+            view.fence == verdict.fence && verdict.highest >= Some(verdict.fence)
+        });
+        // What has ended by time may be left out, as by a view.
+        let told = verdict.held.iter().map(|view| view.fence);
+        let mut told = told.chain(verdict.highest);
+        let same = is_named && told.all(|fence| held.contains(&fence));
+        docket.check(same, "a read tells what the log says", || {
+            format!("{verdict:?} at {slot}, the log has {held:?}")
         });
     }
 }

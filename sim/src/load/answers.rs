@@ -13,7 +13,7 @@ use tenure_core::machine::command::Life;
 use tenure_core::machine::key::Key;
 use tenure_core::node::input::{Ask, Token};
 use tenure_core::node::output::{Failure, Reply};
-use tenure_core::query::LockView;
+use tenure_core::query::{LockView, Verdict};
 
 /// How soon a client whose server takes no clients asks another one.
 const ELSEWHERE_AFTER: Nanos = 20 * MS;
@@ -56,6 +56,10 @@ impl Client {
                 if let Some(op) = self.finish(attempt.op, scene) {
                     self.note_call(&view.key, &op, Told::Read { fences }, scene);
                 }
+            }
+            Reply::Verdict { verdict, slot, .. } => {
+                self.verified(attempt.op, verdict, (attempt.told, *slot), scene);
+                self.finish(attempt.op, scene);
             }
             Reply::Config { .. } | Reply::Locks { .. } | Reply::Servers { .. } => {
                 self.finish(attempt.op, scene);
@@ -107,6 +111,33 @@ impl Client {
                     .push((view.key.clone(), holder.fence, holder.session));
             }
         }
+    }
+
+    /// Whoever asks whether a grant holds is told what the log says, and no more than that to who has no proof.
+    fn verified(&mut self, id: u64, verdict: &Verdict, slots: (Slot, Slot), scene: &mut Scene<'_>) {
+        scene.marks.hit(Mark::Verified);
+        let judges = &mut *scene.judges;
+        let (reads, docket) = (&judges.history.reads, &mut judges.docket);
+        reads.on_verdict(slots, ZONE, verdict, docket);
+        let Some(op) = self.ops.get(&id) else {
+            return;
+        };
+        docket.check(
+            !matches!(op.doing, Doing::Forge),
+            "only who has the proof releases",
+            || format!("a forged token was answered {verdict:?}"),
+        );
+        let local = self.clock.read(scene.now).as_nanos() + docket.clock_slack;
+        let (Doing::Verify { until }, None) = (&op.doing, &verdict.held) else {
+            return;
+        };
+        // What it believed when it asked, and still may, was so in between.
+        let held = |held: &super::Held| held.fence == verdict.fence && !held.releasing;
+        docket.check(
+            *until <= local || !self.held.iter().any(held),
+            "nothing ends while its holder believes",
+            || format!("{} holds no more for a third party", verdict.fence),
+        );
     }
 
     fn decided(&mut self, id: u64, answer: &Answer, token: Option<Token>, scene: &mut Scene<'_>) {
@@ -352,7 +383,9 @@ impl Client {
             Failure::NoQuorum => scene.marks.hit(Mark::AnsweredNoQuorum),
             Failure::Unknown => scene.marks.hit(Mark::AnsweredUnknown),
         }
-        if op.request.client == Named::None && !matches!(op.doing, Doing::Inspect) {
+        if op.request.client == Named::None
+            && !matches!(op.doing, Doing::Inspect | Doing::Verify { .. })
+        {
             self.forget(id, scene);
         }
     }

@@ -13,7 +13,7 @@ use tenure_core::machine::command::Client as Named;
 use tenure_core::machine::command::{Acquire, Configure, Life, Mode};
 use tenure_core::machine::key::Key;
 use tenure_core::machine::parts::{Part, Parts};
-use tenure_core::node::input::{Admin, Ask, Proof, Request, Token};
+use tenure_core::node::input::{Admin, Ask, Proof, Request, Token, Verify};
 
 /// How many claims a client pursues at once.
 const CLAIMS_MAX: usize = 2;
@@ -60,8 +60,7 @@ impl Client {
             return;
         }
         if self.rand.chance(self.knobs.read_ppm) {
-            let key = self.any_key();
-            self.start(Doing::Inspect, Named::None, Ask::Inspect { key }, scene);
+            self.look(scene);
         } else if self.rand.chance(self.knobs.forge_ppm) {
             self.forge(scene);
         } else if self.rand.chance(20_000) {
@@ -75,6 +74,39 @@ impl Client {
         } else {
             self.claim(scene);
         }
+    }
+
+    /// Asks how a lock is, or of every other one that it knows a grant of, whether that holds: no draw, so a
+    /// seed's other draws are what they are.
+    fn look(&mut self, scene: &mut Scene<'_>) {
+        let key = self.any_key();
+        self.looks += 1;
+        let name = Named::None;
+        if self.looks.is_multiple_of(2) {
+            let is_held = |held: &&super::Held| held.parts.of(&key).is_some() && !held.releasing;
+            if let Some(held) = self.held.iter().find(is_held) {
+                let verify = Verify::from(held.proof.clone());
+                let doing = Doing::Verify { until: held.until };
+                return self.start(doing, name, Ask::Verify(verify), scene);
+            }
+            let index = self.seen.iter().position(|(seen, ..)| *seen == key);
+            if let Some(index) = index {
+                let (key, fence, session) = self.seen.swap_remove(index);
+                let forged = self.looks.is_multiple_of(4);
+                let verify = Verify {
+                    token: forged.then_some(Token([0xf0; 32])),
+                    session,
+                    ..Verify::fence(key, fence)
+                };
+                let doing = if forged {
+                    Doing::Forge
+                } else {
+                    Doing::Verify { until: 0 }
+                };
+                return self.start(doing, name, Ask::Verify(verify), scene);
+            }
+        }
+        self.start(Doing::Inspect, name, Ask::Inspect { key }, scene);
     }
 
     /// Changes the shared configuration, after what it has seen of it.
@@ -454,7 +486,7 @@ impl Client {
             return;
         }
         let named = op.request.client != Named::None;
-        let read = matches!(op.doing, Doing::Inspect);
+        let read = matches!(op.doing, Doing::Inspect | Doing::Verify { .. });
         // A renewal has a new number each time (rule 15): its next one comes by itself.
         let named = named && !matches!(op.doing, Doing::Renew { .. });
         self.home = self.rand.index(scene.servers);

@@ -13,11 +13,19 @@ pub(super) enum Doing {
     Close,
     Resume,
     Acquire(Acquire),
-    Release { fence: Fence },
-    Renew { fence: Fence },
+    Release {
+        fence: Fence,
+    },
+    Renew {
+        fence: Fence,
+    },
     Cancel,
     Resize,
     Inspect,
+    Verify {
+        /// Until when the client believed in the grant when it asked, if it did.
+        until: u64,
+    },
     Forge,
     Configure,
 }

@@ -150,6 +150,8 @@ fn every_route_has_its_example() {
         "PATCH /v1/locks/{path}",
         "DELETE /v1/locks/{path}",
         "GET /v1/locks/{path}",
+        "POST /v1/locks/{name}:resize",
+        "POST /v1/locks/{name}:verify",
         "GET /v1/locks",
         "POST /v1/locks",
         "GET /v1/cluster",

@@ -10,7 +10,7 @@ use crate::ids::{NodeId, RequestId, SessionId};
 use crate::machine::answer::{Answer, Blocker, Grant, Refusal};
 use crate::node::input::Token;
 use crate::node::output::Reply;
-use crate::query::{HolderView, LockView, WaiterView};
+use crate::query::{HolderView, LockView, Verdict, WaiterView};
 use crate::wire::codes;
 use crate::wire::codes::Code;
 use alloc::string::ToString;
@@ -119,6 +119,17 @@ pub(super) fn put_reply(
             put_int(out, n::AGREED_TIME_NS, stamp.as_nanos());
             n::QUERY
         }
+        Reply::Verdict {
+            verdict,
+            slot,
+            stamp,
+        } => {
+            put_verdict(out, verdict);
+            put_flag(out, n::STALE, is_stale);
+            put_int(out, n::LOG_INDEX, slot.get());
+            put_int(out, n::AGREED_TIME_NS, stamp.as_nanos());
+            n::VERIFY
+        }
         Reply::Locks { page, slot, stamp } => {
             page.locks.iter().for_each(|lock| put_lock(out, lock));
             put_flag(out, n::MORE, page.more);
@@ -173,6 +184,7 @@ pub(super) const fn is_last(reply: &Reply) -> bool {
         Reply::Resumed
         | Reply::Config { .. }
         | Reply::Lock { .. }
+        | Reply::Verdict { .. }
         | Reply::Locks { .. }
         | Reply::Servers { .. }
         | Reply::Failed(_) => true,
@@ -335,6 +347,18 @@ fn put_lock(out: &mut BytesMut, lock: &LockView) {
     put_key(out, &lock.key);
     put_int(out, n::WAITERS, lock.waiting);
     put_execute(out, n::LOCK_ROW);
+}
+
+/// The grant as a row, if it holds; then which it is, and the highest that does.
+fn put_verdict(out: &mut BytesMut, verdict: &Verdict) {
+    if let Some(held) = &verdict.held {
+        put_holder(out, held);
+    }
+    put_key(out, &verdict.key);
+    put_int(out, n::FENCE, verdict.fence.get());
+    if let Some(highest) = verdict.highest {
+        put_int(out, n::HIGHEST_FENCE, highest.get());
+    }
 }
 
 fn put_holder(out: &mut BytesMut, view: &HolderView) {

@@ -6,11 +6,11 @@ use super::registers::{Bad, Registers};
 use super::request;
 use super::{ANSWER_BYTES_MAX, Param, StreamError, lex, put_execute, put_fixed};
 use crate::config::Mark;
-use crate::ids::{ChangeId, ClusterId, NodeId, RequestId, SessionId, Slot};
+use crate::ids::{ChangeId, ClusterId, Fence, NodeId, RequestId, SessionId, Slot};
 use crate::machine::answer::{Answer, Blocker, Grant};
 use crate::machine::command::{Client, Life};
 use crate::node::input::{Ask, Token};
-use crate::query::{HolderView, LockView, Page, WaiterView};
+use crate::query::{HolderView, LockView, Page, Verdict, WaiterView};
 use crate::time::Stamp;
 use crate::wire::codes;
 use crate::wire::codes::Outcome;
@@ -61,6 +61,17 @@ pub enum Word {
     Lock {
         /// How it is.
         view: LockView,
+        /// Where in the log this is true.
+        slot: Slot,
+        /// The cluster's time.
+        stamp: Stamp,
+        /// Only the server that says so was asked: it may be over since.
+        is_stale: bool,
+    },
+    /// Whether a grant holds.
+    Verdict {
+        /// Whether.
+        verdict: Verdict,
         /// Where in the log this is true.
         slot: Slot,
         /// The cluster's time.
@@ -296,6 +307,17 @@ impl Caller {
                 slot: slot(registers)?,
                 stamp: stamp(registers)?,
                 is_stale: registers.flag(n::STALE)?,
+            },
+            n::VERIFY => Word::Verdict {
+                slot: slot(registers)?,
+                stamp: stamp(registers)?,
+                is_stale: registers.flag(n::STALE)?,
+                verdict: Verdict {
+                    key: registers.key()?,
+                    fence: registers.fence()?,
+                    highest: registers.int(n::HIGHEST_FENCE).map(Fence::new),
+                    held: self.holders.pop(),
+                },
             },
             n::LIST => Word::Locks {
                 slot: slot(registers)?,

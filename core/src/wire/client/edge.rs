@@ -156,6 +156,7 @@ impl Edge {
             },
             Reply::Config { .. }
             | Reply::Lock { .. }
+            | Reply::Verdict { .. }
             | Reply::Locks { .. }
             | Reply::Servers { .. }
             | Reply::Failed(_) => {}
@@ -299,6 +300,7 @@ impl Edge {
             | Ask::Resize { .. }
             | Ask::Admin(_)
             | Ask::Inspect { .. }
+            | Ask::Verify(_)
             | Ask::List(_)
             | Ask::Stale(_)
             | Ask::Servers => None,

@@ -126,6 +126,8 @@ commands! {
     DEADLINE_MS = 0x3011 Reserved,
     /// A hash of the shared configuration at that change, and of every state before it.
     CONFIG_HASH = 0x3012 Register,
+    /// The highest fence that holds the lock; not set if nobody does.
+    HIGHEST_FENCE = 0x3013 Register,
 
     /// The session that what follows is done in; zero is none. Stays.
     SESSION_ID = 0x4000 Register,
@@ -209,6 +211,8 @@ commands! {
     REVOKE = 0x7032 Reserved,
     /// Change how many permits a lock has.
     RESIZE = 0x7033 Execute,
+    /// Does this grant hold?
+    VERIFY = 0x7034 Execute,
 
     /// The holder's name, for people.
     HOLDER = 0x8000 Register,

@@ -9,7 +9,7 @@ use crate::limits::{PAGE_MAX, TTL_MS_DEFAULT, WAIT_MS_MAX};
 use crate::machine::command::{Acquire, Client, Life, Mode};
 use crate::machine::key::Key;
 use crate::machine::parts::Parts;
-use crate::node::input::{Ask, Proof, Question, Request};
+use crate::node::input::{Ask, Proof, Question, Request, Verify};
 use crate::query::{Listing, Order, Selector, SelectorError};
 use crate::wire::codes;
 use alloc::string::ToString;
@@ -58,6 +58,7 @@ pub(super) fn read(registers: &Registers, shared: &Shared, execute: u16) -> Resu
             capacity: registers.capacity()?,
         },
         n::QUERY => query(registers)?,
+        n::VERIFY => verify(registers)?,
         n::LIST => list(registers)?,
         n::SERVERS => Ask::Servers,
         number => {
@@ -170,6 +171,18 @@ fn query(registers: &Registers) -> Result<Ask, Bad> {
     Ok(Question::Inspect { key }.ask(is_stale))
 }
 
+/// Whether a grant holds, by its fence, and by its token if there is one.
+fn verify(registers: &Registers) -> Result<Ask, Bad> {
+    let verify = Verify {
+        key: registers.key()?,
+        fence: registers.fence()?,
+        token: registers.token(n::UNLOCK_TOKEN),
+        session: registers.session(),
+    };
+    let is_stale = registers.flag(n::STALE)?;
+    Ok(Question::Verify(verify).ask(is_stale))
+}
+
 fn list(registers: &Registers) -> Result<Ask, Bad> {
     let after = match registers.text(n::KEY_AFTER) {
         Some(after) => {
@@ -244,6 +257,7 @@ pub(super) fn write<B: BufMut>(
 const fn session_of(client: &Client, ask: &Ask) -> Option<SessionId> {
     match ask {
         Ask::Release(proof) | Ask::Renew { proof, .. } => proof.session,
+        Ask::Verify(verify) | Ask::Stale(Question::Verify(verify)) => verify.session,
         Ask::Resume { session, .. }
         | Ask::KeepAlive { session }
         | Ask::CloseSession { session } => Some(*session),
@@ -254,7 +268,7 @@ const fn session_of(client: &Client, ask: &Ask) -> Option<SessionId> {
         | Ask::Admin(_)
         | Ask::Inspect { .. }
         | Ask::List(_)
-        | Ask::Stale(_)
+        | Ask::Stale(Question::Config | Question::Inspect { .. } | Question::List(_))
         | Ask::Servers => match client {
             Client::Session { id, .. } => Some(*id),
             Client::None | Client::Key(_) => None,
@@ -303,6 +317,10 @@ fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
             put_key(out, key);
             n::QUERY
         }
+        Ask::Verify(verify) => {
+            put_verify(out, verify);
+            n::VERIFY
+        }
         Ask::List(listing) => {
             put_list(out, listing);
             n::LIST
@@ -321,11 +339,23 @@ fn put_stale<B: BufMut>(out: &mut B, question: &Question) -> u16 {
             put_key(out, key);
             n::QUERY
         }
+        Question::Verify(verify) => {
+            put_verify(out, verify);
+            n::VERIFY
+        }
         Question::List(listing) => {
             put_list(out, listing);
             n::LIST
         }
         Question::Config => n::CONFIGURE,
+    }
+}
+
+fn put_verify<B: BufMut>(out: &mut B, verify: &Verify) {
+    put_key(out, &verify.key);
+    put_int(out, n::FENCE, verify.fence.get());
+    if let Some(token) = &verify.token {
+        put_fixed(out, n::UNLOCK_TOKEN, &token.0);
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::ids::Slot;
 use crate::machine::answer::{Answer, Blocker, Grant, Refusal, Table};
 use crate::node::output::{Failure, Reply};
-use crate::query::{HolderView, LockView, Page, WaiterView};
+use crate::query::{HolderView, LockView, Page, Verdict, WaiterView};
 use crate::time::Stamp;
 use crate::wire::codes;
 use proptest::prelude::*;
@@ -49,6 +49,15 @@ fn lock() -> LockView {
             waiting_ms: 6_000,
         }],
         waiting: 1,
+    }
+}
+
+fn held() -> Verdict {
+    Verdict {
+        key: path("deploy/prod"),
+        fence: Fence::new(17),
+        held: lock().holders.pop(),
+        highest: Some(Fence::new(18)),
     }
 }
 
@@ -104,6 +113,10 @@ fn samples() -> Vec<(&'static str, &'static str, Reply)> {
         ("servers", "servers", Reply::Servers { nodes, leader: Some(NodeId::new(2)), applied: slot, digest: 0xfeed }),
         ("lock_stale", "query_stale", Reply::Lock { view: lock(), slot, stamp }),
         ("locks_stale", "list_stale", Reply::Locks { page: Page { locks: vec![lock()], more: true }, slot, stamp }),
+        ("verified", "verify_proof", Reply::Verdict { verdict: held(), slot, stamp }),
+        ("verified_other", "verify", Reply::Verdict { verdict: Verdict { held: None, ..held() }, slot, stamp }),
+        ("verified_none", "verify", Reply::Verdict { verdict: Verdict { held: None, highest: None, ..held() }, slot, stamp }),
+        ("verified_stale", "verify_stale", Reply::Verdict { verdict: held(), slot, stamp }),
     ]
 }
 
@@ -191,6 +204,16 @@ fn heard_as(reply: Reply, is_stale: bool) -> Word {
         Reply::Config { .. } => panic!("nobody asks for it here"),
         Reply::Lock { view, slot, stamp } => Word::Lock {
             view,
+            slot,
+            stamp,
+            is_stale,
+        },
+        Reply::Verdict {
+            verdict,
+            slot,
+            stamp,
+        } => Word::Verdict {
+            verdict,
             slot,
             stamp,
             is_stale,

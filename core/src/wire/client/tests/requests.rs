@@ -55,6 +55,10 @@ pub(super) fn samples() -> Vec<(&'static str, Client, Ask)> {
         ("servers", none, Ask::Servers),
         ("query_stale", none, Ask::Stale(Question::Inspect { key: path("deploy/prod") })),
         ("list_stale", none, Ask::Stale(Question::List(page))),
+        ("verify", none, Ask::Verify(Verify::fence(path("deploy/prod"), Fence::new(17)))),
+        ("verify_proof", none, Ask::Verify(Verify::from(proof(None)))),
+        ("verify_session", none, Ask::Verify(Verify::from(proof(Some(session))))),
+        ("verify_stale", none, Ask::Stale(Question::Verify(Verify::from(proof(Some(session)))))),
     ]
 }
 
