@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("adapters/tcp", &["core", "rt", "host"]),
     ("adapters/http", &["core", "rt", "host"]),
     ("adapters/client", &["core", "rt"]),
+    ("adapters/service", &["core", "rt", "client", "http"]),
     (
         "adapters/server",
         &["core", "rt", "host", "disk", "tcp", "http"],
@@ -19,7 +20,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sim", &["core", "rt", "host", "tcp", "http", "client"]),
     ("fuzz", &["core"]),
     ("fuzz/libfuzzer", &["fuzz"]),
-    ("tests", &["core", "rt", "server", "client", "cli", "fuzz"]),
+    (
+        "tests",
+        &["core", "rt", "server", "client", "service", "cli", "fuzz"],
+    ),
 ];
 
 /// The crates that may know whether they run under the simulator.

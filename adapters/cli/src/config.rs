@@ -64,6 +64,7 @@ pub(crate) async fn ask(
         path,
         form: &form,
         expect,
+        key: None,
     };
     web::ask(service, &ask).await
 }

@@ -90,6 +90,7 @@ async fn transfer(id: Option<u64>, service: &Service) -> Result<(), Exit> {
         path: "/v1/cluster:transfer-leader",
         form: &form,
         expect: None,
+        key: None,
     };
     let asked = web::ask(service, &ask).await?;
     let before = leader(&asked);

@@ -20,6 +20,8 @@ pub struct Ask<'a> {
     pub form: &'a [(&'a str, &'a str)],
     /// The change that the caller has seen last.
     pub expect: Option<u64>,
+    /// What names the request, so that a retry is known as one.
+    pub key: Option<&'a str>,
 }
 
 impl Ask<'_> {
@@ -31,6 +33,7 @@ impl Ask<'_> {
             path,
             form: &[],
             expect: None,
+            key: None,
         }
     }
 
@@ -41,8 +44,11 @@ impl Ask<'_> {
         let condition = self
             .expect
             .map_or_else(String::new, |change| format!("If-Match: \"{change}\"\r\n"));
+        let key = self
+            .key
+            .map_or_else(String::new, |key| format!("Idempotency-Key: {key}\r\n"));
         let text = format!(
-            "{} {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{condition}\
+            "{} {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{condition}{key}\
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
             self.method,
             self.path,
@@ -124,10 +130,12 @@ mod tests {
             path: "/v1/config",
             form: &[("by", "ann b")],
             expect: Some(7),
+            key: Some("k-1"),
         };
         let bytes = ask.bytes("h:1");
         let text = std::str::from_utf8(&bytes).unwrap();
         assert!(text.contains("If-Match: \"7\"\r\n"), "{text}");
+        assert!(text.contains("Idempotency-Key: k-1\r\n"), "{text}");
         assert!(text.ends_with("\r\n\r\nby=ann%20b"), "{text}");
     }
 }

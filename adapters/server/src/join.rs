@@ -75,6 +75,7 @@ pub(crate) async fn join(how: &Join, member: &Member) -> Result<Joined, JoinErro
         path: "/v1/members:join",
         form: &form,
         expect: None,
+        key: None,
     };
     let until = clock::now().plus(PATIENCE);
     let mut backoff = BACKOFF_MIN;
