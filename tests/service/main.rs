@@ -1,6 +1,7 @@
 //! One suite for the three implementations of `LockService`: what one of them promises, all do.
 
 mod cases;
+mod filing;
 mod worlds;
 
 use worlds::{Cluster, Simulated};
@@ -48,4 +49,7 @@ conformance! {
     cases::a_third_party_verifies,
     cases::pairs_are_locked_like_paths,
     cases::what_is_out_of_bounds_is_no_request,
+    filing::a_file_opens_with_a_valid_lock_only,
+    filing::who_comes_later_learns_who_has_it_and_how_many_are_before,
+    filing::a_late_writer_is_refused_by_its_older_fence,
 }

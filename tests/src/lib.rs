@@ -3,6 +3,7 @@
 
 pub mod balancer;
 pub mod binary;
+pub mod files;
 pub mod http;
 pub mod loopback;
 pub mod members;

@@ -1,10 +1,11 @@
-//! Every example of `docs/HTTP.md` is run, in its order, against one server.
+//! Every example of `docs/HTTP.md` and `docs/SHOULD-YOU-LOCK.md` is run, in its order, against one server.
 
 use super::world::{Got, World, test};
 use axum::http::Method;
 use std::str::FromStr;
 
 const MANUAL: &str = include_str!("../../../../docs/HTTP.md");
+const ADVICE: &str = include_str!("../../../../docs/SHOULD-YOU-LOCK.md");
 
 /// A line of curl, as far as the manual uses it.
 #[derive(Debug, Default)]
@@ -109,11 +110,21 @@ fn is_like(text: &str, pattern: &str) -> bool {
 
 #[test]
 fn the_examples_of_the_manual_do_what_they_say() {
+    assert!(run_all(MANUAL) >= 12, "the manual has examples");
+}
+
+#[test]
+fn the_examples_of_the_advice_do_what_they_say() {
+    assert_eq!(run_all(ADVICE), 6, "examples");
+}
+
+/// Runs the examples of a page, and says how many there are.
+fn run_all(page: &str) -> usize {
+    let mut ran = 0;
     test(async {
         let world = World::real().await;
         let (mut token, mut secret) = (String::new(), String::new());
-        let mut ran = 0;
-        let mut lines = MANUAL.lines();
+        let mut lines = page.lines();
         while let Some(line) = lines.next() {
             let Some(command) = line.strip_prefix("$ curl ") else {
                 continue;
@@ -139,8 +150,8 @@ fn the_examples_of_the_manual_do_what_they_say() {
             );
             ran += 1;
         }
-        assert!(ran >= 12, "only {ran} examples");
     });
+    ran
 }
 
 #[test]
