@@ -54,6 +54,7 @@ marks! {
     Overflow = Fault "net_queue_overflow",
     Thinned = Fault "net_only_a_quorum_is_told",
     Asymmetry = Fault "net_one_way_is_slower",
+    Narrow = Fault "net_narrow_link",
     Flap = Fault "net_flap",
     SlowReader = Fault "net_slow_reader",
     Swizzle = Fault "net_swizzle",

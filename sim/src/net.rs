@@ -41,6 +41,9 @@ pub struct NetKnobs {
     pub asymmetry: u64,
     /// A chunk of a snapshot has another byte at its end than was sent, and nobody on the way knows.
     pub corrupt_ppm: u64,
+    /// Some ways carry so many bytes a second, or up to fifty times as many; any number if zero.
+    #[serde(default)]
+    pub bytes_per_s: u64,
     /// Frames go through the real codec of the wire.
     pub codec: bool,
     /// Of those, one arrives spoiled.
@@ -63,6 +66,11 @@ pub struct Frame {
     pub message: Message,
 }
 
+/// What a frame has beside its entries.
+const HEAD_BYTES: usize = 100;
+/// Bytes that wait for a link at most, as in `adapters/tcp`; more are dropped by their sender.
+const WAITING_BYTES_MAX: u64 = 8 << 20;
+
 /// Draws of a frame to replay, whatever a link remembers.
 const OLD_DRAWS: usize = 1 << 20;
 
@@ -82,6 +90,11 @@ impl Net {
         let mut links = vec![Link::default(); servers * servers];
         for link in &mut links {
             link.slowness = 100 * rand.log_uniform(1, knobs.asymmetry.max(1));
+        }
+        let mut rates = Rand::stream(seed, "rates");
+        for link in &mut links {
+            let rate = knobs.bytes_per_s.saturating_mul(rates.log_uniform(1, 50));
+            link.bytes_per_s = if rates.chance(700_000) { rate } else { 0 };
         }
         Self {
             knobs,
@@ -185,7 +198,8 @@ impl Net {
             let at = now + self.delay(index, marks);
             arrivals.push((at, frame.clone()));
         }
-        let at = self.arrival(now, index, marks);
+        let bytes = HEAD_BYTES + entry_bytes(&frame.message);
+        let at = self.arrival(now, index, bytes, marks);
         let frame = self.corrupted(frame, marks);
         arrivals.push((at, frame));
         arrivals
@@ -215,7 +229,9 @@ impl Net {
             Mark::BeatDrop
         } else if self.is_thinned(now, frame) {
             Mark::Thinned
-        } else if frames_max > 0 && self.links[index].is_full(now, frames_max) {
+        } else if frames_max > 0 && self.links[index].is_full(now, frames_max)
+            || self.links[index].is_stuffed(now, WAITING_BYTES_MAX)
+        {
             Mark::Overflow
         } else {
             return false;
@@ -242,8 +258,9 @@ impl Net {
         draws.chance(self.knobs.thin_ppm) && place >= needed
     }
 
-    fn arrival(&mut self, now: Nanos, index: usize, marks: &mut Marks) -> Nanos {
-        let at = now + self.delay(index, marks);
+    fn arrival(&mut self, now: Nanos, index: usize, bytes: usize, marks: &mut Marks) -> Nanos {
+        let left = self.links[index].carry(now, bytes, marks);
+        let at = left + self.delay(index, marks);
         let link = &mut self.links[index];
         let mut at = link.held_back(now, at, marks);
         if at <= link.last_arrival {

@@ -287,10 +287,12 @@ impl Plan {
             Scenario::Lite => plan.lite(&mut rand),
             Scenario::Swarm => {
                 plan.swarm(&mut rand);
+                plan.narrow(seed);
                 plan.bound(TinyLimits::draw(seed));
             }
             Scenario::Tiny => {
                 plan.swarm(&mut rand);
+                plan.narrow(seed);
                 plan.bound(TinyLimits::all(seed));
             }
             Scenario::Clocks => plan.wild_clock(&mut rand),

@@ -37,6 +37,7 @@ const SIMPLER: &[Simpler] = &[
     |plan| plan.net.spoil_ppm = 0,
     |plan| plan.net.under_way_max = 0,
     |plan| plan.net.asymmetry = 0,
+    |plan| plan.net.bytes_per_s = 0,
     |plan| plan.host.sync_error_ppm = 0,
     |plan| plan.host.slow_sync_ppm = 0,
     |plan| plan.host.shuffle = false,

@@ -3,6 +3,7 @@
 use super::Frame;
 use crate::Nanos;
 use crate::marks::{Mark, Marks};
+use crate::scenario::SECOND;
 use std::collections::VecDeque;
 use tenure_core::replica::message::Message;
 
@@ -31,6 +32,10 @@ pub(super) struct Link {
     /// Frames take so many hundredths of what they take elsewhere.
     pub(super) slowness: u64,
     pub(super) bytes_max: Option<usize>,
+    /// Bytes a second that it carries, one frame after another; any number if zero.
+    pub(super) bytes_per_s: u64,
+    /// When the last frame that it was given has left.
+    free_at: Nanos,
     pub(super) loss: Option<Loss>,
     pub(super) last_arrival: Nanos,
     /// When the frames arrive that are on their way.
@@ -79,6 +84,24 @@ impl Link {
             self.under_way.pop_front();
         }
         self.under_way.len() >= frames_max
+    }
+
+    /// When a frame of so many bytes has left that the link is given now: behind those before it.
+    pub(super) fn carry(&mut self, now: Nanos, bytes: usize, marks: &mut Marks) -> Nanos {
+        if self.bytes_per_s == 0 {
+            return now;
+        }
+        marks.sometimes(self.free_at > now, Mark::Narrow);
+        let takes = (bytes as u64).saturating_mul(SECOND) / self.bytes_per_s;
+        self.free_at = self.free_at.max(now) + takes;
+        self.free_at
+    }
+
+    /// Whether so many bytes wait for it already that its sender takes no more.
+    pub(super) fn is_stuffed(&self, now: Nanos, bytes_max: u64) -> bool {
+        let waits = self.free_at.saturating_sub(now);
+        u128::from(waits) * u128::from(self.bytes_per_s)
+            > u128::from(bytes_max) * u128::from(SECOND)
     }
 
     /// When a frame comes that would come at `at` on a link that is whole.

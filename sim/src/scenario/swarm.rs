@@ -75,6 +75,14 @@ impl Plan {
         self.net.delay_mean = rand.log_uniform(20_000, 20 * MS);
     }
 
+    /// Links of some seeds are narrow, for what servers say to each other here.
+    pub(super) fn narrow(&mut self, seed: u64) {
+        let mut rand = Rand::stream(seed, "narrow");
+        if rand.chance(200_000) {
+            self.net.bytes_per_s = rand.log_uniform(20_000, 5_000_000);
+        }
+    }
+
     fn swarm_host(&mut self, rand: &mut Rand) {
         self.host.sync_mean = rand.log_uniform(20_000, 20 * MS);
         if rand.chance(300_000) {
