@@ -18,6 +18,18 @@ use alloc::vec::Vec;
 /// Decided slots after which the log is told: a restart reads at most so many as undecided.
 const HINT_SLOTS: u64 = 256;
 
+/// Bytes of the first part of a promise: it comes before the patience of voters ends, 150 ms, on a link of
+/// 1 Mbit/s. Each further one may be half as long again, for who stands waits twice as long for it.
+const FIRST_PART_BYTES: usize = 16 << 10;
+
+/// The part of a promise that was told last.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    ballot: Ballot,
+    first: Slot,
+    bytes_max: usize,
+}
+
 /// The head of an accept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Accept {
@@ -46,6 +58,7 @@ pub(super) struct Acceptor {
     seen: Ballot,
     epoch: Epoch,
     nacked: Option<(Slot, Timestamp)>,
+    told: Option<Told>,
     /// The last `DecidedHint` of this boot.
     hinted: Slot,
 }
@@ -64,6 +77,7 @@ impl Acceptor {
             record: RecordNo::new(0),
             seen: promised,
             nacked: None,
+            told: None,
             hinted: Slot::new(0),
         }
     }
@@ -94,6 +108,23 @@ impl Acceptor {
     /// Whether a superblock write is under way; the next one waits for it (rule 4).
     pub(super) fn is_writing(&self) -> bool {
         self.durable != self.promised
+    }
+
+    /// How long the part of a promise from `first` on may be. One that is asked for again is as long as it
+    /// was.
+    fn part_bytes(&mut self, ballot: Ballot, first: Slot) -> usize {
+        let before = self.told.filter(|told| told.ballot == ballot);
+        let bytes_max = before.map_or(FIRST_PART_BYTES, |told| {
+            let is_next = first > told.first;
+            let more = if is_next { told.bytes_max / 2 } else { 0 };
+            told.bytes_max.saturating_add(more)
+        });
+        self.told = Some(Told {
+            ballot,
+            first,
+            bytes_max,
+        });
+        bytes_max
     }
 
     /// Closes every ballot below `ballot`; durable once [`Effect::Promise`] is done.
@@ -186,7 +217,9 @@ impl Replica {
             }
         }
         if let Some(first) = first {
-            let message = self.promise_part(first).under(ballot);
+            let bytes_max = self.acceptor.part_bytes(ballot, first);
+            let bytes_max = bytes_max.min(self.bounds.batch_bytes);
+            let message = self.promise_part(first, bytes_max).under(ballot);
             out.push(Effect::Send {
                 to: from,
                 message,
@@ -198,12 +231,12 @@ impl Replica {
     /// 1b, from a slot on: as much as fits a frame, the candidate asks for the next part. Each part tells
     /// of all slots of its own, so it holds beside parts that were told before or after something else
     /// was decided. What is decided is not reported (rule 2).
-    pub(super) fn promise_part(&self, from: Slot) -> Piece {
+    pub(super) fn promise_part(&self, from: Slot, bytes_max: usize) -> Piece {
         let first = from.max(self.log.decided().next());
         let (mut reports, mut bytes, mut next) = (Vec::new(), 0, None);
         for (slot, open) in self.log.opens_from(first) {
             bytes += open.entry.bytes().len();
-            if bytes > self.bounds.batch_bytes && !reports.is_empty() {
+            if bytes > bytes_max && !reports.is_empty() {
                 next = Some(slot);
                 break;
             }

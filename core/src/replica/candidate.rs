@@ -101,6 +101,7 @@ impl Preparing {
         let (first, last) = (now, now);
         self.asked.insert(voter, Asked { first, last, pause });
         self.goes_on_until = self.goes_on_until.max(now.plus(pause));
+        self.until = self.until.max(self.goes_on_until);
         Some(missing)
     }
 
@@ -232,12 +233,8 @@ impl Replica {
     }
 
     fn promise_oneself(&mut self, out: &mut Vec<Effect>) {
-        let mut from = Some(self.log.decided().next());
-        while let Some(slot) = from {
-            let piece = self.promise_part(slot);
-            from = piece.next;
-            self.on_promise(self.config.me(), self.acceptor.promised(), piece, out);
-        }
+        let piece = self.promise_part(self.log.decided().next(), usize::MAX);
+        self.on_promise(self.config.me(), self.acceptor.promised(), piece, out);
     }
 
     /// 1a to everybody; with the rounds of pings again, since it may be lost, or dropped by a voter that
@@ -286,7 +283,10 @@ impl Replica {
                 out.push(preparing.ask(from, Some(next), true));
             }
         }
-        let Preparing { tally, .. } = preparing;
+        let Preparing { mut tally, .. } = preparing;
+        // It may have learned more since it promised itself.
+        let own = self.promise_part(self.log.decided().next(), usize::MAX);
+        tally.count(self.config.me(), own);
         match tally.close() {
             Ok(evidence) => self.lead(&evidence, preparing.sent, out),
             Err(tally) => self.role = Role::Preparing(Preparing { tally, ..preparing }),

@@ -271,7 +271,9 @@ impl Leading {
         reached(&mut acked, config.quorum())
     }
 
-    fn committed(&mut self, commit: Slot) {
+    /// What is open from now on is not stalled: a long log that a new leader proposes again takes as long
+    /// as links are slow, but it goes on.
+    fn committed(&mut self, commit: Slot, now: Timestamp) {
         assert!(commit >= self.commit, "a commit is for ever");
         assert!(commit < self.next, "only what was proposed commits");
         self.commit = commit;
@@ -281,6 +283,9 @@ impl Leading {
             }
             self.proposed_bytes -= first.bytes;
             self.proposed.pop_front();
+        }
+        if let Some(first) = self.proposed.front_mut() {
+            first.at = first.at.max(now);
         }
     }
 
@@ -344,10 +349,10 @@ impl Replica {
         if self.is_full() {
             return self.follow(out); // it could not write its first entry
         }
-        if self.log.decided() > evidence.base() {
-            // Somebody else decided more since the promises were made: this is no longer the time.
-            return self.follow(out);
-        }
+        assert!(
+            self.log.decided() <= evidence.base(),
+            "a leader's base is all that it knows to be decided"
+        );
         let stamp = evidence.stamp().max(self.election.settled());
         let clock = AgreedClock::new(stamp, sent, self.now);
         let peers = self.config.peers();
@@ -426,7 +431,7 @@ impl Replica {
         };
         let reached = leading.reached(&self.config);
         if reached > leading.commit {
-            leading.committed(reached);
+            leading.committed(reached, self.now);
         }
         let (commit, ballot) = (leading.commit, leading.ballot);
         self.decide_upto(commit, ballot);
@@ -436,7 +441,7 @@ impl Replica {
             && decided > leading.commit
             && decided < leading.next
         {
-            leading.committed(decided);
+            leading.committed(decided, self.now);
         }
     }
 

@@ -123,7 +123,7 @@ fn a_promise_is_told_in_parts_that_fit_a_frame() {
     };
     replica.bound(Window::default(), bounds);
     let told = |from| {
-        let piece = replica.promise_part(Slot::new(from));
+        let piece = replica.promise_part(Slot::new(from), 2 * bytes);
         let next = piece.next.map(Slot::get);
         (piece.first.get(), next, piece.reports.len())
     };

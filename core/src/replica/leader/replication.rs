@@ -14,6 +14,9 @@ use core::time::Duration;
 
 /// Accepts on their way to one follower. A follower that answers none of them gets no more.
 const IN_FLIGHT_MAX: usize = 16;
+/// Before the leader has started: what it proposes again may be long and its links slow, and its pings wait
+/// behind that. One part of a promise came in time, so one accept does.
+const IN_FLIGHT_AT_FIRST: usize = 1;
 /// A follower that answers pings and acknowledges nothing for this long lost an accept.
 const STALLED: Duration = Duration::from_millis(120);
 
@@ -105,8 +108,13 @@ impl Replica {
         };
         let (ballot, base, commit, next) =
             (leading.ballot, leading.base, leading.commit, leading.next);
+        let in_flight_max = if leading.has_started() {
+            IN_FLIGHT_MAX
+        } else {
+            IN_FLIGHT_AT_FIRST
+        };
         for (peer, progress) in &mut leading.progress {
-            while progress.next < next && progress.in_flight.len() < IN_FLIGHT_MAX {
+            while progress.next < next && progress.in_flight.len() < in_flight_max {
                 let first = progress.next;
                 let entries = gather(&self.log, first, next, self.bounds.batch_bytes);
                 let Some(count) = u64::try_from(entries.len()).ok().filter(|count| *count > 0)
