@@ -92,6 +92,8 @@ pub enum Want {
     },
     /// Give back a grant by its proof, whoever took it.
     ReleaseBy(Proof),
+    /// The same, however often its session has entered it.
+    ReleaseAll(Proof),
     /// Renew a grant by its proof, whoever took it. If it is one of this client, that extends what
     /// the client believes.
     RenewBy {
@@ -151,6 +153,10 @@ pub enum Input {
 }
 
 /// What to do outside.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all outputs are answers, and they are not kept"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// Connect to a server; then say `Connected`, or `Down`. An earlier connection is closed.

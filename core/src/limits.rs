@@ -140,6 +140,9 @@ pub const DEDUPE_MS: u64 = 60_000;
 pub const DEDUPE_MAX: usize = 1 << 20;
 /// Answers that a session keeps beyond what it has confirmed (rule 38).
 pub const SESSION_WINDOW: u64 = 128;
+
+/// How often a session may have entered one re-entrant grant. One more is refused (`quota`).
+pub const ENTRIES_MAX: u32 = 65_535;
 /// Zones of one cluster.
 pub const ZONES_MAX: usize = 1024;
 /// The largest capacity of a lock that is shared by permits.

@@ -10,7 +10,7 @@
 //! 4. The other commands, in their order.
 //!
 //! A session that holds a lock and asks for it again queues like anybody, whatever the mode, unless
-//! it is a retry of the same request: there is no re-entry and no conversion yet.
+//! it is a retry of the same request, or both times said that the claim is re-entrant (`machine/reenter.rs`).
 
 use crate::config::{Membership, Role, Shared};
 use crate::entry::{Entry, EntryKind, Start};
@@ -46,6 +46,7 @@ mod list;
 mod once;
 mod operate;
 pub mod parts;
+mod reenter;
 mod session;
 pub mod snapshot;
 mod state;
@@ -74,6 +75,8 @@ pub struct Limits {
     pub answers: usize,
     /// Unconfirmed answers of one session.
     pub session_window: u64,
+    /// How often a session enters one grant.
+    pub entries: u32,
     /// Zones.
     pub zones: usize,
     /// Bytes of entries between two snapshots.
@@ -93,6 +96,7 @@ impl Default for Limits {
             sessions: limits::SESSIONS_MAX,
             answers: limits::DEDUPE_MAX,
             session_window: limits::SESSION_WINDOW,
+            entries: limits::ENTRIES_MAX,
             zones: limits::ZONES_MAX,
             snapshot_bytes: limits::SNAPSHOT_BYTES,
             snapshot_entry_bytes_min: limits::SNAPSHOT_ENTRY_BYTES_MIN,
@@ -157,6 +161,8 @@ pub struct Machine {
     /// By fence.
     grant_index: Index<Grant>,
     holds: Table<Hold>,
+    /// Of re-entrant grants, by session and lock.
+    entry_index: Index<Hold>,
     lease_timers: Timers<Grant>,
     lines: Table<Line>,
     tickets: Table<Ticket>,

@@ -153,7 +153,7 @@ fn operations() -> Vec<(&'static str, Operation)> {
     let (ticket, session, fence) = (TicketId::new(12), SESSION, Fence::new(17));
     let acquire = |mode, life, wait_ms| {
         let holder = Bytes::from_static(b"alice");
-        Operation::Acquire(Acquire { parts: Parts::one(key.clone(), mode), life, wait_ms, holder })
+        Operation::Acquire(Acquire { parts: Parts::one(key.clone(), mode), life, wait_ms, holder, reentrant: life == Life::Session })
     };
     let lease = Life::Lease { ttl_ms: 10_000 };
     let identifier = Bytes::from_static(b"host-7");
@@ -162,7 +162,8 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ("acquire_permits", acquire(Mode::Permits { n: 2, capacity: 5 }, lease, 0)),
         ("acquire_wait", acquire(Mode::Shared, Life::Static, 30_000)),
         ("acquire_session", acquire(Mode::Shared, Life::Session, 0)),
-        ("release", Operation::Release { key: key.clone(), fence }),
+        ("release", Operation::Release { key: key.clone(), fence, all: false }),
+        ("release_all", Operation::Release { key: key.clone(), fence, all: true }),
         ("renew", Operation::Renew { key: key.clone(), fence, ttl_ms: None }),
         ("renew_ttl", Operation::Renew { key: key.clone(), fence, ttl_ms: Some(60_000) }),
         ("cancel", Operation::Cancel { ticket }),

@@ -204,10 +204,12 @@ impl Log {
                 },
                 wait_ms: [0, 600, 70_000][draw.below(3)],
                 holder: Bytes::from_static([b"".as_slice(), b"h"][draw.below(2)]),
+                reentrant: false,
             }),
             5 => Operation::Release {
                 key,
                 fence: pick(&self.fences, draw).unwrap_or_default(),
+                all: draw.below(4) == 0,
             },
             6 => Operation::Confirm {
                 ticket: pick(&self.tickets, draw).unwrap_or_default(),

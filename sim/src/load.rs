@@ -4,6 +4,7 @@
 
 mod answers;
 mod asks;
+mod entries;
 mod op;
 
 use crate::Nanos;
@@ -48,6 +49,9 @@ pub struct LoadKnobs {
     /// A claim is in one of the advanced modes. If this is not zero, one lock in four is mostly shared by
     /// permits.
     pub modes_ppm: u64,
+    /// A decision of one who has a re-entrant grant is to enter it again. If this is not zero, half of the claims
+    /// that live with a session are re-entrant.
+    pub reenter_ppm: u64,
     /// A claim is over two or three locks.
     pub many_ppm: u64,
     /// A lock is left to its time instead of being released.
@@ -160,6 +164,8 @@ struct Held {
     until: u64,
     releasing: bool,
     forgotten: bool,
+    /// How often this client is in it; zero: it is not re-entrant.
+    entries: u32,
 }
 
 /// What a client sees of the world while it acts.
@@ -204,6 +210,8 @@ pub struct Client {
     looks: u64,
     open_seqs: BTreeSet<u64>,
     seen: Vec<(Key, Fence, Option<SessionId>)>,
+    /// Re-entrant grants that a judge was told of.
+    told: BTreeSet<Fence>,
     /// Requests that got their last word.
     pub acked: u64,
 }
@@ -256,6 +264,7 @@ impl Client {
             open_seqs: BTreeSet::new(),
             looks: 0,
             seen: Vec::new(),
+            told: BTreeSet::new(),
             acked: 0,
         }
     }
@@ -379,6 +388,15 @@ impl Client {
         (self.index as u64) << 32 | self.life
     }
 
+    fn let_go_later(&mut self, fence: Fence, scene: &mut Scene<'_>) -> Nanos {
+        let hold = self.rand.exponential(self.knobs.hold);
+        scene.acts.push(Act::Wake {
+            at: scene.now + hold,
+            why: Why::LetGo { fence },
+        });
+        hold
+    }
+
     /// It was granted something, and believes in it as long as its clock allows.
     fn hold(&mut self, grant: &Grant, token: Token, first_sent: u64, scene: &mut Scene<'_>) {
         let until = match grant.life {
@@ -410,13 +428,10 @@ impl Client {
             until,
             releasing: false,
             forgotten,
+            entries: u32::from(grant.entered > 0),
         });
         let fence = grant.fence;
-        let hold = self.rand.exponential(self.knobs.hold);
-        scene.acts.push(Act::Wake {
-            at: scene.now + hold,
-            why: Why::LetGo { fence },
-        });
+        let hold = self.let_go_later(fence, scene);
         let write = self.rand.below(2 * hold + 1);
         scene.acts.push(Act::Wake {
             at: scene.now + write,

@@ -369,6 +369,7 @@ impl Plan {
                 wait_ppm: 500_000,
                 shared_ppm: 250_000,
                 modes_ppm: 80_000,
+                reenter_ppm: 150_000,
                 many_ppm: 100_000,
                 forget_ppm: 80_000,
                 duplicate_ppm: 30_000,

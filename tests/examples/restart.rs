@@ -201,7 +201,7 @@ impl Worker {
                         session: None,
                         token,
                     };
-                    self.say(id(number, 2), Ask::Release(proof));
+                    self.say(id(number, 2), Ask::release(proof));
                 }
             }
             Word::Decided {

@@ -235,7 +235,7 @@ fn proof(grant: &Grant, token: Token) -> Proof {
 }
 
 fn release(native: &mut Native, id: u128, grant: &Grant, token: Token) -> Word {
-    let release = Ask::Release(proof(grant, token));
+    let release = Ask::release(proof(grant, token));
     let id = RequestId::new((1 << 64) + id);
     let answered = native.ask(id, &Client::None, &release, PATIENCE);
     answered.expect("the server answers").word

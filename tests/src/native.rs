@@ -179,5 +179,6 @@ pub fn acquire(path: &str, mode: Mode, life: Life, wait: Duration, holder: &str)
         life,
         wait_ms: u64::try_from(wait.as_millis()).expect("it is short"),
         holder: Bytes::copy_from_slice(holder.as_bytes()),
+        reentrant: false,
     })
 }

@@ -202,18 +202,25 @@ impl Driver {
             }
             Command::Release { fence } => self.release(fence),
             Command::Forget { fence } => {
-                self.guards.remove(&fence);
                 self.take(Input::Forget { fence });
+                self.forget(fence);
             }
         }
     }
 
     /// Gives back what nobody holds any more.
     fn release(&mut self, fence: Fence) {
-        self.guards.remove(&fence);
         if self.client.belief(fence).is_some() {
             let (call, want) = (self.own_call(), Want::Release { fence });
             self.take(Input::Call { call, want });
+        }
+        self.forget(fence);
+    }
+
+    /// Forgets the guards of a grant that the client has let go.
+    fn forget(&mut self, fence: Fence) {
+        if self.client.belief(fence).is_none() {
+            self.guards.remove(&fence);
         }
     }
 
@@ -325,9 +332,9 @@ impl Driver {
         if let Some(fence) = fence
             && let Some(until) = self.client.belief(fence)
         {
-            let (teller, listener) = watch::channel(News::Until(until));
-            self.guards.insert(fence, teller);
-            news = Some(listener);
+            let begin = || watch::channel(News::Until(until)).0;
+            // All guards of a re-entrant grant hear the same.
+            news = Some(self.guards.entry(fence).or_insert_with(begin).subscribe());
         }
         let reply = result.map(|word| Reply { word, news });
         if answer.send(reply).is_err()

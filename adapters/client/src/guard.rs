@@ -10,7 +10,8 @@ use tenure_core::node::input::{Proof, Token};
 use tenure_core::time::Timestamp;
 use tenure_rt::sync::watch;
 
-/// A lock that is held. Released when dropped; [`Guard::release`] also waits for the answer.
+/// A lock that is held. Released when dropped; [`Guard::release`] also waits for the answer. Of a re-entrant one
+/// that was entered more than once, only the last guard's release frees the lock.
 ///
 /// The service can't stop a process that goes on after it lost the lock. Stop when [`Guard::lost`]
 /// says so, and let your storage check [`Guard::fence`].
@@ -116,6 +117,21 @@ impl Guard {
         self.held = false;
         let proof = self.proof();
         match self.client.decide(Want::ReleaseBy(proof)).await? {
+            Answer::Released { already, .. } => Ok(already),
+            _ => Err(Error::Confused),
+        }
+    }
+
+    /// Gives it back at once, however often this client's session has entered it: its other guards are lost.
+    /// Says whether it had ended before.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answered: it ends with its session at the latest.
+    pub async fn release_all(mut self) -> Result<bool, Error> {
+        self.held = false;
+        let proof = self.proof();
+        match self.client.decide(Want::ReleaseAll(proof)).await? {
             Answer::Released { already, .. } => Ok(already),
             _ => Err(Error::Confused),
         }

@@ -26,6 +26,7 @@ pub struct LockRequest {
     wait: Duration,
     holder: Bytes,
     renew: bool,
+    reentrant: bool,
 }
 
 impl LockRequest {
@@ -41,6 +42,7 @@ impl LockRequest {
             wait: Duration::ZERO,
             holder: Bytes::new(),
             renew: true,
+            reentrant: false,
         }
     }
 
@@ -88,6 +90,14 @@ impl LockRequest {
         self
     }
 
+    /// It may be taken again within the client's session, by claims that say so too and want nothing stronger:
+    /// all have the same fence, and the lock is free when each of the guards is gone. Any task that uses
+    /// this client gets in, so it protects none of them from another.
+    pub const fn reentrant(mut self) -> Self {
+        self.reentrant = true;
+        self
+    }
+
     /// The client does not renew it: the caller does, or lets it end.
     pub const fn no_renewal(mut self) -> Self {
         self.renew = false;
@@ -106,6 +116,7 @@ impl LockRequest {
             life: self.life,
             wait_ms: millis(self.wait),
             holder: self.holder,
+            reentrant: self.reentrant,
         };
         let renew = self.renew;
         let reply = self.client.call(Want::Acquire { acquire, renew }).await?;

@@ -213,6 +213,9 @@ struct HolderBody<'a> {
     session: Option<String>,
     held_ms: u64,
     remaining_ms: Option<u64>,
+    /// How often its session has entered a re-entrant grant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entered: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -249,6 +252,7 @@ impl<'a> HolderBody<'a> {
             session: view.session.map(session_text),
             held_ms: view.held_ms,
             remaining_ms: view.remaining_ms,
+            entered: (view.entered > 0).then_some(view.entered),
         }
     }
 }

@@ -141,7 +141,7 @@ impl Gateway {
             zone: ZoneId::new(0),
             principal: Bytes::new(),
             client: Client::None,
-            ask: Ask::Release(proof),
+            ask: Ask::Release { proof, all: true },
         };
         if self.conn.request(number, request).is_err() {
             tracing::warn!("a grant whose caller went away lives until its end: the node is busy");

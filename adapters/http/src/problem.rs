@@ -67,6 +67,7 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         | codes::CONFIG_UNFIT
         | codes::HAS_CAPACITY
         | codes::NO_PERMITS
+        | codes::NOT_COVERED
         | codes::INVITATION_USED
         | codes::WRONG_CLUSTER => StatusCode::CONFLICT,
         codes::NO_SUCH_TICKET | codes::UNKNOWN_ZONE | codes::NOT_FOUND => StatusCode::NOT_FOUND,

@@ -252,10 +252,10 @@ async fn release(State(face): State<Face>, request: Request) -> Result<Response,
     let key = key_of(&head)?;
     let body = read_body(body).await?;
     let params = Params::read(&head, &body, params::RELEASE)?;
-    let ask = Ask::Release(proof_of(&head, &key, &params)?);
+    let ask = Ask::release(proof_of(&head, &key, &params)?);
     let decided = face.decide(client_of(&head.headers)?, ask).await?;
     match decided {
-        (Answer::Released { fence, already }, slot) => {
+        (Answer::Released { fence, already, .. }, slot) => {
             Ok(answers::released(&key, fence, already, slot))
         }
         (answer, slot) => Err(refused(answer, slot)),
@@ -361,6 +361,7 @@ impl Face {
             }),
             wait_ms,
             holder: params.holder.unwrap_or_else(|| holder_of(head)),
+            reentrant: false,
         };
         let mut call = self.call(client, Ask::Acquire(acquire))?;
         let (answer, token, slot) = decided(&mut call).await?;

@@ -104,6 +104,7 @@ impl LockService for Memory {
             life: claim.life,
             wait_ms: millis(claim.wait),
             holder: Bytes::from(claim.holder),
+            reentrant: false,
         };
         let (ended, end) = oneshot::channel();
         let decided = self
@@ -132,7 +133,8 @@ impl LockService for Memory {
     async fn release(&self, held: &Held) -> Result<bool, Error> {
         self.checked(&held.proof)?;
         let Proof { key, fence, .. } = held.proof.clone();
-        match self.decide(Operation::Release { key, fence })? {
+        let all = true;
+        match self.decide(Operation::Release { key, fence, all })? {
             Answer::Released { already, .. } => Ok(already),
             Answer::Refused(refusal) => Err(error_of(&refusal)),
             _ => Err(confused()),
@@ -197,6 +199,7 @@ impl Drop for Waiting<'_> {
             Ok(Answer::Granted(grant)) => Operation::Release {
                 key: grant.key().clone(),
                 fence: grant.fence,
+                all: true,
             },
             Ok(_) => return,
             Err(_) => Operation::Cancel {

@@ -122,7 +122,7 @@ impl Client {
                         session: grant.session,
                         token,
                     };
-                    self.release_quietly(now, proof);
+                    self.release_quietly(now, proof, grant.entered > 0);
                 }
             },
             (Answer::SessionClosed { .. }, _) => {

@@ -46,6 +46,8 @@ pub(super) struct Pending {
     wait: Duration,
     /// Whether what it takes is renewed.
     pub(super) renew: bool,
+    /// Each time that it is done counts: a retry must be known as one.
+    pub(super) counts: bool,
     pub(super) ticket: Option<TicketId>,
 }
 
@@ -62,6 +64,7 @@ impl Pending {
             give_up,
             wait: Duration::ZERO,
             renew: false,
+            counts: false,
             ticket: None,
         }
     }
@@ -84,6 +87,7 @@ impl Client {
             return out.push(Output::Answer { call, result });
         }
         let mut renews = false;
+        let mut counts = false;
         let mut wait = Duration::ZERO;
         let ask = match want {
             Want::Acquire { acquire, renew } => {
@@ -91,13 +95,19 @@ impl Client {
                 wait = Duration::from_millis(acquire.wait_ms);
                 Ok(Ask::Acquire(acquire))
             }
-            Want::Release { fence } => self
-                .let_go(fence)
-                .map(Ask::Release)
-                .ok_or(Failed::NotMine(fence)),
+            Want::Release { fence } => {
+                counts = self.counts(fence);
+                let proof = self.let_go(fence).ok_or(Failed::NotMine(fence));
+                proof.map(|proof| Ask::Release { proof, all: false })
+            }
             Want::ReleaseBy(proof) => {
+                counts = self.counts(proof.fence);
                 self.let_go(proof.fence);
-                Ok(Ask::Release(proof))
+                Ok(Ask::Release { proof, all: false })
+            }
+            Want::ReleaseAll(proof) => {
+                self.holds.remove(&proof.fence);
+                Ok(Ask::Release { proof, all: true })
             }
             Want::RenewBy { proof, ttl_ms } => {
                 self.shorten(now, proof.fence, ttl_ms);
@@ -111,6 +121,7 @@ impl Client {
                 let give_up = now.plus(self.settings.patience);
                 let mut pending = Pending::new(Kind::Call(call), ask, give_up);
                 pending.renew = renews;
+                pending.counts = counts;
                 pending.wait = wait;
                 let id = self.new_id();
                 self.calls.insert(call, id);
@@ -160,6 +171,11 @@ impl Client {
 
     /// Sends something under an id of its own.
     pub(super) fn attempt(&mut self, now: Timestamp, kind: Kind, ask: Ask) {
+        self.attempt_counted(now, kind, ask, false);
+    }
+
+    /// The same, if each time that it is done `counts`.
+    pub(super) fn attempt_counted(&mut self, now: Timestamp, kind: Kind, ask: Ask, counts: bool) {
         let id = self.new_id();
         if kind == Kind::KeepAlive {
             self.session.keeping = Some(id);
@@ -171,7 +187,9 @@ impl Client {
             Kind::Call(_) | Kind::Quiet | Kind::Resume | Kind::Open => Duration::MAX,
         };
         let give_up = now.plus(patience.min(self.settings.patience));
-        self.pending.insert(id, Pending::new(kind, ask, give_up));
+        let mut pending = Pending::new(kind, ask, give_up);
+        pending.counts = counts;
+        self.pending.insert(id, pending);
         self.wake_by(give_up);
         self.send(now, id);
     }
@@ -243,11 +261,11 @@ impl Client {
         }
     }
 
-    /// How a retry of this request is known as one. Only a claim needs it: all else is harmless to
-    /// repeat, or never the same twice. None if the session's window is full (rule 38).
+    /// How a retry of this request is known as one. Only a claim needs it, and a release that counts down: all
+    /// else is harmless to repeat, or never the same twice. None if the session's window is full (rule 38).
     fn identity(&mut self, id: RequestId) -> Option<command::Client> {
         let pending = self.pending.get(&id)?;
-        let claims = pending.is_claim();
+        let claims = pending.is_claim() || pending.counts;
         let known = pending.client;
         let oldest = self.unanswered.first().copied();
         match (known, self.session.id()) {
@@ -389,6 +407,7 @@ fn out_of_bounds(want: &Want) -> Option<&'static str> {
         Want::Acquire { .. }
         | Want::Release { .. }
         | Want::ReleaseBy(_)
+        | Want::ReleaseAll(_)
         | Want::RenewBy { .. }
         | Want::CloseSession => None,
     }

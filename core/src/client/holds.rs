@@ -10,6 +10,7 @@ use crate::machine::key::Key;
 use crate::node::input::{Ask, Proof, Token};
 use crate::time::Timestamp;
 use crate::wire::client::Word;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -29,8 +30,11 @@ pub(super) struct Hold {
     /// The renewal whose answer counts.
     pub(super) renewing: Option<RequestId>,
     jeopardy: bool,
-    /// The call that is answered as soon as the grant may be believed in (rules 13, 33).
-    handing: Option<Handing>,
+    /// How often this client has entered it; zero: it is not re-entrant.
+    entries: usize,
+    /// The calls that are answered as soon as the grant may be believed in (rules 13, 33): one, or some of those
+    /// that entered it.
+    handing: Vec<Handing>,
 }
 
 #[derive(Debug)]
@@ -47,6 +51,11 @@ impl Hold {
             Life::Lease { ttl_ms } => Duration::from_millis(ttl_ms),
             Life::Static | Life::Session => Duration::MAX,
         }
+    }
+
+    /// Whether no user has heard of it yet.
+    fn is_unheard(&self) -> bool {
+        self.handing.len() >= self.entries.max(1)
     }
 
     fn proof(&self, fence: Fence) -> Proof {
@@ -102,6 +111,19 @@ impl Client {
             Life::Static | Life::Session => (Timestamp::MAX, Timestamp::MAX),
         };
         let give_up = now.plus(self.settings.patience);
+        let handing = Handing {
+            call,
+            word,
+            give_up,
+        };
+        self.wake_by(give_up);
+        if let Some(hold) = self.holds.get_mut(&grant.fence)
+            && hold.entries > 0
+        {
+            hold.entries += 1;
+            hold.handing.push(handing);
+            return self.hand_out(now, grant.fence, out);
+        }
         let hold = Hold {
             key: grant.key().clone(),
             life: grant.life,
@@ -112,14 +134,10 @@ impl Client {
             renews: renew,
             renewing: None,
             jeopardy: false,
-            handing: Some(Handing {
-                call,
-                word,
-                give_up,
-            }),
+            entries: usize::from(grant.entered > 0),
+            handing: vec![handing],
         };
         self.holds.insert(grant.fence, hold);
-        self.wake_by(give_up);
         self.hand_out(now, grant.fence, out);
     }
 
@@ -151,7 +169,7 @@ impl Client {
         }
         hold.jeopardy = false;
         let next = jeopardy_at.min(hold.renew_at);
-        if let Some(handing) = hold.handing.take() {
+        for handing in core::mem::take(&mut hold.handing) {
             let (call, word) = (handing.call, handing.word);
             self.answer(call, Ok(word), out);
         }
@@ -237,26 +255,35 @@ impl Client {
         out: &mut Vec<Output>,
     ) -> Option<Proof> {
         let mut hold = self.holds.remove(&fence)?;
-        match hold.handing.take() {
-            Some(handing) => {
-                let failed = match loss {
-                    Loss::Session => Failed::SessionLost,
-                    Loss::Time | Loss::Refused => Failed::TooLate,
-                };
-                self.answer(handing.call, Err(failed), out);
-            }
-            None => {
-                let news = News::Lost(loss);
-                out.push(Output::Grant { fence, news });
-            }
+        if !hold.is_unheard() {
+            let news = News::Lost(loss);
+            out.push(Output::Grant { fence, news });
+        }
+        for handing in core::mem::take(&mut hold.handing) {
+            let failed = match loss {
+                Loss::Session => Failed::SessionLost,
+                Loss::Time | Loss::Refused => Failed::TooLate,
+            };
+            self.answer(handing.call, Err(failed), out);
         }
         Some(hold.proof(fence))
     }
 
-    /// Stops believing in a grant that is given back: at the send, not at the answer (rule 14).
+    /// Whether a release of this grant counts down how often it was entered.
+    pub(super) fn counts(&self, fence: Fence) -> bool {
+        self.holds.get(&fence).is_some_and(|hold| hold.entries > 0)
+    }
+
+    /// Stops believing in a grant that is given back: at the send, not at the answer (rule 14). Of a re-entrant
+    /// one, that is when its last entry is.
     pub(super) fn let_go(&mut self, fence: Fence) -> Option<Proof> {
-        if self.holds.get(&fence)?.handing.is_some() {
+        let hold = self.holds.get_mut(&fence)?;
+        if hold.is_unheard() {
             return None; // its user has not heard of it
+        }
+        if hold.entries > 1 {
+            hold.entries -= 1;
+            return Some(hold.proof(fence));
         }
         let hold = self.holds.remove(&fence)?;
         Some(hold.proof(fence))
@@ -264,17 +291,26 @@ impl Client {
 
     /// Gives back what a call was granted that nobody waits for any more.
     pub(super) fn release_handed(&mut self, now: Timestamp, call: CallId) {
-        let of_call = |hold: &Hold| hold.handing.as_ref().is_some_and(|h| h.call == call);
+        let of_call = |hold: &Hold| hold.handing.iter().any(|handing| handing.call == call);
         for fence in self.fences(of_call) {
-            if let Some(hold) = self.holds.remove(&fence) {
-                self.release_quietly(now, hold.proof(fence));
+            let Some(hold) = self.holds.get_mut(&fence) else {
+                continue;
+            };
+            hold.handing.retain(|handing| handing.call != call);
+            let (proof, counts) = (hold.proof(fence), hold.entries > 0);
+            if hold.entries > 1 {
+                hold.entries -= 1;
+            } else {
+                self.holds.remove(&fence);
             }
+            self.release_quietly(now, proof, counts);
         }
     }
 
     /// Gives a grant back without anybody waiting for the answer.
-    pub(super) fn release_quietly(&mut self, now: Timestamp, proof: Proof) {
-        self.attempt(now, Kind::Quiet, Ask::Release(proof));
+    pub(super) fn release_quietly(&mut self, now: Timestamp, proof: Proof, counts: bool) {
+        let ask = Ask::Release { proof, all: false };
+        self.attempt_counted(now, Kind::Quiet, ask, counts);
     }
 
     pub(super) fn holds_due(&mut self, now: Timestamp, out: &mut Vec<Output>) {
@@ -288,12 +324,14 @@ impl Client {
             return;
         };
         let until = self.until(hold).unwrap_or(Timestamp::MAX);
-        let end = hold.handing.as_ref().map_or(until, |h| h.give_up);
+        let unheard = hold.handing.first().filter(|_| hold.is_unheard());
+        let end = unheard.map_or(until, |handing| handing.give_up);
         if now >= end {
             // It may yet be held at the servers. Its user is told that it is lost, so it is given
             // back.
             if let Some(proof) = self.lose(fence, Loss::Time, out) {
-                self.release_quietly(now, proof);
+                let ask = Ask::Release { proof, all: true };
+                self.attempt(now, Kind::Quiet, ask);
             }
             return;
         }
@@ -308,7 +346,7 @@ impl Client {
             return;
         };
         let at = self.jeopardy_at(hold).unwrap_or(Timestamp::MAX);
-        if hold.jeopardy || hold.handing.is_some() {
+        if hold.jeopardy || hold.is_unheard() {
             return;
         }
         if now < at {

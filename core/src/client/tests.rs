@@ -16,6 +16,7 @@ use alloc::format;
 use alloc::vec;
 
 mod beliefs;
+mod reenter;
 mod retries;
 
 fn config() -> Config {
@@ -242,6 +243,7 @@ fn grant(life: Life) -> Grant {
         life,
         session: None,
         holder: Bytes::new(),
+        entered: 0,
         remaining_ms: None,
         replayed: false,
     }
@@ -267,6 +269,7 @@ fn acquire(life: Life, wait_ms: u64) -> Want {
         life,
         wait_ms,
         holder: Bytes::new(),
+        reentrant: false,
     };
     Want::Acquire {
         acquire,

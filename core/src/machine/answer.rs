@@ -29,6 +29,8 @@ pub struct Grant {
     pub remaining_ms: Option<u64>,
     /// The answer to a retry: it tells what is, and extends nothing (rule 15).
     pub replayed: bool,
+    /// How often its session has entered it by now; zero: it is not re-entrant.
+    pub entered: u32,
 }
 
 impl Grant {
@@ -56,12 +58,14 @@ pub enum Answer {
         /// The ticket.
         ticket: TicketId,
     },
-    /// The grant is no more.
+    /// The grant is no more, or was left once.
     Released {
         /// Which.
         fence: Fence,
         /// It had ended before: a retry, or it expired.
         already: bool,
+        /// How often its session is still in it: it is no more if that is zero.
+        entered: u32,
     },
     /// The grant lives on.
     Renewed {
@@ -177,6 +181,13 @@ pub enum Refusal {
     /// The lock is not in use by permits, but in modes, or not at all.
     #[error("the lock is not in use by permits")]
     NoPermits,
+    /// A re-entrant claim for a lock that its session holds by a re-entrant grant which has not all of the keys, or
+    /// one in a weaker mode: it would wait for itself.
+    #[error("the session holds the lock by a grant that does not cover the claim")]
+    NotCovered {
+        /// That grant.
+        by: Vec<Blocker>,
+    },
     /// The shared configuration changed since the caller looked at it.
     #[error("the configuration changed since: it is at change {now}")]
     ConfigMoved {
@@ -210,6 +221,8 @@ pub enum Table {
     Answers,
     /// Zones, of the whole cluster.
     Zones,
+    /// How often a session has entered one grant.
+    Entries,
 }
 
 impl core::fmt::Display for Table {
@@ -220,6 +233,7 @@ impl core::fmt::Display for Table {
             Self::Sessions => "sessions",
             Self::Answers => "remembered answers",
             Self::Zones => "zones beside it",
+            Self::Entries => "entries of one grant",
         })
     }
 }

@@ -91,6 +91,10 @@ const CLOSE_SESSION: u16 = 8;
 const CONFIGURE: u16 = 9;
 const ACQUIRE: u16 = 10;
 const RESIZE: u16 = 11;
+/// A re-entrant claim: the body of `ACQUIRE`.
+const REENTER: u16 = 12;
+/// However often it was entered: the body of `RELEASE`.
+const RELEASE_ALL: u16 = 13;
 
 /// The bytes of `command`. Whether it is within the limits is for [`Command::check`] to say.
 pub fn encode(command: &Command) -> Bytes {
@@ -131,10 +135,11 @@ fn encode_body(operation: &Operation) -> (u16, Vec<u8>) {
                 holder: &acquire.holder,
                 wait_ms: acquire.wait_ms,
             };
-            (ACQUIRE, bytes_of(&format))
+            let number = if acquire.reentrant { REENTER } else { ACQUIRE };
+            (number, bytes_of(&format))
         }
-        Operation::Release { key, fence } => (
-            RELEASE,
+        Operation::Release { key, fence, all } => (
+            if *all { RELEASE_ALL } else { RELEASE },
             bytes_of(&ReleaseFormat {
                 key: key.as_bytes(),
                 fence: fence.get(),
@@ -264,13 +269,14 @@ impl Header {
         let session = || self.body::<u128>().map(SessionId::new);
         let ticket = || self.body::<u64>().map(TicketId::new);
         Ok(match self.number {
-            ACQUIRE => self.acquire()?,
+            ACQUIRE | REENTER => self.acquire()?,
             ACQUIRE_ONE => self.acquire_one()?,
-            RELEASE => {
+            RELEASE | RELEASE_ALL => {
                 let body = self.body::<ReleaseFormat<'_>>()?;
                 Operation::Release {
                     key: self.key(body.key)?,
                     fence: Fence::new(body.fence),
+                    all: self.number == RELEASE_ALL,
                 }
             }
             RENEW => {
@@ -329,6 +335,7 @@ impl Header {
             life: body.life.into(),
             wait_ms: body.wait_ms,
             holder: self.body.slice_ref(body.holder),
+            reentrant: self.number == REENTER,
         }))
     }
 
@@ -339,6 +346,7 @@ impl Header {
             life: body.life.into(),
             wait_ms: body.wait_ms,
             holder: self.body.slice_ref(body.holder),
+            reentrant: false,
         }))
     }
 

@@ -141,6 +141,9 @@ pub enum Operation {
         key: Key,
         /// The grant.
         fence: Fence,
+        /// However often a re-entrant one was entered. Else it ends with the release of the first entry that is
+        /// left, and the others count down.
+        all: bool,
     },
     /// Let a leased grant live for its ttl from now.
     Renew {
@@ -237,6 +240,13 @@ impl Acquire {
             return Err("the wait is too long");
         }
         self.parts.iter().try_for_each(|part| part.mode.check())?;
+        let mut modes = self.parts.iter().map(|part| part.mode);
+        if self.reentrant && modes.any(|mode| matches!(mode, Mode::Permits { .. })) {
+            return Err("permits are never re-entrant: each claim takes its own");
+        }
+        if self.reentrant && self.life != Life::Session {
+            return Err("only a lock that lives with its session is re-entrant");
+        }
         match (self.life, client) {
             (Life::Lease { ttl_ms }, _) => check_ttl(ttl_ms),
             (Life::Session, Client::None | Client::Key(_)) => {
@@ -286,4 +296,7 @@ pub struct Acquire {
     pub wait_ms: u64,
     /// The holder's name, for people.
     pub holder: Bytes,
+    /// If the session holds all of it already, by a claim that was re-entrant too and as strong in each key, it
+    /// enters that grant once more instead of waiting for itself.
+    pub reentrant: bool,
 }

@@ -102,6 +102,15 @@ pub(super) fn compatible(a: Share, b: Share) -> bool {
     }
 }
 
+/// Whether who has a lock in one mode has it in the other as well: whatever may be held beside the first may
+/// be held beside the second. Permits cover nothing: each claim takes its own.
+pub(super) fn covers(held: Share, asked: Share) -> bool {
+    match (BESIDE.get(held.number()), BESIDE.get(asked.number())) {
+        (Some(held), Some(asked)) => held & !asked == 0,
+        (Some(_) | None, Some(_) | None) => false,
+    }
+}
+
 /// Those who have a lock or are offered it, counted. Of a lock with at most one, an exclusive one, there
 /// is none.
 #[derive(Clone, Debug, Eq, PartialEq)]

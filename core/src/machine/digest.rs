@@ -15,7 +15,7 @@ use crate::config::Mark;
 use crate::config::Unfit;
 use crate::entry::Entry;
 use crate::hash::{hash64, hash64_after};
-use crate::ids::{Ballot, SessionId};
+use crate::ids::{Ballot, Fence, SessionId};
 use crate::time::Stamp;
 use alloc::vec::Vec;
 
@@ -133,6 +133,7 @@ impl Machine {
             bytes.bytes(&self.locks.at(hold.lock).key);
         }
         bytes.number(grant.since.as_nanos());
+        bytes.number(u64::from(grant.entered));
         bytes.bytes(&grant.holder);
         match &grant.term {
             Term::Lease { deadline, ttl_ms } => {
@@ -181,6 +182,7 @@ impl Machine {
         bytes.number(ticket.since.as_nanos());
         bytes.number(ticket.deadline.as_nanos());
         bytes.kind(u8::from(ticket.offered));
+        bytes.kind(u8::from(ticket.reentrant));
         match &ticket.asker {
             Asker::Nobody => bytes.kind(0),
             Asker::Key(request) => self.put_key_of(bytes, Some(*request)),
@@ -230,10 +232,13 @@ impl Machine {
                 bytes.kind(2);
                 bytes.number(self.tickets.at(*at).id.get());
             }
-            Outcome::Released { fence, already } => {
+            Outcome::Released {
+                fence,
+                already,
+                entered,
+            } => {
                 bytes.kind(3);
-                bytes.number(fence.get());
-                bytes.kind(u8::from(*already));
+                bytes.released(*fence, *already, *entered);
             }
             Outcome::Said(answer) => {
                 bytes.kind(4);
@@ -363,10 +368,13 @@ impl Bytes<'_> {
                 self.kind(3);
                 self.number(ticket.get());
             }
-            Answer::Released { fence, already } => {
+            Answer::Released {
+                fence,
+                already,
+                entered,
+            } => {
                 self.kind(4);
-                self.number(fence.get());
-                self.kind(u8::from(*already));
+                self.released(*fence, *already, *entered);
             }
             Answer::Renewed { fence, ttl_ms } => {
                 self.kind(5);
@@ -406,6 +414,12 @@ impl Bytes<'_> {
         }
     }
 
+    fn released(&mut self, fence: Fence, already: bool, entered: u32) {
+        self.number(fence.get());
+        self.kind(u8::from(already));
+        self.number(u64::from(entered));
+    }
+
     fn granted(&mut self, grant: &Granted) {
         self.kind(1);
         self.number(u64::from(grant.zone.get()));
@@ -420,6 +434,7 @@ impl Bytes<'_> {
         self.bytes(&grant.holder);
         self.option(grant.remaining_ms);
         self.kind(u8::from(grant.replayed));
+        self.number(u64::from(grant.entered));
     }
 
     fn blockers(&mut self, by: &[Blocker]) {
@@ -457,6 +472,7 @@ impl Bytes<'_> {
                     Limited::Sessions => 3,
                     Limited::Answers => 4,
                     Limited::Zones => 5,
+                    Limited::Entries => 6,
                 });
             }
             Refusal::HasCapacity { capacity } => {
@@ -464,6 +480,10 @@ impl Bytes<'_> {
                 self.number(u64::from(*capacity));
             }
             Refusal::NoPermits => self.kind(17),
+            Refusal::NotCovered { by } => {
+                self.kind(18);
+                self.blockers(by);
+            }
             Refusal::ConfigMoved { now } => {
                 self.kind(14);
                 self.mark(*now);

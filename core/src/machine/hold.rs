@@ -35,6 +35,7 @@ pub(super) struct Terms {
     /// The session that asks, if one does.
     pub(super) session: Option<Ref<Session>>,
     pub(super) request: Option<Ref<Request>>,
+    pub(super) reentrant: bool,
     /// It was offered its locks: permits among them stay reserved also if the lock shrank since.
     pub(super) was_offered: bool,
 }
@@ -134,6 +135,7 @@ impl Machine {
         let at = self.grants.vacant();
         let term = self.term_of(&terms, at);
         let was_offered = terms.was_offered;
+        let entered = u32::from(terms.reentrant);
         let inserted = self.grants.insert(Grant {
             fence,
             since: self.stamp,
@@ -142,6 +144,7 @@ impl Machine {
             zone: terms.zone,
             holds: None,
             request: terms.request,
+            entered,
         });
         assert!(inserted == at, "a record has the name that was foretold");
         self.index_grant(at);
@@ -224,6 +227,7 @@ impl Machine {
         let lock = self.locks.at_mut(lock_at);
         lock.holders = Some(list::push_back(&mut self.holds, lock.holders, at, of_lock));
         self.zones.entry(lock.zone).or_default().holds += 1;
+        self.index_entry(at);
     }
 
     /// Ends a grant, and notes its locks for [`Self::wake`], which the caller then does.
@@ -241,8 +245,12 @@ impl Machine {
             self.sessions.at_mut(session).grants = left;
         }
         let grant = self.grants.remove(at);
+        let entered_by = grant.session().filter(|_| grant.entered > 0);
         let mut next = grant.holds;
         while let Some(at) = next {
+            if let Some(session) = entered_by {
+                self.forget_entry(session, at);
+            }
             next = self.let_go(at);
         }
         if let Some(request) = grant.request {
@@ -401,9 +409,13 @@ impl Machine {
 
     /// Whether one key could be had at once, by a newcomer or by who stands at this place.
     pub(super) fn is_first(&self, wanted: Wanted, place: Option<Ref<Place>>) -> bool {
+        self.is_in_front(wanted, place) && self.fits(self.locks.at(wanted.lock), wanted.share)
+    }
+
+    /// Whether nobody waits before a newcomer, or before who stands at this place.
+    pub(super) fn is_in_front(&self, wanted: Wanted, place: Option<Ref<Place>>) -> bool {
         let lock = self.locks.at(wanted.lock);
-        let front = lock.line.and_then(|line| self.lines.at(line).front);
-        front == place && self.fits(lock, wanted.share)
+        lock.line.and_then(|line| self.lines.at(line).front) == place
     }
 
     /// What people know the holder by.
@@ -454,6 +466,7 @@ impl Machine {
             holder: Bytes::copy_from_slice(self.holder_name(grant)),
             remaining_ms: self.end_of(grant).map(|end| millis(end.since(self.stamp))),
             replayed,
+            entered: grant.entered,
         }
     }
 }

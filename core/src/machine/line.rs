@@ -12,7 +12,7 @@ use super::key::Key;
 use super::list::{self, Link};
 use super::parts::{Part, Parts};
 use super::state::{
-    Asker, Ending, Line, Lock, Outcome, Place, Ticket, Work, asked_by, of_line, ticket_order,
+    Asker, Ending, Grant, Line, Lock, Outcome, Place, Ticket, Work, asked_by, of_line, ticket_order,
 };
 use super::table::Ref;
 use crate::hash::hash64;
@@ -104,6 +104,7 @@ impl Machine {
             since: self.stamp,
             deadline: self.stamp.plus(Duration::from_millis(wait_ms)),
             offered: false,
+            reentrant: terms.reentrant,
             asker,
         });
         self.index_ticket(at);
@@ -206,7 +207,9 @@ impl Machine {
         let ticket = self.tickets.at(at);
         let alive = self.is_ticket_alive(ticket);
         let beyond = self.beyond(ticket);
-        if alive && beyond.is_none() && !self.is_next(ticket) {
+        let again = self.again_in_front(ticket);
+        let is_due = beyond.is_some() || again.is_some() || self.is_next(ticket);
+        if alive && !is_due {
             return;
         }
         if alive || !dead_are_free {
@@ -218,6 +221,8 @@ impl Machine {
         }
         if !alive {
             self.fail(at, events);
+        } else if let Some(again) = again {
+            self.enter_from_line(at, again, events);
         } else if let Some(capacity) = beyond {
             self.end_ticket(at, Refusal::HasCapacity { capacity }, events);
         } else if self.tickets.at(at).session().is_some() {
@@ -315,14 +320,25 @@ impl Machine {
             holder: ticket.holder,
             session,
             request,
+            reentrant: ticket.reentrant,
             was_offered: ticket.offered,
         };
         let grant = self.grant(&wanted, terms);
+        self.end_granted((ticket.id, &ticket.asker), grant, events)
+    }
+
+    /// The end of a ticket that left its lines: what it led to.
+    pub(super) fn end_granted(
+        &mut self,
+        (ticket, asker): (TicketId, &Asker),
+        grant: Ref<Grant>,
+        events: &mut Vec<Event>,
+    ) -> Answer {
         let fence = self.grants.at(grant).fence;
-        self.conclude(&ticket.asker, Outcome::Granted { fence });
+        self.conclude(asker, Outcome::Granted { fence });
         let answer = Answer::Granted(self.describe(grant, self.parts_held(grant), false));
         events.push(Event::Ended {
-            ticket: ticket.id,
+            ticket,
             answer: answer.clone(),
         });
         answer
@@ -365,7 +381,7 @@ impl Machine {
     }
 
     /// Takes a ticket out of everything, and notes its locks for [`Self::wake`].
-    fn leave(&mut self, at: Ref<Ticket>) -> Ticket {
+    pub(super) fn leave(&mut self, at: Ref<Ticket>) -> Ticket {
         let tickets = &self.tickets;
         self.ticket_timers.clear(at, ticket_order(tickets));
         let ticket = tickets.at(at);

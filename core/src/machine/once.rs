@@ -48,7 +48,8 @@ fn content_hash(command: &Command, scratch: &mut Vec<u8>) -> u64 {
                 Life::Static => u64::MAX,
                 Life::Session => u64::MAX - 1,
             };
-            fixed(scratch, 1, &[life, number_of(acquire.parts.count())]);
+            let kind = if acquire.reentrant { 10 } else { 1 };
+            fixed(scratch, kind, &[life, number_of(acquire.parts.count())]);
             for part in acquire.parts.iter() {
                 let (mode, n, capacity) = match part.mode {
                     Mode::Exclusive => (0, 0, 0),
@@ -66,8 +67,9 @@ fn content_hash(command: &Command, scratch: &mut Vec<u8>) -> u64 {
             }
             scratch.extend_from_slice(&acquire.holder);
         }
-        Operation::Release { key, fence } => {
-            fixed(scratch, 2, &[fence.get()]);
+        Operation::Release { key, fence, all } => {
+            let kind = if *all { 11 } else { 2 };
+            fixed(scratch, kind, &[fence.get()]);
             scratch.extend_from_slice(key.as_bytes());
         }
         Operation::Renew { key, fence, ttl_ms } => {
@@ -105,8 +107,17 @@ fn number_of(len: usize) -> u64 {
 
 impl Outcome {
     fn of(answer: &Answer) -> Self {
-        if let Answer::Released { fence, already } = *answer {
-            return Self::Released { fence, already };
+        if let Answer::Released {
+            fence,
+            already,
+            entered,
+        } = *answer
+        {
+            return Self::Released {
+                fence,
+                already,
+                entered,
+            };
         }
         assert!(
             !matches!(
@@ -264,15 +275,12 @@ impl Machine {
         match outcome {
             Outcome::Open => panic!("a request is decided before the next one"),
             Outcome::Granted { fence } => {
-                let Operation::Acquire(acquire) = &command.operation else {
-                    panic!("only an acquire is remembered by its grant");
-                };
                 let found = self.grant_under(command.zone, *fence);
                 let alive = found.filter(|at| self.is_alive(self.grants.at(*at)));
                 let Some(at) = alive else {
                     return Answer::Refused(Refusal::NotHeld);
                 };
-                Answer::Granted(self.describe(at, acquire.parts.clone(), true))
+                Answer::Granted(self.describe(at, self.parts_held(at), true))
             }
             Outcome::Waits(at) => {
                 let ticket = self.tickets.at(*at);
@@ -288,9 +296,14 @@ impl Machine {
                     position: self.position(ticket),
                 }
             }
-            Outcome::Released { fence, already } => Answer::Released {
+            Outcome::Released {
+                fence,
+                already,
+                entered,
+            } => Answer::Released {
                 fence: *fence,
                 already: *already,
+                entered: *entered,
             },
             Outcome::Said(answer) => (**answer).clone(),
         }

@@ -8,7 +8,7 @@ use super::key::Key;
 use super::list::Link;
 use super::once::From;
 use super::parts::{Part, Parts};
-use super::state::{Asker, Lock, Outcome, Place, Ticket};
+use super::state::{Asker, Grant, Lock, Outcome, Place, Ticket};
 use super::table::Ref;
 use super::{Machine, Origin};
 use crate::ids::{Fence, TicketId, ZoneId};
@@ -29,7 +29,9 @@ impl Machine {
             Operation::Acquire(acquire) => {
                 return self.acquire(origin, command, acquire, from, events);
             }
-            Operation::Release { key, fence } => self.release(zone, key, *fence, events),
+            Operation::Release { key, fence, all } => {
+                self.release((zone, key, *fence), *all, from, events)
+            }
             Operation::Cancel { ticket } => self.cancel(zone, *ticket, from, events),
             Operation::Confirm { ticket } => self.confirm(zone, *ticket, events),
             Operation::OpenSession { ttl_ms, identifier } => {
@@ -55,6 +57,11 @@ impl Machine {
     ) -> (Answer, Option<Outcome>) {
         let zone = command.zone;
         let found = self.look(zone, &acquire.parts, events);
+        if acquire.reentrant
+            && let Some(again) = self.reenter(&found, &acquire.parts, from)
+        {
+            return again;
+        }
         let mut parts = found.iter().zip(acquire.parts.iter());
         let otherwise = parts.find_map(|(at, part)| {
             let lock = self.locks.at((*at)?);
@@ -196,6 +203,7 @@ impl Machine {
                 From::Key(request) => Some(request),
                 From::Nobody | From::Session(..) => None,
             },
+            reentrant: acquire.reentrant,
             was_offered: false,
         }
     }
@@ -230,9 +238,9 @@ impl Machine {
 
     fn release(
         &mut self,
-        zone: ZoneId,
-        key: &Key,
-        fence: Fence,
+        (zone, key, fence): (ZoneId, &Key, Fence),
+        all: bool,
+        from: From,
         events: &mut Vec<Event>,
     ) -> Answer {
         let given = self
@@ -245,6 +253,7 @@ impl Machine {
         let already = Answer::Released {
             fence,
             already: true,
+            entered: 0,
         };
         let Some(at) = self.grant_of(zone, key.as_bytes(), fence) else {
             return already;
@@ -255,11 +264,32 @@ impl Machine {
             self.wake(false, events);
             return already;
         }
+        let entered = self.grants.at(at).entered;
+        if entered > 1 && !all {
+            return self.count_down_entry(at, from);
+        }
         self.end(at);
         self.wake(false, events);
         Answer::Released {
             fence,
             already: false,
+            entered: 0,
+        }
+    }
+
+    /// Leaves a grant that its session has entered more than once.
+    fn count_down_entry(&mut self, at: Ref<Grant>, from: From) -> Answer {
+        if matches!(from, From::Nobody) {
+            return Answer::Refused(Refusal::Invalid {
+                what: "a retry of a release that counts down must be known as one",
+            });
+        }
+        let grant = self.grants.at_mut(at);
+        grant.entered -= 1;
+        Answer::Released {
+            fence: grant.fence,
+            already: false,
+            entered: grant.entered,
         }
     }
 

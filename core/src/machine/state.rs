@@ -41,6 +41,8 @@ pub(super) struct Grant {
     pub(super) holds: Option<Ref<Hold>>,
     /// Its caller's key, which is remembered while the grant lives.
     pub(super) request: Option<Ref<Request>>,
+    /// How often its session has entered it and not left it again; zero: it is not re-entrant.
+    pub(super) entered: u32,
 }
 
 /// One key of a claim that holds.
@@ -95,6 +97,7 @@ pub(super) struct Ticket {
     /// When its wait ends, or the offer if it was offered its locks.
     pub(super) deadline: Stamp,
     pub(super) offered: bool,
+    pub(super) reentrant: bool,
     pub(super) asker: Asker,
 }
 
@@ -175,7 +178,11 @@ pub(super) enum Outcome {
     /// A ticket that is still in its line.
     Waits(Ref<Ticket>),
     /// The most common last word, without a box.
-    Released { fence: Fence, already: bool },
+    Released {
+        fence: Fence,
+        already: bool,
+        entered: u32,
+    },
     /// Any other.
     Said(Box<Answer>),
 }

@@ -19,6 +19,7 @@ mod hold;
 mod model;
 mod modes;
 mod once;
+mod reenter;
 mod sessions;
 mod snapshots;
 mod wait;
@@ -167,6 +168,7 @@ pub(super) fn acquire(name: &str, mode: Mode, life: Life, wait_ms: u64) -> Opera
         life,
         wait_ms,
         holder: Bytes::from_static(b"h"),
+        reentrant: false,
     })
 }
 
@@ -210,6 +212,7 @@ pub(super) fn release(name: &str, fence: Fence) -> Operation {
     Operation::Release {
         key: path(name),
         fence,
+        all: false,
     }
 }
 

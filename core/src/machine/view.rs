@@ -40,6 +40,8 @@ pub struct HolderView {
     pub held_ms: u64,
     /// What is left, in milliseconds of agreed time; none if the grant has no end.
     pub remaining_ms: Option<u64>,
+    /// How often its session has entered it; zero: it is not re-entrant.
+    pub entered: u32,
 }
 
 /// One waiter.
@@ -159,6 +161,7 @@ impl Machine {
             session: grant.session().map(|at| self.sessions.at(at).id),
             held_ms: millis(now.since(grant.since)),
             remaining_ms: self.end_of(grant).map(|end| millis(end.since(now))),
+            entered: grant.entered,
         }
     }
 

@@ -6,11 +6,20 @@ use super::pending::Caller;
 use crate::entry::Entry;
 use crate::ids::{Slot, Tag, TicketId, ZoneId};
 use crate::machine::Form;
-use crate::machine::answer::{Answer, Event};
+use crate::machine::answer::{Answer, Event, Grant};
 use crate::machine::command::{Client, Operation};
 use crate::replica::Effect;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+
+/// Gives back what nobody was told of. No session has it, so nothing of it is counted.
+fn release(grant: &Grant) -> Operation {
+    Operation::Release {
+        key: grant.key().clone(),
+        fence: grant.fence,
+        all: true,
+    }
+}
 
 impl Node {
     /// Applies decided entries in order, as far as they are in memory; asks for the others.
@@ -118,8 +127,7 @@ impl Node {
                     && let Answer::Granted(grant) = &answer
                 {
                     // Its caller went away between the confirm and this, and nobody knows of it.
-                    let (key, fence) = (grant.key().clone(), grant.fence);
-                    self.order(grant.zone, Operation::Release { key, fence }, effects);
+                    self.order(grant.zone, release(grant), effects);
                 }
                 for tag in tags {
                     self.say(slot, zone, tag, answer.clone(), out);
@@ -172,8 +180,7 @@ impl Node {
         }
         match answer {
             Answer::Granted(grant) => {
-                let (key, fence) = (grant.key().clone(), grant.fence);
-                self.order(caller.zone, Operation::Release { key, fence }, effects);
+                self.order(caller.zone, release(grant), effects);
             }
             Answer::Queued { ticket, .. } | Answer::Offered { ticket } => {
                 self.order(caller.zone, Operation::Cancel { ticket: *ticket }, effects);

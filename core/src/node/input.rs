@@ -149,7 +149,12 @@ pub enum Ask {
     /// Take a lock, or wait in its line.
     Acquire(Acquire),
     /// Give a grant back.
-    Release(Proof),
+    Release {
+        /// Which, proved.
+        proof: Proof,
+        /// However often its session has entered it; else one entry.
+        all: bool,
+    },
     /// Let a leased grant live on.
     Renew {
         /// Which, proved.
@@ -258,6 +263,11 @@ pub enum Admin {
 }
 
 impl Ask {
+    /// Gives back one entry of a grant; of one that is not re-entrant, that is all of it.
+    pub const fn release(proof: Proof) -> Self {
+        Self::Release { proof, all: false }
+    }
+
     /// Whether a server that takes no clients refuses it. Operators are answered all the same.
     pub const fn is_clients(&self) -> bool {
         !matches!(self, Self::Admin(_) | Self::Servers)
@@ -270,7 +280,7 @@ impl Ask {
             Self::Acquire(_) | Self::OpenSession { .. } => true,
             // The operator may want to take this server out.
             Self::Admin(_)
-            | Self::Release(_)
+            | Self::Release { .. }
             | Self::Renew { .. }
             | Self::Cancel { .. }
             | Self::Resume { .. }
@@ -293,7 +303,7 @@ impl Ask {
             | Self::Servers
             | Self::Admin(Admin::HandOver { .. }) => true,
             Self::Acquire(_)
-            | Self::Release(_)
+            | Self::Release { .. }
             | Self::Renew { .. }
             | Self::Cancel { .. }
             | Self::OpenSession { .. }
@@ -318,7 +328,7 @@ impl Ask {
             | Self::Stale(_)
             | Self::Servers => true,
             Self::Acquire(_)
-            | Self::Release(_)
+            | Self::Release { .. }
             | Self::Renew { .. }
             | Self::Cancel { .. }
             | Self::OpenSession { .. }

@@ -62,9 +62,9 @@ impl Node {
         }
         let operation = match ask {
             Ask::Acquire(acquire) => Operation::Acquire(acquire),
-            Ask::Release(proof) => {
+            Ask::Release { proof, all } => {
                 let Proof { key, fence, .. } = self.checked(zone, proof)?;
-                Operation::Release { key, fence }
+                Operation::Release { key, fence, all }
             }
             Ask::Renew { proof, ttl_ms } => {
                 let Proof { key, fence, .. } = self.checked(zone, proof)?;

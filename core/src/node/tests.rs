@@ -463,5 +463,6 @@ fn acquire(path: &str, wait_ms: u64) -> Ask {
         life: Life::Lease { ttl_ms: 10_000 },
         wait_ms,
         holder: Bytes::from_static(b"tester"),
+        reentrant: false,
     })
 }

@@ -31,6 +31,7 @@ fn acquire(seq: u64, path: &str, mode: Mode, ttl_ms: u64) -> Bytes {
             life: Life::Lease { ttl_ms },
             wait_ms: 0,
             holder: Bytes::from_static(b"h"),
+            reentrant: false,
         }),
     })
 }

@@ -149,6 +149,13 @@ fn put_int<B: BufMut>(out: &mut B, number: u16, value: u64) {
     out.put_uint(value, width);
 }
 
+/// Writes a command with the integer 1 if it is so, and nothing if not.
+fn put_flag<B: BufMut>(out: &mut B, number: u16, flag: bool) {
+    if flag {
+        put_int(out, number, 1);
+    }
+}
+
 /// Writes a command with 16, 32 or 64 bytes.
 fn put_fixed<B: BufMut>(out: &mut B, number: u16, bytes: &[u8]) {
     let width = 1_usize << (number >> 12);

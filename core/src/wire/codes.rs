@@ -117,6 +117,8 @@ codes! {
     HAS_CAPACITY = 119 "has-capacity" lasting NotApplied,
     /// The lock is in use in modes, or not at all.
     NO_PERMITS = 120 "no-permits" lasting NotApplied,
+    /// The session holds the lock by a re-entrant grant that does not cover the claim.
+    NOT_COVERED = 121 "not-covered" lasting NotApplied,
     /// Out of bounds, found by the log.
     INVALID_COMMAND_BODY = 113 "invalid-command-body" lasting NotApplied,
 
@@ -183,6 +185,7 @@ pub const fn of_refusal(refusal: &Refusal) -> Code {
         Refusal::Quota { .. } => QUOTA,
         Refusal::HasCapacity { .. } => HAS_CAPACITY,
         Refusal::NoPermits => NO_PERMITS,
+        Refusal::NotCovered { .. } => NOT_COVERED,
         Refusal::ConfigMoved { .. } => CONFIG_MOVED,
         Refusal::ConfigUnfit { .. } => CONFIG_UNFIT,
         Refusal::Invalid { .. } => INVALID_COMMAND_BODY,

@@ -1,6 +1,7 @@
 //! What the log means: the chosen entries in their order, applied to a machine of the judges' own,
 //! and everything that follows from its answers.
 
+mod entries;
 mod refusals;
 mod told;
 
@@ -248,8 +249,17 @@ impl History {
         let (command, answer, stamp) = (case.command, case.answer, case.stamp);
         self.once.on_answer(command, answer, stamp, docket);
         self.locks.on_answer(command.zone, answer, stamp, docket);
-        if let Answer::Released { fence, .. } = answer {
-            self.lateness.on_ended((command.zone, *fence));
+        if let Answer::Released {
+            fence,
+            already,
+            entered,
+        } = *answer
+        {
+            let all = matches!(command.operation, Operation::Release { all: true, .. });
+            let place = (command.zone, fence);
+            self.locks
+                .on_released(place, (already, entered), all, docket);
+            self.lateness.on_ended(place);
         } else if let Answer::Renewed { fence, ttl_ms } = answer {
             let place = (command.zone, *fence);
             self.lateness.on_promised(place, *ttl_ms, docket);
@@ -271,10 +281,15 @@ impl History {
         match (case.answer, &command.operation) {
             (Answer::Granted(grant), _) if grant.replayed => {
                 marks.hit(Mark::GrantReplayed);
-                let stands = self.locks.live(grant.zone, grant.fence).is_some();
+                let stands = self.locks.live(grant.zone, grant.fence);
+                let stands = stands.is_some_and(|live| live.entered == grant.entered);
                 docket.check(stands, "a replayed grant still stands", || {
                     format!("fence {}", grant.fence)
                 });
+            }
+            (Answer::Granted(grant), Operation::Acquire(_)) if self.is_known(grant) => {
+                marks.hit(Mark::Reentered);
+                self.on_entered(command, grant, docket);
             }
             (Answer::Granted(grant), Operation::Acquire(acquire)) => {
                 self.order
@@ -294,17 +309,9 @@ impl History {
             (Answer::Cancelled { ticket }, _) => {
                 self.order.on_ended(command.zone, *ticket);
             }
-            (Answer::Released { fence, already }, Operation::Release { .. }) => {
-                if !already {
-                    let place = (command.zone, *fence);
-                    // Its server gives back what nobody was told of.
-                    let unheard = self.anonymous.contains(&place)
-                        && !beliefs.believes(docket.now, command.zone, *fence);
-                    let proved = self.released.contains_key(&place);
-                    docket.check(proved || unheard, "only who has the proof releases", || {
-                        format!("fence {fence} was released, and its holder never asked")
-                    });
-                }
+            (Answer::Released { fence, entered, .. }, Operation::Release { .. }) => {
+                marks.sometimes(*entered > 0, Mark::LeftOnce);
+                self.is_proved(case, *fence, beliefs, docket);
             }
             (Answer::Refused(refusal @ Refusal::Quota { .. }), _) => {
                 self.on_refused(command, refusal, docket, marks);
@@ -329,6 +336,21 @@ impl History {
         }
     }
 
+    /// What stood was given back: by who has the proof, or by its server, which nobody heard.
+    fn is_proved(&self, case: &Case<'_>, fence: Fence, beliefs: &Beliefs, docket: &mut Docket) {
+        if matches!(case.answer, Answer::Released { already: true, .. }) {
+            return;
+        }
+        let place = (case.command.zone, fence);
+        // Its server gives back what nobody was told of.
+        let unheard = self.anonymous.contains(&place)
+            && !beliefs.believes(docket.now, case.command.zone, fence);
+        let proved = self.released.contains_key(&place);
+        docket.check(proved || unheard, "only who has the proof releases", || {
+            format!("fence {fence} was released, and its holder never asked")
+        });
+    }
+
     fn on_queued(
         &mut self,
         command: &Command,
@@ -342,6 +364,7 @@ impl History {
             return;
         }
         self.locks.on_queued(zone, parts);
+        self.waits_for_another(command, acquire, docket);
         let claim = Claim {
             command: command.clone(),
             parts: parts.clone(),
@@ -365,6 +388,13 @@ impl History {
             format!("ticket {ticket}")
         });
         match answer {
+            Answer::Granted(grant) if self.is_known(grant) => {
+                marks.hit(Mark::ReenteredFromLine);
+                self.order.on_granted(grant.zone, ticket, docket);
+                if let Some(claim) = &claim {
+                    self.on_entered(&claim.command, grant, docket);
+                }
+            }
             Answer::Granted(grant) => {
                 marks.hit(Mark::GrantedAfterWait);
                 self.order.on_granted(grant.zone, ticket, docket);
@@ -391,6 +421,7 @@ impl History {
                 // Whoever asks again is told the same from memory.
                 if let Some(claim) = &claim {
                     self.once.is_refused_first(&claim.command);
+                    self.note_entries(&claim.command, refusal, docket, marks);
                 }
                 let is_beyond = matches!(refusal, Refusal::HasCapacity { .. });
                 marks.sometimes(is_beyond, Mark::BeyondCapacity);

@@ -20,6 +20,8 @@ pub struct Live {
     pub session: Option<SessionId>,
     /// When it ends, if it has an end of its own.
     deadline: Option<Stamp>,
+    /// How often its session is in it; zero: it is not re-entrant.
+    pub entered: u32,
 }
 
 /// After a change of leader whoever was alive lives a little longer, at most once in ten seconds.
@@ -240,23 +242,21 @@ impl Locks {
             parts: grant.parts.clone(),
             session: grant.session,
             deadline,
+            entered: grant.entered,
         };
         self.live.insert((grant.zone, grant.fence), live);
+    }
+
+    /// A grant that stands was entered once more.
+    pub fn on_entered(&mut self, grant: &Grant) {
+        if let Some(live) = self.live.get_mut(&(grant.zone, grant.fence)) {
+            live.entered = grant.entered;
+        }
     }
 
     /// A command's first answer, if it is not a grant.
     pub fn on_answer(&mut self, zone: ZoneId, answer: &Answer, stamp: Stamp, docket: &mut Docket) {
         match answer {
-            Answer::Released { fence, already } => {
-                let known = self.live.remove(&(zone, *fence));
-                if let Some(live) = &known {
-                    self.touch(zone, &live.parts);
-                }
-                let known = known.is_some();
-                docket.check(known != *already, "a release ends what stands", || {
-                    format!("fence {fence}: standing {known}, answered already {already}")
-                });
-            }
             Answer::Renewed { fence, ttl_ms } => {
                 let live = self.live.get_mut(&(zone, *fence));
                 docket.check(live.is_some(), "only what stands is renewed", || {
@@ -300,10 +300,41 @@ impl Locks {
             Answer::Granted(_)
             | Answer::Queued { .. }
             | Answer::Offered { .. }
+            | Answer::Released { .. }
             | Answer::Cancelled { .. }
             | Answer::Resized { .. }
             | Answer::Configured { .. }
             | Answer::Refused(_) => {}
+        }
+    }
+
+    /// A grant was given back, or left once; `all` if that was to be all of it.
+    pub fn on_released(
+        &mut self,
+        (zone, fence): (ZoneId, Fence),
+        (already, entered): (bool, u32),
+        all: bool,
+        docket: &mut Docket,
+    ) {
+        let was = self.live.get(&(zone, fence)).map(|live| live.entered);
+        let known = was.is_some();
+        docket.check(known != already, "a release ends what stands", || {
+            format!("fence {fence}: standing {known}, answered already {already}")
+        });
+        let stays = match was {
+            Some(was) if !all => was.saturating_sub(1),
+            Some(_) | None => 0,
+        };
+        docket.check(entered == stays, "each release leaves once", || {
+            format!("fence {fence}: entered {was:?}, all {all}, then {entered}")
+        });
+        let place = (zone, fence);
+        if entered > 0
+            && let Some(live) = self.live.get_mut(&place)
+        {
+            live.entered = entered;
+        } else if let Some(live) = self.live.remove(&place) {
+            self.touch(zone, &live.parts);
         }
     }
 

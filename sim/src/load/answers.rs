@@ -169,16 +169,15 @@ impl Client {
                     judges.docket.broken("a grant has its token", detail);
                     return;
                 };
-                if self.held.iter().all(|held| held.fence != grant.fence) {
-                    self.hold(grant, token, op.first_sent, scene);
-                }
+                self.taken(grant, token, op.first_sent, scene);
             }
             Answer::Renewed { fence, ttl_ms } => {
                 scene.marks.hit(Mark::Renewed);
                 let until = op.first_sent.saturating_add(belief_ns(*ttl_ms));
                 self.extend(*fence, until, scene);
             }
-            Answer::Released { fence, already } => {
+            Answer::Released { entered: 1.., .. } => {}
+            Answer::Released { fence, already, .. } => {
                 scene.marks.hit(if *already {
                     Mark::ReleasedAlready
                 } else {
@@ -204,9 +203,13 @@ impl Client {
         }
     }
 
-    fn note_answer(&self, op: &Op, answer: &Answer, scene: &mut Scene<'_>) {
+    fn note_answer(&mut self, op: &Op, answer: &Answer, scene: &mut Scene<'_>) {
         match (answer, &op.request.ask) {
+            // Of a re-entrant grant only the first entry is one, and only the last release.
+            (Answer::Granted(grant), _) if !self.is_first_entry(grant) => {}
+            (Answer::Released { entered: 1.., .. }, _) => {}
             (Answer::Granted(grant), _) => {
+                let op = &self.since_first_asked(op, grant);
                 for part in grant.parts.iter() {
                     let told = Told::Granted {
                         fence: grant.fence,
@@ -216,7 +219,7 @@ impl Client {
                     self.note_call(&part.key, op, told, scene);
                 }
             }
-            (Answer::Released { fence, already }, Ask::Release(proof)) => {
+            (Answer::Released { fence, already, .. }, Ask::Release { proof, .. }) => {
                 let (fence, already) = (*fence, *already);
                 let told = || Told::Released { fence, already };
                 let held = self.held.iter().find(|held| held.fence == fence);

@@ -71,7 +71,7 @@ impl Client {
             self.resume(scene);
         } else if self.knobs.modes_ppm > 0 && self.rand.chance(15_000) {
             self.resize(scene);
-        } else {
+        } else if !self.enters_again(scene) {
             self.claim(scene);
         }
     }
@@ -233,10 +233,23 @@ impl Client {
             Kind::Keyed if self.rand.chance(150_000) => Life::Static,
             Kind::Session | Kind::Keyed | Kind::Anonymous => lease,
         };
+        let by_permits = parts
+            .iter()
+            .any(|part| matches!(part.mode, Mode::Permits { .. }));
+        let reentrant = self.knobs.reenter_ppm > 0
+            && life == Life::Session
+            && !by_permits
+            && self.rand.chance(500_000);
+        self.ask_for((parts, life, reentrant), scene);
+    }
+
+    pub(super) fn ask_for(&mut self, claim: (Parts, Life, bool), scene: &mut Scene<'_>) {
+        let (parts, life, reentrant) = claim;
         let waits = self.rand.chance(self.knobs.wait_ppm);
         let acquire = Acquire {
             parts,
             life,
+            reentrant,
             wait_ms: if waits {
                 self.rand.log_uniform(100, 5_000)
             } else {
@@ -312,7 +325,7 @@ impl Client {
         self.start(Doing::Resize, name, Ask::Resize { key, capacity }, scene);
     }
 
-    fn is_busy_with(&self, key: &Key) -> bool {
+    pub(super) fn is_busy_with(&self, key: &Key) -> bool {
         let asked = |op: &Op| matches!(&op.doing, Doing::Acquire(a) if a.parts.of(key).is_some());
         let mut held = self.held.iter();
         held.any(|held| held.parts.of(key).is_some()) || self.ops.values().any(asked)
@@ -351,7 +364,7 @@ impl Client {
         scene.marks.hit(Mark::Forged);
         let name = Named::Key(self.request_id());
         let ask = if self.rand.chance(500_000) {
-            Ask::Release(proof)
+            Ask::release(proof)
         } else {
             let ttl_ms = None;
             Ask::Renew { proof, ttl_ms }
@@ -383,8 +396,14 @@ impl Client {
         });
     }
 
-    /// It is done with a lock: from the moment it asks it believes in it no more.
+    /// It is done with a lock: from the moment it asks it believes in it no more. With a re-entrant one it is
+    /// done when it has left as often as it entered.
     pub(super) fn let_go(&mut self, fence: Fence, scene: &mut Scene<'_>) {
+        if self.is_entering(fence) {
+            self.let_go_later(fence, scene);
+            return;
+        }
+        let at_once = self.knobs.reenter_ppm > 0 && self.rand.chance(200_000);
         let draining = scene.draining;
         let Some(held) = self.held.iter_mut().find(|held| held.fence == fence) else {
             return;
@@ -392,9 +411,19 @@ impl Client {
         if held.releasing || (held.forgotten && !draining) {
             return;
         }
+        let proof = held.proof.clone();
+        let all = held.entries > 1 && at_once;
+        if held.entries > 1 && !all {
+            held.entries -= 1;
+            let judges = &mut scene.judges;
+            judges.history.on_release_asked(scene.now, ZONE, fence);
+            let name = self.name();
+            self.start(Doing::Release { fence }, name, Ask::release(proof), scene);
+            return;
+        }
+        scene.marks.sometimes(all, Mark::LeftAtOnce);
         held.releasing = true;
         held.forgotten = false;
-        let proof = held.proof.clone();
         scene.judges.beliefs.on_stopped(ZONE, fence);
         scene
             .judges
@@ -405,7 +434,8 @@ impl Client {
             calls.on_release(self.index, &part.key, scene.now, fence);
         }
         let name = self.name();
-        self.start(Doing::Release { fence }, name, Ask::Release(proof), scene);
+        let ask = Ask::Release { proof, all };
+        self.start(Doing::Release { fence }, name, ask, scene);
     }
 
     fn start(&mut self, doing: Doing, client: Named, ask: Ask, scene: &mut Scene<'_>) {

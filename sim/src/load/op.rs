@@ -30,7 +30,7 @@ pub(super) enum Doing {
     Configure,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Op {
     pub(super) doing: Doing,
     pub(super) request: Request,

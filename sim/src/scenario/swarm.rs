@@ -114,6 +114,11 @@ impl Plan {
         } else {
             0
         };
+        load.reenter_ppm = if rand.chance(500_000) {
+            rand.range(1, 600_000)
+        } else {
+            0
+        };
         load.many_ppm = rand.range(0, 400_000);
         load.forget_ppm = rand.log_uniform(1_000, 500_000);
         load.duplicate_ppm = rand.log_uniform(1_000, 300_000);

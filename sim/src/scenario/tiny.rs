@@ -38,6 +38,8 @@ pub struct TinyLimits {
     pub answers: Option<usize>,
     /// Unconfirmed answers of one session.
     pub session_window: Option<u64>,
+    /// How often a session enters one grant.
+    pub entries: Option<u32>,
 }
 
 impl TinyLimits {
@@ -76,6 +78,7 @@ impl TinyLimits {
             sessions: some(1, 16),
             answers: some(64, 4_096),
             session_window: some(1, 64).map(|window| window as u64),
+            entries: some(1, 4).map(|entries| entries as u32),
         }
     }
 }
@@ -109,6 +112,7 @@ impl HostKnobs {
             sessions: tiny.sessions.unwrap_or(machine.sessions),
             answers: tiny.answers.unwrap_or(machine.answers),
             session_window: tiny.session_window.unwrap_or(machine.session_window),
+            entries: tiny.entries.unwrap_or(machine.entries),
             ..machine
         };
         let bounds = limits.bounds;

@@ -41,6 +41,7 @@ impl Stage {
                 life: Term::Lease { ttl_ms },
                 wait_ms,
                 holder: Bytes::copy_from_slice(client.as_bytes()),
+                reentrant: false,
             }),
         };
         self.note(number - 1, &format!("{client} asks for the lock"));

@@ -143,6 +143,7 @@ impl User {
             life: if by_session { Life::Session } else { lease },
             wait_ms: [0, rand.range(1, 4_000)][rand.index(2)],
             holder: Bytes::new(),
+            reentrant: false,
         };
         let renew = rand.below(4) > 0;
         self.call = Some(call);

@@ -232,7 +232,7 @@ impl NativeSeat {
     /// must be the same.
     pub(crate) fn release(&mut self, grant: &Grant, twice: bool) -> Result<Released, String> {
         let (id, client) = self.next();
-        let ask = Ask::Release(proof(grant));
+        let ask = Ask::release(proof(grant));
         let first = released(&self.persist(id, &client, &ask)?.0.word)?;
         if twice {
             self.conn = None;
@@ -329,7 +329,7 @@ fn proof(grant: &Grant) -> Proof {
 fn released(word: &Word) -> Result<Released, String> {
     match word {
         Word::Decided {
-            answer: Answer::Released { fence, already },
+            answer: Answer::Released { fence, already, .. },
             ..
         } => Ok(Released {
             fence: fence.get(),

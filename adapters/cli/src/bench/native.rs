@@ -108,12 +108,13 @@ impl Client {
 
     pub(super) async fn release(&mut self, grant: Grant) -> io::Result<()> {
         let (id, known) = self.next();
-        let release = Ask::Release(Proof {
+        let proof = Proof {
             key: self.key.clone(),
             fence: grant.fence,
             session: Some(self.session),
             token: grant.token,
-        });
+        };
+        let release = Ask::release(proof);
         self.caller.ask(id, &known, &release, &mut self.output);
         match self.answer().await? {
             Word::Decided {
@@ -185,6 +186,7 @@ fn take(key: Key) -> io::Result<Ask> {
         life: Life::Session,
         wait_ms: u64::try_from(WAIT.as_millis()).map_err(io::Error::other)?,
         holder: bytes::Bytes::new(),
+        reentrant: false,
     }))
 }
 

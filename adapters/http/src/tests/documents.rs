@@ -35,6 +35,7 @@ fn grant() -> Grant {
         holder: Bytes::from_static(b"alice"),
         remaining_ms: Some(60_000),
         replayed: false,
+        entered: 0,
     }
 }
 
@@ -60,6 +61,7 @@ fn view() -> LockView {
             session: Some(SessionId::new(0xabc)),
             held_ms: 20_000,
             remaining_ms: None,
+            entered: 0,
         }],
         waiters: vec![WaiterView {
             holder: Bytes::from_static(b"bob"),

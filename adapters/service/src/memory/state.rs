@@ -143,7 +143,8 @@ impl State {
                     };
                     let key = grant.key().clone();
                     let fence = grant.fence;
-                    Operation::Release { key, fence }
+                    let all = true;
+                    Operation::Release { key, fence, all }
                 }
                 Event::Answered { .. } | Event::Lost { .. } | Event::SessionExpired { .. } => {
                     continue;

@@ -115,7 +115,9 @@ fn the_user_is_warned_then_told_and_the_lock_given_back() {
     // When a server is back, it is told: nobody here believes in the grant any more.
     world.unreachable = false;
     world.pass(3_000);
-    assert!(matches!(&world.asked[0].request.ask, Ask::Release(proof) if proof.fence == FENCE));
+    assert!(
+        matches!(&world.asked[0].request.ask, Ask::Release { proof, all: true } if proof.fence == FENCE)
+    );
 }
 
 #[test]

@@ -211,12 +211,21 @@ fn what_is_granted_after_its_user_left_is_given_back() {
     let call = world.want(acquire(LEASE, 0));
     world.step(Input::Abandon { call });
     world.answer(&granted(LEASE));
-    assert!(matches!(&world.asked[0].request.ask, Ask::Release(proof) if proof.fence == FENCE));
+    assert!(
+        matches!(&world.asked[0].request.ask, Ask::Release { proof, all: false } if proof.fence == FENCE)
+    );
     assert_eq!(world.take_heard(), []);
     assert_eq!(world.client.calls(), 0);
     assert!(!world.client.is_idle());
     let (fence, already) = (FENCE, false);
-    world.answer(&decided(Answer::Released { fence, already }, None));
+    world.answer(&decided(
+        Answer::Released {
+            fence,
+            already,
+            entered: 0,
+        },
+        None,
+    ));
     assert!(world.client.is_idle());
 }
 

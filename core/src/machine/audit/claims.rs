@@ -4,7 +4,7 @@ use super::{Checked, must};
 use crate::limits::CLAIM_KEYS_MAX;
 use crate::machine::command::Life;
 use crate::machine::crowd::{Crowd, Share};
-use crate::machine::state::{Asker, Lock, Outcome, Term, Ticket};
+use crate::machine::state::{Asker, Grant, Hold, Lock, Outcome, Term, Ticket};
 use crate::machine::table::Ref;
 use crate::machine::{Machine, Origin};
 use crate::time::Stamp;
@@ -143,8 +143,30 @@ impl Machine {
                 is_lease == (grant.deadline() < Stamp::MAX),
                 "a lease ends, and nothing else has a deadline of its own",
             )?;
+            self.audit_entries(grant)?;
         }
         Ok(())
+    }
+
+    /// A lock has at most one re-entrant grant of a session.
+    fn audit_entries(&self, grant: &Grant) -> Checked {
+        if grant.entered == 0 {
+            return Ok(());
+        }
+        must(
+            grant.entered <= self.limits.entries,
+            "a grant is not entered more often than the limit",
+        )?;
+        let session = grant.session();
+        must(session.is_some(), "only a session enters again")?;
+        let is_found = |(at, hold): (Ref<Hold>, &Hold)| {
+            let entry = session.and_then(|session| self.entry_of(session, hold.lock));
+            entry == Some(at) && hold.share.permits().is_none()
+        };
+        must(
+            self.holds_of(grant).all(is_found),
+            "a session finds what it may enter again",
+        )
     }
 
     pub(super) fn audit_tickets(&self) -> Checked {
@@ -158,6 +180,15 @@ impl Machine {
             must(
                 ticket.life != Life::Session || ticket.session().is_some(),
                 "a session lock is asked for by its session",
+            )?;
+            must(
+                ticket.life == Life::Session || !ticket.reentrant,
+                "only a lock that lives with its session is re-entrant",
+            )?;
+            let mut shares = self.places_of(ticket).map(|(_, place)| place.share);
+            must(
+                !ticket.reentrant || shares.all(|share| share.permits().is_none()),
+                "permits are never re-entrant",
             )?;
             if let Asker::Session { session, seq, .. } = ticket.asker {
                 let session = self.sessions.at(session);
@@ -205,7 +236,8 @@ impl Machine {
             keys.take(&lock.key)?;
         }
         must(keys.count > 0, "a claim has a key")?;
-        let stands = self.is_ticket_alive(ticket) && !ticket.offered && self.is_next(ticket);
+        let is_due = || self.is_next(ticket) || self.again_in_front(ticket).is_some();
+        let stands = self.is_ticket_alive(ticket) && !ticket.offered && is_due();
         let mut lines = self.places_of(ticket).map(|(_, place)| place.line);
         must(
             !stands || lines.any(|line| self.lines.at(line).in_work),

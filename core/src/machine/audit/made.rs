@@ -46,6 +46,12 @@ impl Machine {
                 && self.request_index.len() == self.requests.len()
                 && self.session_index.len() == self.sessions_live(),
             "what is in a table is in its index",
+        )?;
+        let entered = self.grants.iter().filter(|(_, grant)| grant.entered > 0);
+        let entered = entered.map(|(at, _)| self.keys_held(at)).sum::<usize>();
+        must(
+            entered == self.entry_index.len(),
+            "a session finds what it may enter again",
         )
     }
 

@@ -47,6 +47,7 @@ fn acquire() -> Operation {
         life: Life::Lease { ttl_ms: 30_000 },
         wait_ms: 1000,
         holder: Bytes::from_static(b"ann@box"),
+        reentrant: false,
     })
 }
 
@@ -59,6 +60,7 @@ fn all() -> Vec<(Operation, &'static str)> {
             Operation::Release {
                 key: path("a"),
                 fence,
+                all: false,
             },
             "095f70617468000b610009",
         ),
@@ -206,6 +208,7 @@ fn a_claim_of_many_keys_has_golden_bytes() {
         life: Life::Session,
         wait_ms: 0,
         holder: Bytes::new(),
+        reentrant: false,
     });
     let bytes = encode(&command(session_client(), many.clone()));
     let body = "02095f70617468000b610001095f70617468000b620000020000";
@@ -215,6 +218,42 @@ fn a_claim_of_many_keys_has_golden_bytes() {
         hex(&bytes)
     );
     assert_eq!(decode(&bytes), Ok(command(session_client(), many)));
+}
+
+/// Their numbers say it: the bodies are those of the commands that are not re-entrant.
+#[test]
+fn what_is_reentrant_has_golden_bytes() {
+    let Operation::Acquire(mut claim) = acquire() else {
+        panic!("a claim")
+    };
+    claim.life = Life::Session;
+    let release = |all| Operation::Release {
+        key: path("a"),
+        fence: Fence::new(9),
+        all,
+    };
+    let claims = [false, true].map(|reentrant| {
+        Operation::Acquire(Acquire {
+            reentrant,
+            ..claim.clone()
+        })
+    });
+    let [plain, again] = claims;
+    for (plain, again, numbers) in [
+        (plain, again, (0x0a, 0x0c)),
+        (release(false), release(true), (0x02, 0x0d)),
+    ] {
+        let [one, other] = [&plain, &again].map(|operation| {
+            let (number, body) = encode_body(operation);
+            assert_eq!(
+                decode(&encode(&command(session_client(), operation.clone()))),
+                Ok(command(session_client(), operation.clone()))
+            );
+            (number, body)
+        });
+        assert_eq!(one.1, other.1, "one body");
+        assert_eq!((one.0, other.0), numbers);
+    }
 }
 
 #[test]
@@ -238,6 +277,7 @@ fn every_mode_has_golden_bytes() {
             life: Life::Static,
             wait_ms: 0,
             holder: Bytes::new(),
+            reentrant: false,
         });
         let bytes = encode(&command(Client::None, operation.clone()));
         let tail = std::format!("01095f70617468000b6100{golden}010000");
@@ -268,8 +308,8 @@ fn what_is_no_claim_is_an_error() {
 #[test]
 fn a_wrong_body_still_tells_whom_to_answer() {
     assert_eq!(
-        decode(&with(12, &[])),
-        Err(CodecError::Number { number: 12 })
+        decode(&with(99, &[])),
+        Err(CodecError::Number { number: 99 })
     );
     assert_eq!(
         decode(&with(CANCEL, &[])),

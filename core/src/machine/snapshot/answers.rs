@@ -22,10 +22,15 @@ impl Outcome {
                 to.u8(2);
                 to.name(*ticket);
             }
-            Self::Released { fence, already } => {
+            Self::Released {
+                fence,
+                already,
+                entered,
+            } => {
                 to.u8(3);
                 to.u64(fence.get());
                 to.bool(*already);
+                to.u32(*entered);
             }
             Self::Said(answer) => {
                 to.u8(4);
@@ -43,6 +48,7 @@ impl Outcome {
             3 => Self::Released {
                 fence: Fence::new(from.u64()?),
                 already: from.bool()?,
+                entered: from.u32()?,
             },
             4 => Self::Said(Box::new(take_answer(from)?)),
             other => return from.bad(1, "an outcome, 1 to 4", other.into()),
@@ -158,6 +164,7 @@ fn put_refusal(to: &mut Writer<'_>, refusal: &Refusal) {
                 Table::Sessions => 3,
                 Table::Answers => 4,
                 Table::Zones => 5,
+                Table::Entries => 6,
             });
         }
         Refusal::HasCapacity { capacity } => {
@@ -165,6 +172,10 @@ fn put_refusal(to: &mut Writer<'_>, refusal: &Refusal) {
             to.u32(*capacity);
         }
         Refusal::NoPermits => to.u8(17),
+        Refusal::NotCovered { by } => {
+            to.u8(18);
+            put_blockers(to, by);
+        }
         Refusal::ConfigMoved { .. } | Refusal::ConfigUnfit { .. } => panic!("{BESIDE}"),
         Refusal::Invalid { .. } => panic!("a command that is not valid is never remembered"),
     }
@@ -194,14 +205,18 @@ fn take_refusal(from: &mut Reader<'_>) -> Read<Refusal> {
                 3 => Table::Sessions,
                 4 => Table::Answers,
                 5 => Table::Zones,
-                other => return from.bad(1, "a table, 1 to 5", other.into()),
+                6 => Table::Entries,
+                other => return from.bad(1, "a table, 1 to 6", other.into()),
             },
         },
         16 => Refusal::HasCapacity {
             capacity: from.u32()?,
         },
         17 => Refusal::NoPermits,
-        other => return from.bad(1, "a refusal: 1 to 12, 16, 17", other.into()),
+        18 => Refusal::NotCovered {
+            by: take_blockers(from)?,
+        },
+        other => return from.bad(1, "a refusal: 1 to 12, 16 to 18", other.into()),
     })
 }
 

@@ -148,6 +148,7 @@ impl Record for Grant {
         to.stamp(self.since);
         to.u32(self.zone.get());
         to.name_or_none(self.request);
+        to.u32(self.entered);
         to.short_string(&self.holder);
         match &self.term {
             Term::Lease { deadline, ttl_ms } => {
@@ -170,6 +171,7 @@ impl Record for Grant {
             zone: ZoneId::new(from.u32()?),
             holds: None,
             request: from.name_or_none()?,
+            entered: from.u32()?,
             holder: kept(from.short_string(HOLDER_BYTES_MAX)?),
             term: match from.u8()? {
                 1 => Term::Lease {
@@ -234,6 +236,7 @@ impl Record for Ticket {
         to.stamp(self.since);
         to.stamp(self.deadline);
         to.bool(self.offered);
+        to.bool(self.reentrant);
         match &self.asker {
             Asker::Nobody => to.u8(1),
             Asker::Key(request) => {
@@ -258,6 +261,7 @@ impl Record for Ticket {
             since: from.stamp()?,
             deadline: from.stamp()?,
             offered: from.bool()?,
+            reentrant: from.bool()?,
             asker: match from.u8()? {
                 1 => Asker::Nobody,
                 2 => Asker::Key(from.name()?),

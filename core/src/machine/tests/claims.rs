@@ -34,6 +34,7 @@ fn a_claim_holds_all_of_its_keys_under_one_fence() {
     let released = Answer::Released {
         fence: grant.fence,
         already: false,
+        entered: 0,
     };
     assert_eq!(world.ask(Client::None, release("b", grant.fence)), released);
     assert_eq!(world.machine.locks_len(), 0);
@@ -48,6 +49,7 @@ fn a_key_that_is_not_its_own_does_not_name_a_claim() {
     let already = Answer::Released {
         fence,
         already: true,
+        entered: 0,
     };
     assert_eq!(world.ask(Client::None, release("c", fence)), already);
     assert_eq!(

@@ -25,6 +25,7 @@ fn a_lease_ends_at_its_ttl_and_not_before() {
     let already = Answer::Released {
         fence,
         already: true,
+        entered: 0,
     };
     assert_eq!(world.ask(Client::None, release("a", fence)), already);
 }
@@ -172,7 +173,8 @@ fn one_entry_ends_so_many_and_the_rest_is_dead_meanwhile() {
         answers[1],
         Answer::Released {
             fence: fences[5],
-            already: true
+            already: true,
+            entered: 0,
         }
     );
     assert!(

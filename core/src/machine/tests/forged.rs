@@ -63,7 +63,8 @@ fn lie_of_grants(machine: &mut Machine, change: Change) -> Option<()> {
     let (at, from) = two(&machine.grants, change)?;
     let other = machine.grants.at(from).clone();
     let grant = machine.grants.at_mut(at);
-    match change.2 % 6 {
+    match change.2 % 7 {
+        6 => grant.entered = 1 - grant.entered.min(1),
         0 => (grant.fence, grant.zone) = (other.fence, other.zone),
         1 => grant.zone = other.zone,
         2 => grant.term = other.term,

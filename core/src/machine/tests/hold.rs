@@ -34,6 +34,7 @@ fn many_share_and_keep_the_exclusive_one_out() {
         let released = Answer::Released {
             fence: *fence,
             already: false,
+            entered: 0,
         };
         assert_eq!(world.ask(Client::None, release("a", *fence)), released);
     }
@@ -62,6 +63,7 @@ fn a_release_takes_the_right_fence_only() {
     let already = Answer::Released {
         fence: old,
         already: true,
+        entered: 0,
     };
     assert_eq!(world.ask(Client::None, release("a", old)), already);
     assert_eq!(world.inspect("a").holders[0].fence, new);
@@ -129,6 +131,7 @@ fn who_is_nameless_is_known_by_its_session_or_its_principal() {
             life,
             wait_ms: 0,
             holder: Bytes::new(),
+            reentrant: false,
         })
     };
     assert_eq!(

@@ -8,6 +8,7 @@ use alloc::vec;
 
 mod commands;
 mod line;
+mod reenter;
 mod share;
 
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ struct Hold {
     since: Stamp,
     deadline: Stamp,
     request: Option<RequestId>,
+    /// How often it was entered; zero: it is not re-entrant.
+    entered: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -36,6 +39,7 @@ struct Wait {
     since: Stamp,
     deadline: Stamp,
     offered: bool,
+    reentrant: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -407,6 +411,7 @@ impl Model {
             holder: self.name(&hold.holder, hold.session),
             remaining_ms: self.hold_end(hold).map(|end| left(end, self.now)),
             replayed,
+            entered: hold.entered,
         })
     }
 
@@ -432,6 +437,7 @@ impl Model {
                 Client::Key(id) => Some(id),
                 _ => None,
             },
+            entered: u32::from(claim.reentrant),
         };
         self.holds.push(hold.clone());
         hold
@@ -529,6 +535,7 @@ impl Model {
             session: h.session,
             held_ms: left(self.now, h.since),
             remaining_ms: self.hold_end(h).map(|end| left(end, self.now)),
+            entered: h.entered,
         };
         let waiter = |w: &Wait| WaiterView {
             holder: match w.client {

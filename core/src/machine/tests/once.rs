@@ -72,7 +72,8 @@ fn the_first_answer_is_given_again() {
             released,
             Answer::Released {
                 fence,
-                already: false
+                already: false,
+                entered: 0,
             }
         );
         assert_eq!(world.ask(client, release(name, fence)), released);

@@ -151,6 +151,23 @@ proptest! {
     }
 }
 
+/// A grant that was entered twice and left once, a refusal because of it, and a re-entrant ticket.
+fn enter(world: &mut World, mut mine: impl FnMut() -> Client) {
+    let again = |name, mode, wait_ms| {
+        let mut operation = acquire(name, mode, Life::Session, wait_ms);
+        if let Operation::Acquire(acquire) = &mut operation {
+            acquire.reentrant = true;
+        }
+        operation
+    };
+    let fence = world.granted(mine(), again("entered", Shared, 0)).fence;
+    world.granted(mine(), again("entered", Shared, 0));
+    world.granted(mine(), again("entered", Shared, 0));
+    world.ask(mine(), release("entered", fence));
+    world.ask(mine(), again("entered", Exclusive, 0));
+    world.queued(mine(), again("static", Shared, 60_000));
+}
+
 /// A machine with a record of every kind, in every state that a record can have between entries.
 fn one_of_each() -> Machine {
     let mut world = World::with_limits(Limits {
@@ -184,6 +201,7 @@ fn one_of_each() -> Machine {
     world.ask(mine(), lease("session"));
     several(&mut world, &mut mine);
     share(&mut world);
+    enter(&mut world, &mut mine);
     // Sessions that came and went by key.
     let Answer::SessionOpened { session: brief, .. } = world.ask(
         key(7),
@@ -395,7 +413,7 @@ fn a_snapshot_of_another_version_or_slot_is_refused() {
         refused_or_written(&other),
         Some(RestoreError::Version {
             found: 1,
-            expected: 2
+            expected: 3
         })
     );
     let mut id = written.id.unwrap();

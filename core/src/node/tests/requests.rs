@@ -142,7 +142,7 @@ fn a_held_lock_is_refused_released_and_granted_again() {
         Answer::Refused(Refusal::Held { .. })
     ));
     let proof = proof(&grant(&world, first));
-    let release = world.ask(3, Client::None, Ask::Release(proof));
+    let release = world.ask(3, Client::None, Ask::release(proof));
     world.run(MS);
     assert!(matches!(
         world.answer(release),
@@ -162,7 +162,7 @@ fn who_waits_without_a_session_is_granted_when_it_is_its_turn() {
     world.run(MS);
     assert!(matches!(world.answer(second), Answer::Queued { .. }));
     let proof = proof(&grant(&world, first));
-    world.ask(2, Client::None, Ask::Release(proof));
+    world.ask(2, Client::None, Ask::release(proof));
     world.run(MS * 5);
     assert!(grant(&world, second).0.fence > grant(&world, first).0.fence);
 }
@@ -178,7 +178,7 @@ fn a_waiter_that_went_away_is_passed_over() {
     world.step(3, Input::Gone { tag: second });
     world.run(MS);
     let proof = proof(&grant(&world, first));
-    world.ask(2, Client::None, Ask::Release(proof));
+    world.ask(2, Client::None, Ask::release(proof));
     world.run(MS * 5);
     assert_eq!(
         grant(&world, third).0.fence.get(),
@@ -195,7 +195,7 @@ fn a_waiter_that_goes_away_while_it_is_confirmed_leaves_no_grant() {
     world.run(MS);
     world.cut.push((3, 1)); // the confirm will be late
     let proof = proof(&grant(&world, first));
-    world.ask(2, Client::None, Ask::Release(proof));
+    world.ask(2, Client::None, Ask::release(proof));
     world.run(MS * 5);
     assert!(matches!(world.answer(second), Answer::Queued { .. }));
     world.step(3, Input::Gone { tag: second });
@@ -250,7 +250,7 @@ fn a_wrong_proof_reaches_no_log() {
         },
     ];
     for proof in wrong {
-        let tag = world.ask(2, Client::None, Ask::Release(proof));
+        let tag = world.ask(2, Client::None, Ask::release(proof));
         assert_eq!(world.reply(tag), Some(&Reply::Failed(Failure::BadProof)));
     }
     assert_eq!(
@@ -258,7 +258,7 @@ fn a_wrong_proof_reaches_no_log() {
         before,
         "nothing was proposed"
     );
-    let tag = world.ask(3, Client::None, Ask::Release(right));
+    let tag = world.ask(3, Client::None, Ask::release(right));
     world.run(MS);
     assert!(
         matches!(world.answer(tag), Answer::Released { .. }),

@@ -138,7 +138,7 @@ pub(super) fn release_of(world: &World, tag: Tag) -> Ask {
     else {
         panic!("it was granted");
     };
-    Ask::Release(Proof {
+    Ask::release(Proof {
         key: grant.key().clone(),
         fence: grant.fence,
         session: None,

@@ -53,6 +53,7 @@ fn claim(world: &mut World, client: Client, life: Life) -> (Grant, Token) {
         life,
         wait_ms: 0,
         holder: Bytes::from_static(b"ann"),
+        reentrant: false,
     };
     let tag = world.ask(1, client, Ask::Acquire(acquire));
     world.run(MS * 10);
@@ -159,7 +160,7 @@ fn the_token_of_what_has_ended_is_right_by_its_first_lock() {
         session: None,
         token,
     };
-    let tag = world.ask(3, Client::None, Ask::Release(proof.clone()));
+    let tag = world.ask(3, Client::None, Ask::release(proof.clone()));
     world.run(MS * 10);
     assert!(matches!(world.answer(tag), Answer::Released { .. }));
     let ended = verdict(&mut world, Verify::from(proof.clone()));

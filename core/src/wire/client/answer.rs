@@ -3,7 +3,7 @@
 use super::numbers as n;
 use super::registers::Bad;
 use super::request::{put_key, put_life, put_mode, put_parts};
-use super::{StreamError, cut, put_execute, put_fixed, put_int, put_text};
+use super::{StreamError, cut, put_execute, put_fixed, put_flag, put_int, put_text};
 use crate::config::Config;
 use crate::config::Shared;
 use crate::ids::{NodeId, RequestId, SessionId};
@@ -206,12 +206,6 @@ const fn failed(execute: u16) -> u16 {
     }
 }
 
-fn put_flag(out: &mut BytesMut, number: u16, flag: bool) {
-    if flag {
-        put_int(out, number, 1);
-    }
-}
-
 fn put_session(out: &mut BytesMut, session: Option<SessionId>) {
     if let Some(session) = session {
         put_fixed(out, n::SESSION_ID, &session.get().to_be_bytes());
@@ -240,9 +234,14 @@ fn put_answer(out: &mut BytesMut, execute: u16, answer: &Answer, token: Option<T
             put_int(out, n::TICKET, ticket.get());
             n::ACCEPTED
         }
-        Answer::Released { fence, already } => {
+        Answer::Released {
+            fence,
+            already,
+            entered,
+        } => {
             put_int(out, n::FENCE, fence.get());
             put_flag(out, n::ALREADY, *already);
+            put_entered(out, *entered);
             n::UNLOCK
         }
         Answer::Renewed { fence, ttl_ms } => {
@@ -297,11 +296,19 @@ fn put_grant(out: &mut BytesMut, grant: &Grant) {
         put_int(out, n::REMAINING_MS, remaining_ms);
     }
     put_flag(out, n::REPLAYED, grant.replayed);
+    put_entered(out, grant.entered);
+}
+
+/// Nothing for a grant that is not re-entrant.
+fn put_entered(out: &mut BytesMut, entered: u32) {
+    if entered > 0 {
+        put_int(out, n::ENTERED, entered.into());
+    }
 }
 
 fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
     match refusal {
-        Refusal::Held { by } | Refusal::WaitTimeout { by } => {
+        Refusal::Held { by } | Refusal::WaitTimeout { by } | Refusal::NotCovered { by } => {
             by.iter().for_each(|blocker| put_blocker(out, blocker));
         }
         Refusal::HasCapacity { capacity } => put_int(out, n::CAPACITY, (*capacity).into()),
@@ -370,6 +377,7 @@ fn put_holder(out: &mut BytesMut, view: &HolderView) {
     if let Some(remaining_ms) = view.remaining_ms {
         put_int(out, n::REMAINING_MS, remaining_ms);
     }
+    put_entered(out, view.entered);
     put_execute(out, n::HOLDER_ROW);
 }
 

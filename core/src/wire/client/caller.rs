@@ -264,6 +264,7 @@ impl Caller {
                 session: registers.session(),
                 held_ms: registers.int(n::HELD_MS).unwrap_or(0),
                 remaining_ms: registers.int(n::REMAINING_MS),
+                entered: registers.entered(),
             }),
             n::WAITER_ROW => self.waiters.push(WaiterView {
                 holder: registers.text(n::HOLDER).unwrap_or_default(),
@@ -370,6 +371,7 @@ fn decided(registers: &Registers, end: u16) -> Result<Word, Bad> {
         n::UNLOCK => Answer::Released {
             fence: registers.fence()?,
             already: registers.flag(n::ALREADY)?,
+            entered: registers.entered(),
         },
         n::RENEW => Answer::Renewed {
             fence: registers.fence()?,
@@ -423,6 +425,7 @@ fn grant(registers: &Registers) -> Result<Grant, Bad> {
         holder: registers.text(n::HOLDER).unwrap_or_default(),
         remaining_ms: registers.int(n::REMAINING_MS),
         replayed: registers.flag(n::REPLAYED)?,
+        entered: registers.entered(),
     })
 }
 

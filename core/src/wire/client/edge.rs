@@ -294,7 +294,7 @@ impl Edge {
             Ask::OpenSession { .. }
             | Ask::Resume { .. }
             | Ask::Acquire(_)
-            | Ask::Release(_)
+            | Ask::Release { .. }
             | Ask::Renew { .. }
             | Ask::Cancel { .. }
             | Ask::Resize { .. }

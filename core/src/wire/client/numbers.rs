@@ -63,6 +63,10 @@ commands! {
     PRIORITY = 0x000a Reserved,
     /// Of a question: 1, if what this server has applied will do. Of its answer: it may be over since.
     STALE = 0x000b Register,
+    /// 1: a session that holds it by such a claim enters it once more.
+    REENTRANT = 0x000c Register,
+    /// 1: the grant is given back however often its session has entered it.
+    ALL_ENTRIES = 0x000d Register,
 
     /// A thing that this server can do; repeated.
     CAPABILITY = 0x1000 Register,
@@ -89,6 +93,8 @@ commands! {
     LOCK_DELAY_MS = 0x2005 Reserved,
     /// How many permits the lock has.
     CAPACITY = 0x2006 Register,
+    /// How often its session has entered a re-entrant grant.
+    ENTERED = 0x2007 Register,
 
     /// The number of a grant.
     FENCE = 0x3001 Register,

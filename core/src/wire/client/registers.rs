@@ -202,6 +202,12 @@ impl Registers {
         Ok(u32::try_from(capacity).unwrap_or(u32::MAX))
     }
 
+    /// How often a session has entered a grant.
+    pub(super) fn entered(&self) -> u32 {
+        let entered = self.int(numbers::ENTERED).unwrap_or_default();
+        u32::try_from(entered).unwrap_or(u32::MAX)
+    }
+
     /// Permits if they are set; else a mode, exclusive unless said.
     pub(super) fn mode(&self) -> Result<Mode, Bad> {
         let mode = self.int(numbers::LOCK_MODE);

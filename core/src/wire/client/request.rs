@@ -2,7 +2,7 @@
 
 use super::numbers as n;
 use super::registers::{Registers, bad_value, missing};
-use super::{put_execute, put_fixed, put_int, put_text};
+use super::{put_execute, put_fixed, put_flag, put_int, put_text};
 use crate::config::Shared;
 use crate::ids::{RequestId, RequestSeq, SessionId, ZoneId};
 use crate::limits::{PAGE_MAX, TTL_MS_DEFAULT, WAIT_MS_MAX};
@@ -31,7 +31,10 @@ pub(super) fn read(registers: &Registers, shared: &Shared, execute: u16) -> Resu
     }
     let ask = match execute {
         n::SET_LOCK | n::SET_LOCK_WAIT => Ask::Acquire(acquire(registers, execute)?),
-        n::UNLOCK => Ask::Release(proof(registers)?),
+        n::UNLOCK => Ask::Release {
+            proof: proof(registers)?,
+            all: registers.flag(n::ALL_ENTRIES)?,
+        },
         n::RENEW => Ask::Renew {
             proof: proof(registers)?,
             ttl_ms: ttl_ms(registers),
@@ -152,6 +155,7 @@ fn acquire(registers: &Registers, execute: u16) -> Result<Acquire, Bad> {
         life,
         wait_ms,
         holder: registers.text(n::HOLDER).unwrap_or_default(),
+        reentrant: registers.flag(n::REENTRANT)?,
     })
 }
 
@@ -256,7 +260,7 @@ pub(super) fn write<B: BufMut>(
 /// The session that the request needs in its register.
 const fn session_of(client: &Client, ask: &Ask) -> Option<SessionId> {
     match ask {
-        Ask::Release(proof) | Ask::Renew { proof, .. } => proof.session,
+        Ask::Release { proof, .. } | Ask::Renew { proof, .. } => proof.session,
         Ask::Verify(verify) | Ask::Stale(Question::Verify(verify)) => verify.session,
         Ask::Resume { session, .. }
         | Ask::KeepAlive { session }
@@ -280,8 +284,9 @@ const fn session_of(client: &Client, ask: &Ask) -> Option<SessionId> {
 fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
     match ask {
         Ask::Acquire(acquire) => put_acquire(out, acquire),
-        Ask::Release(proof) => {
+        Ask::Release { proof, all } => {
             put_proof(out, proof);
+            put_flag(out, n::ALL_ENTRIES, *all);
             n::UNLOCK
         }
         Ask::Renew { proof, ttl_ms } => {
@@ -382,6 +387,7 @@ fn put_acquire<B: BufMut>(out: &mut B, acquire: &Acquire) -> u16 {
     if !acquire.holder.is_empty() {
         put_text(out, n::HOLDER, &acquire.holder);
     }
+    put_flag(out, n::REENTRANT, acquire.reentrant);
     if acquire.wait_ms == 0 {
         return n::SET_LOCK;
     }

@@ -90,6 +90,7 @@ fn acquire(name: &str, wait_ms: u64) -> Acquire {
         life: Life::Lease { ttl_ms: 10_000 },
         wait_ms,
         holder: Bytes::from_static(b"alice"),
+        reentrant: false,
     }
 }
 

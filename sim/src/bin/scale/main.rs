@@ -140,7 +140,14 @@ impl Log {
             spent += self.flush();
             let granted: Vec<(Key, Fence)> = self.events.iter().filter_map(granted).collect();
             for (key, fence) in granted {
-                self.push(Client::None, Operation::Release { key, fence });
+                self.push(
+                    Client::None,
+                    Operation::Release {
+                        key,
+                        fence,
+                        all: false,
+                    },
+                );
             }
             spent += self.flush();
         }
@@ -175,6 +182,7 @@ fn acquire(number: u64, life: Life) -> Operation {
         life,
         wait_ms: 0,
         holder: Bytes::from_static(b"web@host-123"),
+        reentrant: false,
     })
 }
 

@@ -18,10 +18,18 @@ impl History {
         marks: &mut Marks,
     ) {
         match refusal {
-            Refusal::Held { .. } => marks.hit(Mark::HeldRefusal),
+            Refusal::Held { .. } => {
+                marks.hit(Mark::HeldRefusal);
+                if let Operation::Acquire(acquire) = &command.operation
+                    && self.once.is_refused_first(command)
+                {
+                    self.waits_for_another(command, acquire, docket);
+                }
+            }
             Refusal::WaitTimeout { .. } => marks.hit(Mark::WaitTimeout),
             Refusal::Quota { what } => {
                 marks.hit(Mark::QuotaRefused);
+                marks.sometimes(*what == Table::Entries, Mark::EntriesFull);
                 let stands = !self.once.is_refused_first(command) || self.is_full(command, *what);
                 docket.check(stands, "no refusal without its reason", || {
                     format!("{what} are not full")
@@ -45,6 +53,11 @@ impl History {
                 });
             }
             Refusal::NoPermits => marks.hit(Mark::NoPermits),
+            Refusal::NotCovered { .. } => {
+                if self.once.is_refused_first(command) {
+                    self.note_entries(command, refusal, docket, marks);
+                }
+            }
             Refusal::SessionBusy => marks.hit(Mark::SessionBusy),
             Refusal::Cancelled
             | Refusal::NotHeld
@@ -75,6 +88,10 @@ impl History {
             Table::Sessions => self.locks.sessions() >= limits.sessions,
             Table::Answers => limits.answers < DEDUPE_MAX,
             Table::Zones => false,
+            Table::Entries => match (self.entered_by(command), &command.operation) {
+                (Some(live), Operation::Acquire(_)) => live.entered >= limits.entries,
+                (Some(_) | None, _) => false,
+            },
         }
     }
 

@@ -160,13 +160,7 @@ impl Model {
                     unreachable!()
                 };
                 match self.find(command.zone, &acquire.parts.first().key, *fence) {
-                    Some(at) => match self.describe(&self.holds[at], true) {
-                        Answer::Granted(grant) => Answer::Granted(Granted {
-                            parts: acquire.parts.clone(),
-                            ..grant
-                        }),
-                        _ => unreachable!(),
-                    },
+                    Some(at) => self.describe(&self.holds[at], true),
                     None => Answer::Refused(Refusal::NotHeld),
                 }
             }
@@ -190,7 +184,9 @@ impl Model {
         let zone = command.zone;
         let answer = match &command.operation {
             Operation::Acquire(acquire) => return self.acquire(place, command, acquire),
-            Operation::Release { key, fence } => self.release(zone, key, *fence),
+            Operation::Release { key, fence, all } => {
+                self.release((zone, key, *fence), *all, command.client)
+            }
             Operation::Cancel { ticket } => self.cancel(command, *ticket),
             Operation::Confirm { ticket } => self.confirm(zone, *ticket),
             Operation::OpenSession { ttl_ms, identifier } => {
@@ -247,6 +243,13 @@ impl Model {
             let answer = Answer::Refused(refusal);
             (answer.clone(), Seen::Said(answer))
         };
+        if acquire.reentrant
+            && let Client::Session { id, .. } = command.client
+            && let Some((fence, answer)) = self.reenter(id, parts)
+        {
+            let said = Seen::Said(answer.clone());
+            return (answer, fence.map_or(said, Seen::Grant));
+        }
         if let Some(refusal) = self.otherwise(zone, parts) {
             return refused(refusal);
         }
@@ -266,11 +269,6 @@ impl Model {
                 self.capacities.insert((zone, part.key.clone()), capacity);
             }
         }
-        let named = match command.client {
-            Client::Session { id, .. } => !self.session(id).unwrap().identifier.is_empty(),
-            _ => false,
-        };
-        let nameless = acquire.holder.is_empty() && !named;
         let claim = Wait {
             zone,
             parts: parts.clone(),
@@ -278,14 +276,11 @@ impl Model {
             life: acquire.life,
             id: TicketId::new(place),
             client: command.client,
-            holder: if nameless {
-                command.principal.clone()
-            } else {
-                acquire.holder.clone()
-            },
+            holder: self.holder_to_keep(command, acquire),
             since: self.now,
             deadline: self.now.plus(ms(acquire.wait_ms)),
             offered: false,
+            reentrant: acquire.reentrant,
         };
         if free {
             let hold = self.grant(&claim);
@@ -303,6 +298,18 @@ impl Model {
             },
             Seen::Ticket(claim.id),
         )
+    }
+
+    /// The session's identifier says it, if the claim does not.
+    fn holder_to_keep(&self, command: &Command, acquire: &Acquire) -> Bytes {
+        let named = match command.client {
+            Client::Session { id, .. } => !self.session(id).unwrap().identifier.is_empty(),
+            _ => false,
+        };
+        if acquire.holder.is_empty() && !named {
+            return command.principal.clone();
+        }
+        acquire.holder.clone()
     }
 
     fn exceeded(&self, zone: ZoneId, parts: &Parts, free: bool) -> Option<answer::Table> {
@@ -333,7 +340,12 @@ impl Model {
         None
     }
 
-    fn release(&mut self, zone: ZoneId, key: &Key, fence: Fence) -> Answer {
+    fn release(
+        &mut self,
+        (zone, key, fence): (ZoneId, &Key, Fence),
+        all: bool,
+        client: Client,
+    ) -> Answer {
         if fence > self.fences[&zone] {
             return Answer::Refused(Refusal::NotHeld);
         }
@@ -341,6 +353,9 @@ impl Model {
         let at = self.holds.iter().position(|h| is_it(h, zone, key, fence));
         if let Some(at) = at {
             self.budget = self.budget.max(1);
+            if alive && !all && self.holds[at].entered > 1 {
+                return self.count_down(at, client);
+            }
             if alive {
                 self.end(at)
             } else {
@@ -351,6 +366,7 @@ impl Model {
         Answer::Released {
             fence,
             already: !alive,
+            entered: 0,
         }
     }
 

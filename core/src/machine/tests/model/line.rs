@@ -24,8 +24,9 @@ impl Model {
             _ => None,
         });
         let mut parts = front.parts.iter();
-        if alive && beyond.is_none() && !parts.all(|part| self.is_first(zone, part, Some(front.id)))
-        {
+        let again = self.comes_again(&front);
+        let free = parts.all(|part| self.is_first(zone, part, Some(front.id)));
+        if alive && beyond.is_none() && !again && !free {
             return;
         }
         if alive || !dead_are_free {
@@ -40,6 +41,8 @@ impl Model {
         }
         if !alive {
             self.fail(front.id);
+        } else if again {
+            self.reenter_from_line(&front);
         } else if let Some(capacity) = beyond {
             self.end_ticket(&front, Refusal::HasCapacity { capacity });
         } else if matches!(front.client, Client::Session { .. }) {

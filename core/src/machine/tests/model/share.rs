@@ -3,7 +3,7 @@
 use super::*;
 
 /// The table of the classical modes, row by row.
-fn meets(a: Mode, b: Mode) -> bool {
+pub(super) fn meets(a: Mode, b: Mode) -> bool {
     use Mode::{ConcurrentRead, ConcurrentWrite, Null, ProtectedWrite};
     match a {
         Null => true,

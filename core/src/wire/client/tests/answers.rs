@@ -19,6 +19,7 @@ fn grant() -> Grant {
         holder: Bytes::from_static(b"alice"),
         remaining_ms: Some(10_000),
         replayed: false,
+        entered: 0,
     }
 }
 
@@ -41,6 +42,7 @@ fn lock() -> LockView {
             session: Some(SESSION),
             held_ms: 20_000,
             remaining_ms: Some(40_000),
+            entered: 0,
         }],
         waiters: vec![WaiterView {
             holder: Bytes::from_static(b"bob"),
@@ -59,6 +61,13 @@ fn held() -> Verdict {
         held: lock().holders.pop(),
         highest: Some(Fence::new(18)),
     }
+}
+
+/// Its session has entered it three times.
+fn entered() -> LockView {
+    let mut view = lock();
+    view.holders[0].entered = 3;
+    view
 }
 
 fn free() -> LockView {
@@ -86,6 +95,7 @@ fn samples() -> Vec<(&'static str, &'static str, Reply)> {
     let (ticket, fence, session) = (TicketId::new(12), Fence::new(17), SESSION);
     let token = Some(Token([5; 32]));
     let late = Grant { life: Life::Session, session: Some(session), remaining_ms: None, replayed: true, parts: Parts::one(path("deploy/prod"), Mode::Shared), ..grant() };
+    let again = Grant { life: Life::Session, session: Some(session), remaining_ms: None, entered: 2, ..grant() };
     let several = Grant { parts: many(), ..grant() };
     let permits = Grant { parts: Parts::one(path("jobs"), PERMITS), ..grant() };
     let forever = Grant { life: Life::Static, holder: Bytes::new(), remaining_ms: None, ..grant() };
@@ -93,14 +103,16 @@ fn samples() -> Vec<(&'static str, &'static str, Reply)> {
     vec![
         ("granted", "set_lock", decided(Answer::Granted(grant()), token)),
         ("granted_many", "set_lock_many", decided(Answer::Granted(several), token)),
+        ("granted_again", "set_lock_reentrant", decided(Answer::Granted(again), token)),
+        ("released_once", "unlock_session", decided(Answer::Released { fence, already: false, entered: 1 }, None)),
         ("granted_permits", "set_lock_permits", decided(Answer::Granted(permits), token)),
         ("resized", "resize", decided(Answer::Resized { capacity: 300 }, None)),
         ("granted_replayed", "set_lock_wait", decided(Answer::Granted(late), token)),
         ("granted_static", "set_lock", decided(Answer::Granted(forever), token)),
         ("queued", "set_lock_wait", decided(Answer::Queued { ticket, position: 3 }, None)),
         ("offered", "set_lock_wait", decided(Answer::Offered { ticket }, None)),
-        ("released", "unlock", decided(Answer::Released { fence, already: false }, None)),
-        ("released_before", "unlock", decided(Answer::Released { fence, already: true }, None)),
+        ("released", "unlock", decided(Answer::Released { fence, already: false, entered: 0 }, None)),
+        ("released_before", "unlock", decided(Answer::Released { fence, already: true, entered: 0 }, None)),
         ("renewed", "renew", decided(Answer::Renewed { fence, ttl_ms: 10_000 }, None)),
         ("cancelled", "cancel", decided(Answer::Cancelled { ticket }, None)),
         ("session_opened", "open_session", decided(Answer::SessionOpened { session, ttl_ms: 10_000 }, Some(Token([3; 32])))),
@@ -108,6 +120,7 @@ fn samples() -> Vec<(&'static str, &'static str, Reply)> {
         ("kept_alive", "keep_alive", decided(Answer::KeptAlive { session, ttl_ms: 10_000 }, None)),
         ("session_closed", "close_session", decided(Answer::SessionClosed { session }, None)),
         ("lock", "query", Reply::Lock { view: lock(), slot, stamp }),
+        ("lock_entered", "query", Reply::Lock { view: entered(), slot, stamp }),
         ("locks", "list", Reply::Locks { page: Page { locks: vec![free(), lock()], more: true }, slot, stamp }),
         ("no_locks", "list", Reply::Locks { page: Page { locks: vec![], more: false }, slot, stamp }),
         ("servers", "servers", Reply::Servers { nodes, leader: Some(NodeId::new(2)), applied: slot, digest: 0xfeed }),
@@ -140,6 +153,7 @@ fn refusals() -> Vec<(&'static str, &'static str, Reply)> {
         ("request_id_reused", "unlock", no(Refusal::RequestIdReused)),
         ("quota", "open_session", no(Refusal::Quota { what: Table::Sessions })),
         ("has_capacity", "set_lock_permits", no(Refusal::HasCapacity { capacity: 5 })),
+        ("not_covered", "set_lock_reentrant", no(Refusal::NotCovered { by: by() })),
         ("no_permits", "resize", no(Refusal::NoPermits)),
         ("invalid_in_log", "renew", no(Refusal::Invalid { what: "the ttl is too short" })),
         ("busy", "query", Reply::Failed(Failure::Busy)),
@@ -282,7 +296,7 @@ fn every_refusal_is_heard_with_its_code_and_its_reason() {
         assert_eq!(rejection.retryable, code.retryable, "{name}");
         assert_eq!(rejection.text, text, "{name}");
         assert_eq!(rejection.slot, slot, "{name}");
-        let blocked = matches!(name, "held" | "wait_timeout");
+        let blocked = matches!(name, "held" | "wait_timeout" | "not_covered");
         assert_eq!(rejection.by, if blocked { by() } else { vec![] }, "{name}");
     }
 }

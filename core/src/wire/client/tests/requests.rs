@@ -27,6 +27,7 @@ pub(super) fn samples() -> Vec<(&'static str, Client, Ask)> {
     let permits = Acquire { parts: Parts::one(path("jobs"), PERMITS), ..acquire("jobs", 0) };
     let page = Listing { prefix: Bytes::from_static(b"_path"), after: Some(path("a")), limit: 10, ..Listing::default() };
     let chosen = Listing { selector: Selector::parse("shard>=5u8 and env=any").ok(), order: Order::parse("shard,-env").unwrap(), limit: 10, ..Listing::default() };
+    let again = Acquire { life: Life::Session, reentrant: true, ..acquire("deploy/prod", 0) };
     let lives = Acquire { life: Life::Session, ..acquire("deploy/prod", 30_000) };
     vec![
         ("set_lock", by_id, Ask::Acquire(acquire("deploy/prod", 0))),
@@ -38,8 +39,10 @@ pub(super) fn samples() -> Vec<(&'static str, Client, Ask)> {
         ("resize", by_id, Ask::Resize { key: path("jobs"), capacity: 300 }),
         ("set_lock_wait", by_id, Ask::Acquire(acquire("deploy/prod", 30_000))),
         ("set_lock_wait_session", in_session(4), Ask::Acquire(lives)),
-        ("unlock", none, Ask::Release(proof(None))),
-        ("unlock_session", in_session(5), Ask::Release(proof(Some(session)))),
+        ("set_lock_reentrant", in_session(6), Ask::Acquire(again)),
+        ("unlock_all", in_session(7), Ask::Release { proof: proof(Some(session)), all: true }),
+        ("unlock", none, Ask::release(proof(None))),
+        ("unlock_session", in_session(5), Ask::release(proof(Some(session)))),
         ("renew", none, Ask::Renew { proof: proof(None), ttl_ms: None }),
         ("renew_ttl", none, Ask::Renew { proof: proof(None), ttl_ms: Some(60_000) }),
         ("cancel", none, Ask::Cancel { ticket: TicketId::new(12) }),
@@ -190,12 +193,13 @@ proptest! {
         keys in prop::collection::btree_map(any_key(), any_mode(), 1..5),
         life in any_life(),
         wait_ms in any::<u64>(),
+        reentrant in any::<bool>(),
         holder in prop::collection::vec(any::<u8>(), 0..128),
     ) {
         let part = |(key, mode)| Part { key, mode };
         let parts = Parts::new(keys.into_iter().map(part).collect()).unwrap();
         let holder = Bytes::from(holder);
-        let ask = Ask::Acquire(Acquire { parts, life, wait_ms, holder });
+        let ask = Ask::Acquire(Acquire { parts, life, wait_ms, holder, reentrant });
         let mut edge = edge();
         prove(&mut edge);
         let (asked, _) = read(&mut edge, &bytes_of(&client, &ask));
@@ -210,10 +214,11 @@ proptest! {
         session in any::<Option<u128>>(),
         token in any::<[u8; 32]>(),
         ttl_ms in any::<Option<u64>>(),
+        all in any::<bool>(),
     ) {
         let session = session.filter(|id| *id != 0).map(SessionId::new);
         let proof = Proof { key, fence: Fence::new(fence), session, token: Token(token) };
-        for ask in [Ask::Release(proof.clone()), Ask::Renew { proof, ttl_ms }] {
+        for ask in [Ask::Release { proof: proof.clone(), all }, Ask::Renew { proof, ttl_ms }] {
             let (asked, _) = read(&mut edge(), &bytes_of(&Client::None, &ask));
             prop_assert_eq!(&asked[0].request.ask, &ask);
         }
