@@ -409,7 +409,9 @@ impl Machine {
 
     /// Whether one key could be had at once, by a newcomer or by who stands at this place.
     pub(super) fn is_first(&self, wanted: Wanted, place: Option<Ref<Place>>) -> bool {
-        self.is_in_front(wanted, place) && self.fits(self.locks.at(wanted.lock), wanted.share)
+        let lock = self.locks.at(wanted.lock);
+        let front = lock.line.and_then(|line| self.lines.at(line).front);
+        front == place && self.fits(lock, wanted.share)
     }
 
     /// Whether nobody waits before a newcomer, or before who stands at this place.
