@@ -407,17 +407,17 @@ impl Machine {
         shown
     }
 
+    /// Whether nobody waits before a newcomer, or before who stands at this place.
+    pub(super) fn is_in_front(&self, wanted: Wanted, place: Option<Ref<Place>>) -> bool {
+        let lock = self.locks.at(wanted.lock);
+        lock.line.and_then(|line| self.lines.at(line).front) == place
+    }
+
     /// Whether one key could be had at once, by a newcomer or by who stands at this place.
     pub(super) fn is_first(&self, wanted: Wanted, place: Option<Ref<Place>>) -> bool {
         let lock = self.locks.at(wanted.lock);
         let front = lock.line.and_then(|line| self.lines.at(line).front);
         front == place && self.fits(lock, wanted.share)
-    }
-
-    /// Whether nobody waits before a newcomer, or before who stands at this place.
-    pub(super) fn is_in_front(&self, wanted: Wanted, place: Option<Ref<Place>>) -> bool {
-        let lock = self.locks.at(wanted.lock);
-        lock.line.and_then(|line| self.lines.at(line).front) == place
     }
 
     /// What people know the holder by.
