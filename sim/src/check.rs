@@ -14,6 +14,7 @@ pub mod places;
 pub mod promises;
 pub mod reads;
 pub mod snapshots;
+pub mod usage;
 pub mod votes;
 pub mod wgl;
 

@@ -147,6 +147,12 @@ impl Disk {
         there.map(|(number, _)| *number)
     }
 
+    /// Whether the log and the superblock are stored as far as they were written.
+    pub fn has_log_stored(&self) -> bool {
+        let mut log = self.files.range(..UNNAMED);
+        log.all(|(_, file)| file.removed || file.dirty.is_empty())
+    }
+
     /// What a process reads.
     pub fn read(&self, file: u64) -> &[u8] {
         let held = self.files.get(&file).filter(|file| !file.removed);

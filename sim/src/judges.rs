@@ -6,6 +6,7 @@ use crate::check::calls::Calls;
 use crate::check::history::History;
 use crate::check::places::Places;
 use crate::check::promises::Promises;
+use crate::check::usage::Usage;
 use crate::check::votes::Votes;
 use crate::marks::Marks;
 use crate::scenario::HostKnobs;
@@ -22,6 +23,8 @@ pub struct Judges {
     pub votes: Votes,
     /// What each server said and its disk remembers.
     pub promises: Vec<Promises>,
+    /// What each one keeps on its disk.
+    pub usage: Vec<Usage>,
     /// What the log means.
     pub history: History,
     /// Which places the leader was moved to.
@@ -41,6 +44,7 @@ impl Judges {
             docket: Docket::default(),
             votes: Votes::new(genesis.membership()),
             promises: (0..servers).map(|_| Promises::default()).collect(),
+            usage: (0..servers).map(|_| Usage::default()).collect(),
             history: History::new(genesis, limits),
             places: Places::default(),
             beliefs: Beliefs::default(),

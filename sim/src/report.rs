@@ -16,6 +16,19 @@ use tenure_core::hash::hash64_after;
 /// Marks on one line of the report.
 const MARKS_A_LINE: usize = 3;
 
+/// One seed of so many runs twice, and must run the same way (K36).
+const REPEAT_EVERY: u64 = 100;
+
+/// What two runs of one seed have to differ in.
+fn differs(one: &Ran, other: &Ran) -> Option<Broken> {
+    let (one, other) = (one.trace_hash, other.trace_hash);
+    (one != other).then(|| Broken {
+        law: "a seed runs the same way twice".to_owned(),
+        text: format!("a seed runs the same way twice: {one:016x} and {other:016x}"),
+        at: None,
+    })
+}
+
 /// A seed that broke a law.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -145,7 +158,11 @@ pub fn run_plan(plan: Plan, seed: u64, print: Print) -> Ran {
 impl Totals {
     /// Runs one seed.
     pub fn run(&mut self, scenario: Scenario, seed: u64, print: Print) -> Option<&Failure> {
-        let ran = run_plan(Plan::draw(scenario, seed), seed, print);
+        let mut ran = run_plan(Plan::draw(scenario, seed), seed, print);
+        if seed.is_multiple_of(REPEAT_EVERY) && ran.broken.is_none() {
+            let again = run_plan(Plan::draw(scenario, seed), seed, Print::No);
+            ran.broken = differs(&ran, &again);
+        }
         let Broken { law, text, .. } = self.add(ran)?;
         self.failures.push(Failure {
             seed,

@@ -5,7 +5,21 @@ use super::votes::Votes;
 use std::collections::BTreeMap;
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, Boot, Slot};
+use tenure_core::replica::message::Report;
 use tenure_core::replica::record::Recovered;
+
+/// A part of a promise, as it was said: of the slots from `first` on, and before `next`.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// What was promised.
+    pub ballot: Ballot,
+    /// The first slot that it tells of, above all that is decided.
+    pub first: Slot,
+    /// The first one that it does not tell of any more; none if it tells of all.
+    pub next: Option<Slot>,
+    /// What was accepted there.
+    pub reports: &'a [Report],
+}
 
 /// The ledger of one server.
 #[derive(Debug, Default)]
@@ -19,6 +33,13 @@ pub struct Promises {
     image: BTreeMap<Slot, (Option<Ballot>, u64)>,
     /// The newest snapshot that its image holds, under its name.
     snapshot: Slot,
+    /// The last ballot that it led under. A quorum of promises tells a new leader what was not chosen, and
+    /// it forgets that.
+    led: Ballot,
+    /// How far its last start knew from its disk that slots are decided.
+    recovered: Slot,
+    /// It lost its disk.
+    is_lost: bool,
     /// How far its own memory said that slots are decided, in this boot.
     decided: Slot,
 }
@@ -50,6 +71,49 @@ impl Promises {
                 )
             },
         );
+    }
+
+    /// It proposes under `ballot`.
+    pub fn on_lead(&mut self, ballot: Ballot) {
+        self.led = self.led.max(ballot);
+    }
+
+    /// It tells a candidate what it accepted. Whatever it says of one ballot, in however many parts, starts
+    /// and repetitions, agrees with its image, which only grows, and with what was proposed; and so it agrees
+    /// with itself (K6).
+    pub fn on_say_part(&self, server: usize, part: &Part<'_>, votes: &Votes, docket: &mut Docket) {
+        let number = server + 1;
+        for report in part.reports {
+            // What is known to be decided is reported under the promised ballot.
+            let (slot, ballot, hash) = (report.slot, report.ballot, report.entry.hash());
+            let is_true = votes.is_proposed(slot, ballot, hash)
+                || (ballot == part.ballot && votes.is_chosen(slot, hash));
+            docket.check(is_true, "a promise tells what was proposed", || {
+                format!("server {number} reports slot {slot} under {ballot}")
+            });
+            // What is void was never chosen (rule 28).
+            let is_of_it = ballot.epoch == part.ballot.epoch;
+            docket.check(is_of_it, "a promise tells of its own epoch", || {
+                let of = part.ballot;
+                format!("server {number} reports slot {slot} under {ballot} to {of}")
+            });
+        }
+        let end = part.next.unwrap_or(Slot::new(u64::MAX)).max(part.first);
+        // What it accepted or learned under this ballot may have come while the promise waited for the disk.
+        let counts = |held: &Ballot| {
+            *held >= self.led && *held < part.ballot && held.epoch == part.ballot.epoch
+        };
+        for (slot, (held, hash)) in self.image.range(part.first..end) {
+            let Some(held) = held.filter(counts) else {
+                continue;
+            };
+            let told = part.reports.iter().find(|report| report.slot == *slot);
+            let is_told = told.is_some_and(|told| told.ballot > held || told.entry.hash() == *hash);
+            docket.check(is_told, "a promise tells what is on the disk", || {
+                let told = told.map(|told| told.ballot);
+                format!("server {number} holds slot {slot} under {held}, and tells {told:?} of it")
+            });
+        }
     }
 
     /// It tells a leader that it accepted everything in (base, upto] under `ballot`.
@@ -94,6 +158,36 @@ impl Promises {
     /// A whole snapshot is on its image.
     pub fn on_snapshot(&mut self, slot: Slot) {
         self.snapshot = self.snapshot.max(slot);
+    }
+
+    /// Its disk is lost. What it had said of that one stays said.
+    pub fn lose(&mut self) {
+        *self = Self {
+            is_lost: true,
+            ..Self::default()
+        };
+    }
+
+    /// Whether it has all that is chosen up to here, or has learned it, and its disk is asked for it: how far a
+    /// newcomer is below a leader's base it says from memory.
+    pub fn comes_to_have(&self, upto: Slot, votes: &Votes) -> bool {
+        self.decided >= upto || self.has_all(upto, votes)
+    }
+
+    /// Whether its image has all that is chosen up to here, or may have had until it was lost.
+    pub fn has_all(&self, upto: Slot, votes: &Votes) -> bool {
+        if self.is_lost {
+            return true;
+        }
+        let mut slot = self.snapshot.max(self.recovered).next();
+        while slot <= upto {
+            let held = self.image.get(&slot);
+            if !held.is_some_and(|(_, hash)| votes.is_chosen(slot, *hash)) {
+                return false;
+            }
+            slot = slot.next();
+        }
+        true
     }
 
     /// It lets the log up to here go (rule 5).
@@ -180,5 +274,6 @@ impl Promises {
         self.boot = recovered.boot;
         self.durable = recovered.promised;
         self.decided = recovered.decided;
+        self.recovered = recovered.decided;
     }
 }

@@ -45,6 +45,8 @@ pub struct Votes {
     leaders: BTreeMap<Ballot, (usize, Boot)>,
     bases: BTreeMap<Ballot, Slot>,
     reproposed: u64,
+    /// What stop-signs that were proposed begin.
+    begun: Vec<Membership>,
 }
 
 impl Votes {
@@ -60,6 +62,7 @@ impl Votes {
             leaders: BTreeMap::new(),
             bases: BTreeMap::new(),
             reproposed: 0,
+            begun: Vec::new(),
         }
     }
 
@@ -152,6 +155,27 @@ impl Votes {
                 },
             );
         }
+    }
+
+    /// Whether a stop-sign was proposed that begins this; from now on it was.
+    pub fn knows_stop(&mut self, next: &Membership) -> bool {
+        let is_known = self.begun.contains(next);
+        if !is_known {
+            self.begun.push(next.clone());
+        }
+        is_known
+    }
+
+    /// Whether this value was proposed there under this ballot.
+    pub fn is_proposed(&self, slot: Slot, ballot: Ballot, hash: u64) -> bool {
+        let known = self.proposed.get(&(slot, ballot));
+        known.is_some_and(|known| known.hash == hash)
+    }
+
+    /// Whether this value is chosen there.
+    pub fn is_chosen(&self, slot: Slot, hash: u64) -> bool {
+        let chosen = self.chosen(slot);
+        chosen.is_some_and(|chosen| chosen.entry.hash() == hash)
     }
 
     /// `server` has the vote on its disk's image.

@@ -231,7 +231,8 @@ impl Server {
         tail.map_err(|damage| format!("server {}: {damage}", self.index + 1))
     }
 
-    /// What was recovered is durable now, whether or not its sync ended before the crash.
+    /// What was recovered counts as a vote if the image has it, whether or not its sync ended before the
+    /// crash: a process that died alone may have left it in the cache, and then it is to be synced first.
     fn judge_recovered(
         &self,
         recovered: &tenure_core::replica::record::Recovered,
@@ -241,16 +242,19 @@ impl Server {
             docket,
             votes,
             promises,
+            usage,
             ..
         } = judges;
-        for held in &recovered.accepted {
+        let is_stored = self.disk.has_log_stored();
+        for held in recovered.accepted.iter().filter(|_| is_stored) {
             if let Some(ballot) = held.ballot {
                 votes.on_vote(self.index, ballot, held.slot, &held.entry, docket);
             }
         }
+        usage[self.index].on_start();
         let promises = &mut promises[self.index];
         promises.on_recovered(self.index, recovered, votes, docket);
-        for held in &recovered.accepted {
+        for held in recovered.accepted.iter().filter(|_| is_stored) {
             promises.on_image(held.slot, held.ballot, &held.entry);
         }
     }

@@ -4,6 +4,7 @@
 use super::storage::{DiskDone, Stored};
 use super::{CLUSTER, Server};
 use crate::Nanos;
+use crate::check::usage;
 use crate::disk::{Disk, FolderSync, Sync};
 use crate::judges::Judges;
 use crate::marks::{Mark, Marks};
@@ -19,7 +20,7 @@ use tenure_core::node::snapshots::Restored;
 use tenure_core::wal::snapshot::{Contents, Encoder, Reader};
 
 /// How many whole snapshots are kept.
-const KEPT: usize = 2;
+const KEPT: usize = usage::NEWEST;
 /// More than what stands around a chunk, and behind the last one.
 const HEAD_BYTES: u64 = 64;
 
@@ -296,7 +297,10 @@ impl Server {
         let is_witness = process.node.view().machine.form() == Form::Witness;
         marks.sometimes(is_witness, Mark::OpaqueTaken);
         process.snapshots.drop_old(disk, KEPT, &keep);
-        let is_pinned = process.snapshots.kept.len() > KEPT;
+        let kept = process.snapshots.kept.len();
+        let (whose, usage) = ((index, self.servers), &mut judges.usage[index]);
+        usage.on_snapshot(whose, id.slot, kept, &mut judges.docket);
+        let is_pinned = kept > KEPT;
         marks.sometimes(is_pinned, Mark::SnapshotPinned);
         process.inbox.push_back(match machine {
             Some(machine) => Input::SnapshotRestored { id, machine },
@@ -323,6 +327,14 @@ impl Server {
 }
 
 impl Snapshots {
+    /// Whether this file is one of them, or will be.
+    pub(super) fn has_use_of(&self, file: u64) -> bool {
+        let building = self.building.as_ref().map(|building| building.file);
+        let finishing = self.finishing.as_ref().map(|finishing| finishing.file);
+        let is_kept = self.kept.values().any(|(kept, _)| *kept == file);
+        is_kept || building == Some(file) || finishing == Some(file)
+    }
+
     /// What is under construction goes.
     fn abandon(&mut self, disk: &mut Disk) {
         if let Some(building) = self.building.take() {

@@ -452,6 +452,23 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Whether its process knows what a file is for: the superblock, a segment of its log, a snapshot
+    /// that is kept or made.
+    pub fn has_use_of(&self, file: u64) -> bool {
+        self.process_ref().is_none_or(|process| {
+            let storage = &process.storage;
+            // While it is being written, what comes of it may be either.
+            let superblock = storage.superblock.as_ref();
+            let first = superblock.map(|durable| durable.superblock().first_segment);
+            // A crash may leave segments that were made ahead.
+            let last = storage.writer.segment().get() + AHEAD;
+            let is_log = first.is_none_or(|first| file >= first.get()) && file <= last;
+            file == SUPERBLOCK || is_log || process.snapshots.has_use_of(file)
+        })
+    }
+}
+
 fn payload_of(record: &Record) -> usize {
     match record {
         Record::Accepted { entry, .. } | Record::Decided { entry, .. } => entry.bytes().len(),

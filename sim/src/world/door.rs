@@ -3,13 +3,13 @@
 
 use super::event::Event;
 use super::{Phase, World};
-use crate::check::promises::Promises;
 use crate::marks::Mark;
 use crate::scenario::SECOND;
 use crate::server::{Lost, node_id};
 use tenure_core::config::Config;
 use tenure_core::founding::Founding;
-use tenure_core::wire::peer::HelloRefusal;
+use tenure_core::ids::ClusterId;
+use tenure_core::wire::peer::{Hello, HelloRefusal};
 
 /// A server that was refused is started again after this long.
 const AGAIN: crate::Nanos = SECOND;
@@ -34,6 +34,7 @@ impl World {
                 return false;
             }
         }
+        self.knock_from_elsewhere(from, to);
         for (host, guest) in [(from, to), (to, from)] {
             let start = self.servers[guest].start;
             if let Some(process) = self.servers[host].process() {
@@ -47,6 +48,26 @@ impl World {
             });
         }
         true
+    }
+
+    /// A server of another cluster, which has the same number and whatever else, dials this one (N14).
+    fn knock_from_elsewhere(&mut self, like: usize, host: usize) {
+        let Some(process) = self.servers[like].process_ref() else {
+            return;
+        };
+        let stranger = Hello {
+            cluster: ClusterId(*b"not this cluster"),
+            ..process.hello(host)
+        };
+        let answer = self.servers[host].admit(&stranger);
+        self.marks.hit(Mark::StrangerKnocks);
+        let is_right = matches!(answer, Err(HelloRefusal::Cluster { .. }));
+        let docket = &mut self.judges.docket;
+        docket.check(
+            is_right,
+            "a server of another cluster is let in by nobody",
+            || format!("server {}: {answer:?}", host + 1),
+        );
     }
 
     /// A server is not let in. It stops if that is so for good, as the real one does.
@@ -108,7 +129,7 @@ impl World {
         self.crash(index, Mark::Crash);
         self.marks.hit(Mark::Wiped);
         self.servers[index].wipe(how);
-        self.judges.promises[index] = Promises::default();
+        self.judges.promises[index].lose();
     }
 
     /// Whether those that vote now, but for one and for all that are lost, are a majority.

@@ -1,9 +1,11 @@
 //! What the judges are shown of a server, after each of its rounds.
 
 use super::World;
+use crate::check::promises::Part;
 use crate::judges::Judges;
 use crate::marks::{Mark, Marks};
-use crate::server::{Server, node_id};
+use crate::server::{Server, index_of, node_id};
+use tenure_core::config::{Membership, Seat};
 use tenure_core::entry::Entry;
 use tenure_core::ids::{Ballot, Boot, Slot};
 use tenure_core::node::Node;
@@ -17,6 +19,7 @@ impl World {
         let server = &self.servers[index];
         if audit && let Some(process) = server.process_ref() {
             self.judges.audit(index, &process.node);
+            self.judges.look_for_orphans(server);
         }
         self.judges.watch(server, outputs, &mut self.marks);
     }
@@ -47,6 +50,15 @@ impl Judges {
                 || format!("server {}: {load:?}", index + 1),
             );
         }
+    }
+
+    /// Each file on the disk of a server that serves is there for something (K30).
+    pub fn look_for_orphans(&mut self, server: &Server) {
+        let orphan = server.disk.files().find(|file| !server.has_use_of(*file));
+        self.docket
+            .check(orphan.is_none(), "each file is there for something", || {
+                format!("server {}: file {orphan:?}", server.index + 1)
+            });
     }
 
     /// Shows the judges what a server is after a round, and what it wants done.
@@ -116,7 +128,12 @@ impl Judges {
             }
             Output::Truncate { upto, .. } => {
                 self.promises[index].on_truncate(index, *upto, &mut self.docket);
+                self.usage[index].on_truncate(*upto);
             }
+            Output::Promise {
+                membership: Some(next),
+                ..
+            } => self.watch_epoch(index, next),
             Output::Append { .. }
             | Output::Reply { .. }
             | Output::Promise { .. }
@@ -133,9 +150,66 @@ impl Judges {
 
     fn watch_proposal(&mut self, index: usize, boot: Boot, at: (Ballot, Slot), entry: &Entry) {
         let (ballot, slot) = at;
+        if let Some(next) = entry.next_membership()
+            && !self.votes.knows_stop(&next)
+        {
+            self.watch_stop(slot, &next);
+        }
         self.votes.on_lead(index, boot, ballot, &mut self.docket);
+        self.promises[index].on_lead(ballot);
         self.votes.on_propose(ballot, slot, entry, &mut self.docket);
         self.history.on_stamp(entry.stamp(), &mut self.docket);
+    }
+
+    /// A new stop-sign: a majority of those that are to vote has all that is below it, or the next epoch
+    /// would begin without its past (rule 29).
+    fn watch_stop(&mut self, slot: Slot, next: &Membership) {
+        let Some(last) = slot.get().checked_sub(1) else {
+            return;
+        };
+        let has_all = |seat: &&Seat| {
+            let promises = self.promises.get(index_of(seat.node));
+            promises.is_some_and(|promises| promises.comes_to_have(Slot::new(last), &self.votes))
+        };
+        let ready = next.seats().iter().filter(has_all).count();
+        let is_ready = ready >= next.quorum();
+        self.docket
+            .check(is_ready, "the next voters have the past", || {
+                format!("{ready} of {next:?} have all below the stop-sign at {slot}")
+            });
+    }
+
+    /// A server writes down that an epoch began, and may vote in it from then on: all up to the stop-sign
+    /// is on its disk (rule 29).
+    fn watch_epoch(&mut self, index: usize, next: &Membership) {
+        let has_all = self.promises[index].has_all(next.base(), &self.votes);
+        let law = "an epoch begins when its past is durable";
+        self.docket.check(has_all, law, || {
+            format!("server {}, of slot {}", index + 1, next.base())
+        });
+    }
+
+    fn watch_promise(&mut self, index: usize, message: &Message) {
+        let Message::Promise {
+            ballot,
+            first,
+            next,
+            decided,
+            reports,
+            ..
+        } = message
+        else {
+            return;
+        };
+        let (promises, docket) = (&mut self.promises[index], &mut self.docket);
+        promises.on_say_promise(index, *ballot, docket);
+        let part = Part {
+            ballot: *ballot,
+            first: (*first).max(decided.next()),
+            next: *next,
+            reports,
+        };
+        promises.on_say_part(index, &part, &self.votes, docket);
     }
 
     fn watch_message(&mut self, index: usize, boot: Boot, message: &Message) {
@@ -145,9 +219,7 @@ impl Judges {
                 self.votes.on_lead(index, boot, *ballot, &mut self.docket);
                 self.promises[index].on_say_promise(index, *ballot, &mut self.docket);
             }
-            Message::Promise { ballot, .. } => {
-                self.promises[index].on_say_promise(index, *ballot, &mut self.docket);
-            }
+            Message::Promise { .. } => self.watch_promise(index, message),
             Message::Accept {
                 ballot,
                 base,
