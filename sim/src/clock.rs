@@ -74,6 +74,12 @@ impl Clock {
         self.anchor_local = self.anchor_local.saturating_sub(by);
     }
 
+    /// It shows the same time until then, and goes on from there.
+    pub fn freeze(&mut self, now: Nanos, until: Nanos) {
+        self.anchor(now);
+        self.anchor_true = until;
+    }
+
     /// From now on it keeps its specification: a source that had gone back goes on from what is
     /// shown.
     pub fn mend(&mut self, now: Nanos, rate_ppm: i64) {
@@ -100,6 +106,15 @@ mod tests {
         clock.step_back(5_000_000, 1_000_000);
         assert_eq!(clock.read(5_500_000), before);
         assert!(clock.read(7_000_000) > before);
+    }
+
+    #[test]
+    fn a_frozen_clock_goes_on_from_where_it_stood() {
+        let mut clock = Clock::new(0, 1_000, 0);
+        clock.freeze(500, 9_000);
+        assert_eq!(clock.read(8_999), Timestamp::from_nanos(1_500));
+        assert_eq!(clock.when(600, Timestamp::from_nanos(1_502)), 9_004);
+        assert_eq!(clock.read(9_004), Timestamp::from_nanos(1_504));
     }
 
     #[test]

@@ -47,7 +47,6 @@ marks! {
     Drop = Fault "net_drop",
     Duplicate = Fault "net_duplicate",
     Replay = Fault "net_replay",
-    ChunkReplay = Fault "net_replay_of_another_snapshots_chunk",
     Reorder = Fault "net_reorder",
     HeavyTail = Fault "net_heavy_tail",
     Clog = Fault "net_clog",

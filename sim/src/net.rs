@@ -64,6 +64,16 @@ pub struct Frame {
     pub to_start: u64,
     /// What it says.
     pub message: Message,
+    /// It was delivered before, or lost.
+    pub is_old: bool,
+}
+
+impl Frame {
+    /// The same, once more.
+    const fn again(mut self) -> Self {
+        self.is_old = true;
+        self
+    }
 }
 
 /// What a frame has beside its entries.
@@ -185,7 +195,7 @@ impl Net {
             marks.hit(Mark::Replay);
             marks.sometimes(again.from_boot < frame.from_boot, Mark::StaleBoot);
             let at = now + self.delay(index, marks);
-            arrivals.push((at, again));
+            arrivals.push((at, again.again()));
         }
         if self.knobs.replay_ppm > 0 {
             self.links[index].remember(frame.clone());

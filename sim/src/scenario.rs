@@ -228,6 +228,8 @@ pub enum Trouble {
     ClockBack,
     /// The one bad clock runs wild.
     ClockRate,
+    /// The one bad clock stands still for a while.
+    ClockFreeze,
 }
 
 /// The nemesis.
@@ -429,7 +431,10 @@ impl Plan {
             (Trouble::ClockRate, 6),
             (Trouble::ClockJump, 1),
             (Trouble::ClockBack, 1),
+            (Trouble::ClockFreeze, 1),
             (Trouble::CrashLeader, 1),
+            (Trouble::Isolate, 1),
+            (Trouble::Mend, 2),
         ];
         self.trouble(rand.log_uniform(300 * MS, 2 * SECOND), &troubles);
         self.bad_clock = Some(rand.index(self.servers));

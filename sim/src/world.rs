@@ -83,6 +83,8 @@ pub struct World {
     /// Who must work in the liveness phase.
     core: Vec<usize>,
     rounds: u64,
+    /// The leader that was isolated last, and when.
+    leader_isolated: Option<(usize, Nanos)>,
     /// Requests of operators so far, which name them.
     orders: u64,
     /// What was chosen a while before the end, and who was no member then.
@@ -150,6 +152,7 @@ impl World {
             graphs: Graphs::new(seed),
             core: Vec::new(),
             rounds: 0,
+            leader_isolated: None,
             orders: 0,
             settled: Slot::new(0),
             outsiders: Vec::new(),
@@ -387,6 +390,7 @@ impl World {
         }
         self.marks.hit(Mark::Crash);
         self.marks.hit(why);
+        self.marks.sometimes(server.leads(), Mark::LeaderCrash);
         self.mark_absence(index);
         let server = &mut self.servers[index];
         let fate = match self.crashes.below(6) {

@@ -37,6 +37,54 @@ fn the_clock_goes_on_and_a_sleep_is_not_short() {
     .expect("the runtime starts");
 }
 
+/// Says that this process runs where the machine has slept for a day.
+const SLEPT: &str = "TENURE_SLEPT";
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What a ttl is counted by: a suspended machine does not stand still for the others. In a time namespace the
+/// clock that counts suspends may be ahead of the one that does not (`time_namespaces(7)`).
+#[test]
+fn the_clock_counts_what_the_machine_slept() {
+    if let Some(before) = std::env::var_os(SLEPT) {
+        let before = before.to_str().and_then(|text| text.parse().ok());
+        let before = tenure_core::time::Timestamp::from_nanos(before.expect("a number"));
+        assert!(clock::now().since(before) >= DAY, "a day went by");
+        return;
+    }
+    let day = DAY.as_secs().to_string();
+    let asleep = [
+        "--user",
+        "--map-root-user",
+        "--time",
+        "--boottime",
+        &day,
+        "--fork",
+    ];
+    let unshare = |program: &std::ffi::OsStr| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(asleep).arg(program);
+        command
+    };
+    if !unshare("true".as_ref())
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        return println!("no time namespaces here: not tested");
+    }
+    let test = std::env::current_exe().expect("a process knows its program");
+    let name = "tests::the_clock_counts_what_the_machine_slept";
+    let mut again = unshare(test.as_os_str());
+    again
+        .args(["--exact", name])
+        .env(SLEPT, clock::now().as_nanos().to_string());
+    let output = again.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
+
 #[test]
 fn an_alarm_rings_by_its_deadline_also_if_that_moves() {
     block_on(async {

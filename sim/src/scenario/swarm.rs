@@ -28,6 +28,10 @@ impl Plan {
         if self.servers > 2 && rand.chance(200_000) {
             self.swarm_members(rand);
         }
+        if self.bad_clock.is_some() && rand.chance(300_000) {
+            let weight = rand.log_uniform(10, 1_000);
+            self.nemesis.troubles.push((Trouble::ClockFreeze, weight));
+        }
     }
 
     /// Members come and go, too, whatever else happens.

@@ -368,6 +368,7 @@ impl World {
             from_boot,
             to_start,
             message,
+            is_old: false,
         };
         for (at, frame) in self.net.send(self.now, frame, &mut self.marks) {
             self.queue.push(at, Event::Frame(Box::new(frame)));
@@ -383,9 +384,12 @@ impl World {
             to,
             from_boot: boot,
             message,
+            is_old,
             ..
         } = frame;
-        self.mark_arrival(to, (frame.from, boot), &message);
+        if !is_old {
+            self.mark_arrival(to, (frame.from, boot), &message);
+        }
         let from = node_id(frame.from);
         self.tell(
             to,

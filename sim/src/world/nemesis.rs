@@ -10,6 +10,9 @@ use tenure_core::ids::Slot;
 use tenure_core::limits::ELECTION_TIMEOUT;
 use tenure_core::node::input::Input;
 
+/// Two leaders that are isolated within this time are one fault: the second had just begun.
+const SOON: crate::Nanos = 2 * SECOND;
+
 impl World {
     /// The next item of the list of faults is due at its time.
     pub(super) fn expect_fault(&mut self) {
@@ -105,6 +108,7 @@ impl World {
             Trouble::Wipe => self.wipe(any),
             Trouble::LowSpace => self.bound_disk(any),
             Trouble::LowSpaces => self.all(Self::bound_disk),
+            Trouble::ClockFreeze => self.freeze_clock(stall),
             Trouble::ClockJump | Trouble::ClockBack | Trouble::ClockRate => self.bend(trouble),
         }
         self.trace(any, trouble_name(trouble));
@@ -187,6 +191,8 @@ impl World {
         let until = self.now + stall;
         if let Some(process) = self.servers[index].process() {
             self.marks.hit(Mark::Pause);
+            let leads = process.node.view().role == "leader";
+            self.marks.sometimes(leads, Mark::LeaderPause);
             // A host's clock counts what it sleeps: its process sees a leap (C6).
             let is_long = stall > ELECTION_TIMEOUT.as_nanos() as crate::Nanos;
             self.marks.sometimes(is_long, Mark::ClockSuspend);
@@ -196,6 +202,7 @@ impl World {
 
     pub(super) fn isolate(&mut self, index: usize) {
         self.mark_absence(index);
+        self.mark_isolation(index);
         for other in 0..self.servers.len() {
             if other != index {
                 self.net.cut(index, other, true);
@@ -205,6 +212,15 @@ impl World {
                     self.hint(index, other, false);
                 }
             }
+        }
+    }
+
+    /// One leader is isolated soon after another one was (N13).
+    fn mark_isolation(&mut self, index: usize) {
+        if self.phase == Phase::Safety && self.servers[index].leads() {
+            let last = self.leader_isolated.replace((index, self.now));
+            let again = last.is_some_and(|(other, at)| other != index && self.now - at < SOON);
+            self.marks.sometimes(again, Mark::LeadersIsolated);
         }
     }
 
@@ -291,6 +307,16 @@ impl World {
             clock.set_rate(self.now, rate);
         }
         self.reschedule(bad);
+    }
+
+    /// The one bad clock shows the same time for a while, and then goes on from there (C5).
+    fn freeze_clock(&mut self, stall: crate::Nanos) {
+        if let Some(bad) = self.plan.bad_clock {
+            let serves = self.servers[bad].process_ref().is_some();
+            self.marks.sometimes(serves, Mark::ClockFreeze);
+            self.servers[bad].clock.freeze(self.now, self.now + stall);
+            self.reschedule(bad);
+        }
     }
 
     /// A clock that is bent while its server follows only: what a leader's clock may do is another law.
@@ -422,5 +448,6 @@ const fn trouble_name(trouble: Trouble) -> &'static str {
         Trouble::ClockJump => "clock jumps",
         Trouble::ClockBack => "clock steps back",
         Trouble::ClockRate => "clock runs wild",
+        Trouble::ClockFreeze => "clock stands still",
     }
 }
