@@ -54,7 +54,7 @@ fn a_test_that_kills_a_mutant_is_there() {
             }
             text
         });
-        assert!(text.contains(&format!("fn {test}()")), "{name}: no {test}");
+        assert!(text.contains(&format!("fn {test}(")), "{name}: no {test}");
     }
 }
 
