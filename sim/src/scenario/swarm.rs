@@ -2,7 +2,11 @@
 //! (Groce et al., "Swarm testing", 2012).
 
 use super::{MS, Plan, SECOND, Trouble};
+use crate::Nanos;
 use crate::rand::Rand;
+
+/// What a server takes for one of its inputs on average, at most.
+const INPUT_MEAN_MAX: Nanos = MS / 10;
 
 impl Plan {
     pub(super) fn swarm(&mut self, rand: &mut Rand) {
@@ -95,8 +99,12 @@ impl Plan {
         if rand.chance(300_000) {
             self.host.sync_error_ppm = rand.log_uniform(100, 10_000);
         }
-        self.host.round_mean = rand.log_uniform(2_000, MS);
-        self.host.inputs_max = rand.log_uniform(1, 256) as usize;
+        let round_mean = rand.log_uniform(2_000, MS);
+        let inputs_max = rand.log_uniform(1, 256);
+        // What clients ask again, and all of them at every server, is some thousand words a second: a server
+        // that takes fewer is behind for ever.
+        self.host.round_mean = round_mean.min(inputs_max * INPUT_MEAN_MAX);
+        self.host.inputs_max = inputs_max as usize;
         self.host.shuffle = rand.chance(800_000);
         if rand.chance(100_000) {
             self.host.chunk_drop_ppm = rand.log_uniform(1_000, 100_000);

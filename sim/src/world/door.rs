@@ -5,10 +5,10 @@ use super::event::Event;
 use super::{Phase, World};
 use crate::marks::Mark;
 use crate::scenario::SECOND;
-use crate::server::{Lost, node_id};
+use crate::server::{Lost, index_of, node_id};
 use tenure_core::config::Config;
 use tenure_core::founding::Founding;
-use tenure_core::ids::ClusterId;
+use tenure_core::ids::{ClusterId, Slot};
 use tenure_core::wire::peer::{Hello, HelloRefusal};
 
 /// A server that was refused is started again after this long.
@@ -116,7 +116,9 @@ impl World {
     /// promises anything to those that lost more.
     pub(super) fn wipe(&mut self, index: usize) {
         let is_new = self.servers[index].disk.files().next().is_none();
-        if is_new || self.servers[index].is_gone || !self.has_quorum_but(Some(index)) {
+        let is_needed =
+            !self.has_quorum_but(Some(index)) || !self.can_know_the_epoch(&self.others(index));
+        if is_new || self.servers[index].is_gone || is_needed {
             return;
         }
         let is_fixed = self.plan.host.founders.is_none();
@@ -132,6 +134,25 @@ impl World {
         self.judges.promises[index].lose();
     }
 
+    /// Those that vote now, but for one.
+    fn others(&self, one: usize) -> Vec<usize> {
+        let membership = self.judges.history.shared().membership();
+        let seats = membership.seats().iter();
+        let others = seats.map(|seat| index_of(seat.node));
+        others.filter(|index| *index != one).collect()
+    }
+
+    /// Whether one of these voters knows that their epoch began: until then it takes a majority of the one
+    /// before to tell.
+    pub(super) fn can_know_the_epoch(&self, voters: &[usize]) -> bool {
+        let base = self.judges.history.shared().membership().base();
+        let knows = |index: &usize| {
+            let process = self.servers[*index].process_ref();
+            process.is_some_and(|process| process.node.view().decided >= base)
+        };
+        base == Slot::new(0) || voters.iter().any(knows)
+    }
+
     /// Whether those that vote now, but for one and for all that are lost, are a majority.
     pub(super) fn has_quorum_but(&self, one: Option<usize>) -> bool {
         let membership = self.judges.history.shared().membership();
@@ -140,7 +161,7 @@ impl World {
             Some(index) != one && server.is_whole()
         };
         let seats = membership.seats().iter();
-        let whole = seats.filter(|seat| is_there(crate::server::index_of(seat.node)));
+        let whole = seats.filter(|seat| is_there(index_of(seat.node)));
         whole.count() >= membership.quorum()
     }
 

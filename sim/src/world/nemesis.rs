@@ -6,7 +6,6 @@ use crate::clock::DRIFT_PPM_MAX;
 use crate::marks::Mark;
 use crate::scenario::{MS, SECOND, Trouble};
 use crate::server::{Server, node_id};
-use tenure_core::ids::Slot;
 use tenure_core::limits::ELECTION_TIMEOUT;
 use tenure_core::node::input::Input;
 
@@ -387,13 +386,7 @@ impl World {
             Mark::MinorityStaysAway,
         );
         let away = voters.split_off(size.min(voters.len()));
-        let base = membership.base();
-        let knows = |index: &usize| {
-            let process = self.servers[*index].process_ref();
-            process.is_some_and(|process| process.node.view().decided >= base)
-        };
-        // Until one of these knows that their epoch began, it takes a majority of the one before to tell.
-        let is_begun = base == Slot::new(0) || voters.iter().any(knows);
+        let is_begun = self.can_know_the_epoch(&voters);
         let all_of_them = self.nemesis.chance(500_000);
         voters.extend(others.into_iter().filter(|_| all_of_them || !is_begun));
         voters.extend(away.into_iter().filter(|_| !is_begun));
