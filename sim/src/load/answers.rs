@@ -189,13 +189,17 @@ impl Client {
             Answer::SessionOpened { session, ttl_ms } => {
                 self.session_opened(*session, *ttl_ms, token, op.first_sent, scene);
             }
-            Answer::KeptAlive { ttl_ms, .. } => {
+            Answer::KeptAlive { session, ttl_ms } => {
                 scene.marks.hit(Mark::KeptAlive);
-                self.kept_alive(op.first_sent.saturating_add(belief_ns(*ttl_ms)), scene);
+                if self.lives_in(*session) {
+                    self.kept_alive(op.first_sent.saturating_add(belief_ns(*ttl_ms)), scene);
+                }
             }
-            Answer::SessionClosed { .. } => {
+            Answer::SessionClosed { session } => {
                 scene.marks.hit(Mark::SessionClosed);
-                self.session_over(scene);
+                if self.lives_in(*session) {
+                    self.session_over(scene);
+                }
             }
             Answer::Configured { mark } => self.config_seen = self.config_seen.max(mark.change),
             Answer::Refused(refusal) => self.refused(&op, refusal, scene),
@@ -244,6 +248,11 @@ impl Client {
             held.until = held.until.max(until);
             scene.judges.beliefs.on_extended(ZONE, fence, until_true);
         }
+    }
+
+    /// A late answer may be about the session before.
+    fn lives_in(&self, session: SessionId) -> bool {
+        self.session.as_ref().is_some_and(|mine| mine.id == session)
     }
 
     fn kept_alive(&mut self, until: u64, scene: &mut Scene<'_>) {
