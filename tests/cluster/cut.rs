@@ -48,6 +48,7 @@ fn a_leader_that_is_cut_off_is_replaced_and_found_again() {
 fn cut_and_heal(members: &mut Members, cut: u64, is_long: bool) -> (Duration, Duration) {
     let old = members.leader(PATIENCE);
     same_digests(members, &[1, 2, 3]);
+    links_are_up(members, old);
     let other = 1 + old % 3;
     let mut native = Native::connect(members.client(other), PATIENCE).expect("it listens");
     let said = [1, 2, 3].map(|member| members.process(member).lines());
@@ -89,6 +90,28 @@ fn cut_and_heal(members: &mut Members, cut: u64, is_long: bool) -> (Duration, Du
         assert!(
             healed.elapsed() < PATIENCE,
             "it is not back: {}",
+            members.output()
+        );
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Waits until a member has a connection to each other one: after a cut they are made again one by one, and
+/// what is not there can't be given up.
+fn links_are_up(members: &mut Members, member: usize) {
+    let begun = Instant::now();
+    let is_up = |said: &str, peer: usize| {
+        let made = said.rfind(&format!("connected peer={peer}"));
+        let gone = said.rfind(&format!("server {peer} at"));
+        made.is_some() && made > gone
+    };
+    while !(1..=3)
+        .filter(|peer| *peer != member)
+        .all(|peer| is_up(&members.process(member).output(), peer))
+    {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "not all are connected: {}",
             members.output()
         );
         thread::park_timeout(Duration::from_millis(5));
