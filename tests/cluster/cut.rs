@@ -101,9 +101,14 @@ fn cut_and_heal(members: &mut Members, cut: u64, is_long: bool) -> (Duration, Du
 fn links_are_up(members: &mut Members, member: usize) {
     let begun = Instant::now();
     let is_up = |said: &str, peer: usize| {
-        let made = said.rfind(&format!("connected peer={peer}"));
-        let gone = said.rfind(&format!("server {peer} at"));
-        made.is_some() && made > gone
+        // Both ends may dial at once: the connection that is one too many is aborted.
+        let said = said.lines().filter(|line| !line.contains("aborted"));
+        let (made, gone) = (
+            format!("connected peer={peer}"),
+            format!("server {peer} at"),
+        );
+        let mut last = said.filter(|line| line.contains(&made) || line.contains(&gone));
+        last.next_back().is_some_and(|line| line.contains(&made))
     };
     while !(1..=3)
         .filter(|peer| *peer != member)
