@@ -107,7 +107,7 @@ fn names(text: &str) -> Result<Vec<Named>, SelectorError> {
         let is_descending = reader.skip("-");
         let name = parse::name(&mut reader)?;
         if names.len() == ORDER_NAMES_MAX {
-            return Err(wrong(offset, "at most eight names"));
+            return Err(SelectorError::TooManyNames { offset });
         }
         names.push(Named {
             name: escaped(&name).into(),

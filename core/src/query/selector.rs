@@ -15,7 +15,7 @@
 //! tightly than `or`. A value of another type is neither equal nor more nor less, but it is `!=`; a
 //! pair that is missing is nothing at all, also not `!=`.
 
-use crate::limits::{SELECTOR_BYTES_MAX, SELECTOR_DEPTH_MAX, SELECTOR_TERMS_MAX};
+use crate::limits::{ORDER_NAMES_MAX, SELECTOR_BYTES_MAX, SELECTOR_DEPTH_MAX, SELECTOR_TERMS_MAX};
 use crate::machine::key::{KeyError, RawPair};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -49,6 +49,12 @@ pub enum SelectorError {
     /// More terms than the limit.
     #[error("at byte {offset}: at most {SELECTOR_TERMS_MAX} terms")]
     TooManyTerms {
+        /// Of the one too many.
+        offset: usize,
+    },
+    /// More names to sort by than the limit.
+    #[error("at byte {offset}: at most {ORDER_NAMES_MAX} names")]
+    TooManyNames {
         /// Of the one too many.
         offset: usize,
     },

@@ -223,7 +223,7 @@ impl<'a> Reader<'a> {
         }
         let wrong = self.wrong("\"text\", 0xHEX, or a number with its type, as 5u8 or -1.5f64");
         let rest = self.rest();
-        let end = rest.find([',', '}', ')', ' ']).unwrap_or(rest.len());
+        let end = rest.find(ends_value).unwrap_or(rest.len());
         let word = rest.get(..end).unwrap_or_default();
         self.at += end;
         if let Some(hex) = word.strip_prefix("0x") {
@@ -231,6 +231,10 @@ impl<'a> Reader<'a> {
         }
         number_of(word).ok_or(wrong)
     }
+}
+
+fn ends_value(letter: char) -> bool {
+    matches!(letter, ',' | '}' | ')') || letter.is_whitespace()
 }
 
 fn bytes_of(hex: &str) -> Option<Vec<u8>> {

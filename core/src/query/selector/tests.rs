@@ -80,6 +80,7 @@ fn and_binds_more_tightly_than_or() {
     assert!(is("a=1u8 or a=9u8 and b=9u8"));
     assert!(!is("(a=1u8 or a=9u8) and b=9u8"));
     assert!(is("a=9u8 and b=9u8 or b=2u8"));
+    assert!(is("a=9u8 or\n\ta=1u8\nand b=2u8"), "any white space");
     assert!(is("((a=1u8)) and (b=2u8 or c=any)"));
 }
 
