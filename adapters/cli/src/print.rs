@@ -142,16 +142,10 @@ fn name(view: &LockView) -> String {
 }
 
 fn mode(mode: Mode) -> String {
-    let name = match mode {
-        Mode::Exclusive => "exclusive",
-        Mode::Shared => "shared",
-        Mode::Null => "nl",
-        Mode::ConcurrentRead => "cr",
-        Mode::ConcurrentWrite => "cw",
-        Mode::ProtectedWrite => "pw",
-        Mode::Permits { n, capacity } => return format!("{n} of {capacity}"),
-    };
-    name.to_owned()
+    if let Mode::Permits { n, capacity } = mode {
+        return format!("{n} of {capacity}");
+    }
+    mode.name().to_owned()
 }
 
 /// A stranger's text, such that it can't move the cursor or forge a line.

@@ -284,25 +284,19 @@ struct ModeBody {
 
 impl ModeBody {
     const fn of(mode: Mode) -> Self {
-        let name = match mode {
-            Mode::Exclusive => "exclusive",
-            Mode::Shared => "shared",
-            Mode::Null => "nl",
-            Mode::ConcurrentRead => "cr",
-            Mode::ConcurrentWrite => "cw",
-            Mode::ProtectedWrite => "pw",
-            Mode::Permits { n, capacity } => {
-                return Self {
-                    mode: "permits",
-                    permits: Some(n),
-                    capacity: Some(capacity),
-                };
-            }
+        let (permits, capacity) = match mode {
+            Mode::Permits { n, capacity } => (Some(n), Some(capacity)),
+            Mode::Exclusive
+            | Mode::Shared
+            | Mode::Null
+            | Mode::ConcurrentRead
+            | Mode::ConcurrentWrite
+            | Mode::ProtectedWrite => (None, None),
         };
         Self {
-            mode: name,
-            permits: None,
-            capacity: None,
+            mode: mode.name(),
+            permits,
+            capacity,
         }
     }
 }

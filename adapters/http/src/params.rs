@@ -233,18 +233,9 @@ fn within(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), Pro
 }
 
 pub(crate) fn mode_of(field: &'static str, value: Given<'_>) -> Result<Mode, Problem> {
-    Ok(match &*value.text(field)? {
-        "exclusive" | "ex" => Mode::Exclusive,
-        "shared" | "pr" => Mode::Shared,
-        "nl" => Mode::Null,
-        "cr" => Mode::ConcurrentRead,
-        "cw" => Mode::ConcurrentWrite,
-        "pw" => Mode::ProtectedWrite,
-        _ => {
-            let detail = r#"expected "exclusive" or "shared" (or nl, cr, cw, pr, pw, ex)"#;
-            return Err(Problem::bad_value(field, detail));
-        }
-    })
+    let detail = r#"expected "exclusive" or "shared" (or nl, cr, cw, pr, pw, ex)"#;
+    let mode = Mode::named(&value.text(field)?);
+    mode.ok_or_else(|| Problem::bad_value(field, detail))
 }
 
 /// A mode, or so many permits of a capacity; exclusive if nothing is said.

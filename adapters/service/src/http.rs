@@ -112,12 +112,11 @@ impl LockService for Http {
             form.push(("holder", &claim.holder));
         }
         let numbers;
-        match name_of(claim.mode) {
-            Ok(name) => form.push(("mode", name)),
-            Err((n, capacity)) => {
-                numbers = (n.to_string(), capacity.to_string());
-                form.extend([("permits", &*numbers.0), ("capacity", &*numbers.1)]);
-            }
+        if let Mode::Permits { n, capacity } = claim.mode {
+            numbers = (n.to_string(), capacity.to_string());
+            form.extend([("permits", &*numbers.0), ("capacity", &*numbers.1)]);
+        } else {
+            form.push(("mode", claim.mode.name()));
         }
         let document = self.ask(Wanted {
             method: "POST",
@@ -208,19 +207,6 @@ impl LockService for Http {
 
 fn path_of(key: &Key) -> String {
     format!("/v1/locks/{}", escaped(&key.to_string()))
-}
-
-/// What the mode is called, or so many permits of a capacity.
-const fn name_of(mode: Mode) -> Result<&'static str, (u32, u32)> {
-    Ok(match mode {
-        Mode::Exclusive => "exclusive",
-        Mode::Shared => "shared",
-        Mode::Null => "nl",
-        Mode::ConcurrentRead => "cr",
-        Mode::ConcurrentWrite => "cw",
-        Mode::ProtectedWrite => "pw",
-        Mode::Permits { n, capacity } => return Err((n, capacity)),
-    })
 }
 
 /// A name for a request that no other has.

@@ -99,6 +99,33 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// What it is called in text. Permits have their numbers besides.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exclusive => "exclusive",
+            Self::Shared => "shared",
+            Self::Null => "nl",
+            Self::ConcurrentRead => "cr",
+            Self::ConcurrentWrite => "cw",
+            Self::ProtectedWrite => "pw",
+            Self::Permits { .. } => "permits",
+        }
+    }
+
+    /// The mode that is called so, also by its short name where it has a long one (`ex`, `pr`). None for permits: they
+    /// are numbers.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "exclusive" | "ex" => Self::Exclusive,
+            "shared" | "pr" => Self::Shared,
+            "nl" => Self::Null,
+            "cr" => Self::ConcurrentRead,
+            "cw" => Self::ConcurrentWrite,
+            "pw" => Self::ProtectedWrite,
+            _ => return None,
+        })
+    }
+
     const fn check(self) -> Result<(), &'static str> {
         match self {
             Self::Permits { n, capacity } => match check_capacity(capacity) {

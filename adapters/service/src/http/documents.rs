@@ -42,17 +42,11 @@ fn waiter_of(document: &Value) -> Option<Waiter> {
 
 fn mode_of(document: &Value) -> Option<Mode> {
     let number = |name: &str| u32::try_from(document[name].as_u64()?).ok();
-    Some(match document["mode"].as_str()? {
-        "exclusive" => Mode::Exclusive,
-        "shared" => Mode::Shared,
-        "nl" => Mode::Null,
-        "cr" => Mode::ConcurrentRead,
-        "cw" => Mode::ConcurrentWrite,
-        "pw" => Mode::ProtectedWrite,
-        "permits" => Mode::Permits {
+    match document["mode"].as_str()? {
+        "permits" => Some(Mode::Permits {
             n: number("permits")?,
             capacity: number("capacity")?,
-        },
-        _ => return None,
-    })
+        }),
+        name => Mode::named(name),
+    }
 }

@@ -269,3 +269,21 @@ fn a_retry_of_a_resize_gets_its_answer() {
         Answer::Refused(Refusal::RequestIdReused)
     );
 }
+
+#[test]
+fn a_mode_is_known_by_its_name() {
+    let modes = [
+        Mode::Exclusive,
+        Mode::Shared,
+        Null,
+        ConcurrentRead,
+        ConcurrentWrite,
+        ProtectedWrite,
+    ];
+    for mode in modes {
+        assert_eq!(Mode::named(mode.name()), Some(mode));
+    }
+    assert_eq!(Mode::named("ex"), Some(Mode::Exclusive));
+    assert_eq!(Mode::named("pr"), Some(Mode::Shared));
+    assert_eq!(Mode::named("permits"), None, "how many?");
+}
