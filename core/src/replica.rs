@@ -36,6 +36,7 @@ mod clocks;
 mod effect;
 mod election;
 mod epochs;
+mod firm;
 pub mod fitness;
 pub mod handover;
 mod leader;
@@ -67,6 +68,7 @@ use candidate::{Polling, Preparing};
 use catchup::CatchUp;
 use election::Election;
 use epochs::Turn;
+use firm::Firm;
 use fitness::{DiskPace, Fitness, Space};
 use handover::Reigns;
 use leader::Leading;
@@ -90,7 +92,7 @@ struct Peer {
     heard_at: Option<Timestamp>,
     /// The highest ballot that it promised, as it said.
     promised: Ballot,
-    /// How far its log is decided.
+    /// How far its log is decided, and on its disk.
     decided: Slot,
     /// How fit it is to lead, as it said.
     fitness: Fitness,
@@ -117,6 +119,7 @@ pub struct Replica {
     /// The last record that was appended, and the last that is known to be durable.
     records: RecordNo,
     durable: RecordNo,
+    firm: Firm,
     peers: BTreeMap<NodeId, Peer>,
     election: Election,
     reigns: Reigns,
@@ -167,6 +170,7 @@ impl Replica {
             now,
             role: Role::Following,
             acceptor: Acceptor::new(recovered.promised, config.epoch()),
+            firm: Firm::new(log.decided()),
             log,
             bounds: Bounds::default(),
             records: RecordNo::new(0),

@@ -88,7 +88,7 @@ pub enum Message {
         promised: Ballot,
         /// The freshest leader that the sender knows of.
         beat: Beat,
-        /// Every slot up to here is decided at the sender.
+        /// Every slot up to here is decided at the sender, and on its disk.
         decided: Slot,
         /// The sender's clock when it read the ping; only differences mean something (rule 20).
         clock_ns: u64,

@@ -118,7 +118,9 @@ impl Replica {
             round,
             promised: self.acceptor.promised(),
             beat: self.election.freshest(),
-            decided: self.log.decided(),
+            decided: self
+                .firm
+                .upto(self.log.decided(), self.records, self.durable),
             clock_ns: self.now.as_nanos(),
             fitness: self.fitness(),
         };

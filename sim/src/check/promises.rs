@@ -168,12 +168,6 @@ impl Promises {
         };
     }
 
-    /// Whether it has all that is chosen up to here, or has learned it, and its disk is asked for it: how far a
-    /// newcomer is below a leader's base it says from memory.
-    pub fn comes_to_have(&self, upto: Slot, votes: &Votes) -> bool {
-        self.decided >= upto || self.has_all(upto, votes)
-    }
-
     /// Whether its image has all that is chosen up to here, or may have had until it was lost.
     pub fn has_all(&self, upto: Slot, votes: &Votes) -> bool {
         if self.is_lost {

@@ -105,15 +105,17 @@ impl Client {
         }
     }
 
-    /// An operation, since the first of those that may have made the grant that it was answered with.
+    /// An operation, since the first of those that may have made the grant that it was answered with. A
+    /// grant that was entered before, and by nobody who was told, was made by one that is over: at any time.
     pub(super) fn since_first_asked(&self, op: &Op, grant: &Grant) -> Op {
         let asked = self.ops.values().filter(|other| {
             let entering = entering(other);
             grant.entered > 0 && entering.is_some_and(|other| meets(&other.parts, &grant.parts))
         });
         let began = asked.map(|other| other.began).min();
+        let began = began.map_or(op.began, |began| began.min(op.began));
         Op {
-            began: began.map_or(op.began, |began| began.min(op.began)),
+            began: if grant.entered > 1 { 0 } else { began },
             ..op.clone()
         }
     }

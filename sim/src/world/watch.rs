@@ -169,7 +169,7 @@ impl Judges {
         };
         let has_all = |seat: &&Seat| {
             let promises = self.promises.get(index_of(seat.node));
-            promises.is_some_and(|promises| promises.comes_to_have(Slot::new(last), &self.votes))
+            promises.is_some_and(|promises| promises.has_all(Slot::new(last), &self.votes))
         };
         let ready = next.seats().iter().filter(has_all).count();
         let is_ready = ready >= next.quorum();
