@@ -191,6 +191,10 @@ struct Origin {
     number: u32,
 }
 
+/// A guess of how much log there is for each name that an index gets. One that is too low costs room in
+/// tables that are not touched; one that is too high, that they grow once or twice.
+const BYTES_A_NAME: u64 = 64;
+
 const PLACE_BITS: u32 = 12;
 /// Slots beyond this have no place; none gets so far.
 const SLOT_MAX: Slot = Slot::new(u64::MAX >> (PLACE_BITS + 1));
@@ -279,6 +283,17 @@ impl Machine {
             hasher: Hasher::new(seed),
             ..Self::default()
         }
+    }
+
+    /// So many bytes of log are about to be applied to it, from the first entry on: the indexes of what most
+    /// commands name have their size at once, instead of finding the place of each name again with each
+    /// growth.
+    pub fn expect(&mut self, log_bytes: u64) {
+        let names = usize::try_from(log_bytes / BYTES_A_NAME).unwrap_or(usize::MAX);
+        let names = names.min(self.limits.locks);
+        self.lock_index.expect(names);
+        self.grant_index.expect(names);
+        self.request_index.expect(names);
     }
 
     /// The last slot that was applied.

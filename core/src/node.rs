@@ -182,7 +182,7 @@ impl Node {
         seed: Seed,
         now: Timestamp,
     ) -> Self {
-        let boot = recovered.boot;
+        let (boot, log_bytes) = (recovered.boot, recovered.bytes);
         let hold = Hold::new(recovered.promised);
         let start_note = codec::encode_start(origin.fence_floor);
         let mut snapshots = Snapshots::new(None);
@@ -212,6 +212,8 @@ impl Node {
             machine = found;
             replica.hear_applied(machine.stamp(), machine.started());
             replica.end_epoch(machine.shared().membership());
+        } else {
+            machine.expect(log_bytes);
         }
         let config = replica.config().clone();
         let decided = replica.decided();

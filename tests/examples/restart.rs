@@ -2,8 +2,8 @@
 //!
 //! `cargo restart [LOCKS [BEHIND]]` starts one server, takes that many leased locks (a million by default)
 //! as clients do, kills it, and starts it again: three times from a log alone. Then clients go on until
-//! a snapshot was made, and then give `BEHIND` more commands (300,000 by default), and it is killed and
-//! started three times more. Each restart is measured from the start of the process to the first lock that
+//! a snapshot was made, and then give `BEHIND` more commands (300,000 by default; those that came while it
+//! was written stand behind it too, and are counted), and it is killed and started three times more. Each restart is measured from the start of the process to the first lock that
 //! it grants, with the phases between, and the processor time of all its threads until then.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
-use tenure_core::ids::RequestId;
+use tenure_core::ids::{RequestId, Slot};
 use tenure_core::machine::answer::Answer;
 use tenure_core::machine::command::{Client, Life, Mode};
 use tenure_core::machine::key::Key;
@@ -58,7 +58,11 @@ fn main() {
         restart(&mut members, locks, locks + again);
     }
     let mut next = CYCLED;
+    // How far the log was before each turn, and what was cycled until then.
+    let mut turns = Vec::new();
     let mut cycle = |members: &Members, count: u64| {
+        let state = members.state(1, PATIENCE).expect("it answers");
+        turns.push((state.applied, next));
         work(members.client(1), next..=next + count - 1);
         next += count;
     };
@@ -66,7 +70,14 @@ fn main() {
         cycle(&members, FILLING);
     }
     cycle(&members, behind.div_ceil(2));
-    println!("a snapshot was made, and {behind} commands given since");
+    let snapshot = newest(&members).expect("there is one");
+    let since = turns.iter().rev().find(|(slot, _)| *slot <= snapshot);
+    let since = since.map_or(CYCLED, |(_, cycled)| *cycled);
+    let behind = 2 * (next - since);
+    println!(
+        "a snapshot was made, and {behind} commands given since it was due, or up to {} fewer",
+        2 * FILLING
+    );
     for again in 4..=6 {
         restart(&mut members, locks, locks + again);
     }
@@ -122,9 +133,19 @@ fn used_ms(process: u32) -> u64 {
 
 /// Whether a whole snapshot is on the disk.
 fn has_snapshot(members: &Members) -> bool {
+    newest(members).is_some()
+}
+
+/// The slot of the newest whole snapshot on the disk: its name begins with it.
+fn newest(members: &Members) -> Option<Slot> {
     let entries = fs::read_dir(members.data(1).join("snap")).expect("the folder is there");
-    let mut names = entries.map(|entry| entry.expect("it can be looked at").file_name());
-    names.any(|name| name.to_string_lossy().ends_with(".snap"))
+    let names = entries.map(|entry| entry.expect("it can be looked at").file_name());
+    let slots = names.filter_map(|name| {
+        let name = name.to_string_lossy().into_owned();
+        let (slot, _) = name.strip_suffix(".snap")?.split_once('-')?;
+        slot.parse().ok().map(Slot::new)
+    });
+    slots.max()
 }
 
 /// The id of what is said of lock `number`, first to take it, then to give it back.

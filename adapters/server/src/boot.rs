@@ -34,7 +34,7 @@ pub(crate) fn open(dir: &Path, owner: Owner, seed: Seed) -> Result<Opened, Start
     });
     let restored = restored.map_err(StartError::of_disk)?;
     let (disk, keeper, recovered) = opening.finish().map_err(StartError::of_disk)?;
-    tracing::info!(decided = %recovered.decided, "the log is checked");
+    tracing::info!(decided = %recovered.decided, bytes = recovered.bytes, "the log is checked");
     Ok(Opened {
         disk,
         keeper,

@@ -47,6 +47,14 @@ impl<T> Default for Index<T> {
 }
 
 impl<T> Index<T> {
+    /// So many records will be added to it, which is empty.
+    pub(super) fn expect(&mut self, records: usize) {
+        assert!(self.len() == 0, "nothing has a place yet");
+        for shard in &mut self.shards {
+            shard.reserve(records.div_ceil(SHARDS), |_| 0);
+        }
+    }
+
     /// The record with this hash that `is` it.
     pub(super) fn find(&self, hash: u64, mut is: impl FnMut(Ref<T>) -> bool) -> Option<Ref<T>> {
         let shard = self.shards.get(shard_of(hash))?;

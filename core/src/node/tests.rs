@@ -115,6 +115,7 @@ impl Disk {
             accepted,
             started,
             followed,
+            bytes: 0,
         }
     }
 

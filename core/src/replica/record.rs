@@ -51,6 +51,8 @@ pub struct Recovered {
     pub started: Start,
     /// The ballot that something was accepted under last; none if no such record is left.
     pub followed: Option<Ballot>,
+    /// Bytes of the records above what a snapshot holds: how much is to be applied, about.
+    pub bytes: u64,
 }
 
 /// A slot that the log holds a value for.

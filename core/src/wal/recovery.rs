@@ -378,6 +378,7 @@ impl Recovery {
         let superblock = self.superblock;
         let at = self.at.ok_or(missing(superblock.first_segment))?;
         let (started, followed) = (self.winners.started(), self.winners.followed());
+        let bytes = self.winners.bytes();
         let (decided, accepted) = self.winners.finish()?;
         let boot = superblock.boot;
         Ok(Tail {
@@ -396,6 +397,7 @@ impl Recovery {
                 accepted,
                 started,
                 followed,
+                bytes,
             },
             writer: Writer::new(superblock.identity, boot, self.sizes, at, self.index),
         })

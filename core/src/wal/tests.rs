@@ -458,6 +458,23 @@ fn the_log_says_who_was_followed_last_also_below_what_is_decided() {
     assert_eq!(recovered.followed, Some(ballot(4)));
 }
 
+/// A machine that starts from nothing is told how much it is about to get.
+#[test]
+fn the_log_says_how_much_of_it_is_to_be_applied() {
+    let mut log = Log::new();
+    let entries = [10, 20, 30].map(|len| entry(4, 1, len));
+    for (slot, entry) in (1..).zip(&entries) {
+        log.append(accepted(4, slot, entry.clone()));
+    }
+    log.sync();
+    let bytes = |entries: &[Entry]| -> u64 {
+        let lens = entries.iter().map(|entry| entry.bytes().len());
+        lens.sum::<usize>().try_into().unwrap()
+    };
+    let (recovered, _) = log.image.recover().unwrap().done();
+    assert_eq!(recovered.bytes, bytes(&entries));
+}
+
 #[test]
 fn two_values_under_one_ballot_are_refused() {
     let mut log = Log::new();

@@ -234,6 +234,7 @@ impl Server {
             accepted: best.split_off(&decided.next()).into_values().collect(),
             started,
             followed,
+            bytes: 0,
         };
         self.replica = start(self.index, servers, recovered);
     }

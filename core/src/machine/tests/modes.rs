@@ -273,8 +273,8 @@ fn a_retry_of_a_resize_gets_its_answer() {
 #[test]
 fn a_mode_is_known_by_its_name() {
     let modes = [
-        Mode::Exclusive,
-        Mode::Shared,
+        Exclusive,
+        Shared,
         Null,
         ConcurrentRead,
         ConcurrentWrite,
@@ -283,7 +283,7 @@ fn a_mode_is_known_by_its_name() {
     for mode in modes {
         assert_eq!(Mode::named(mode.name()), Some(mode));
     }
-    assert_eq!(Mode::named("ex"), Some(Mode::Exclusive));
-    assert_eq!(Mode::named("pr"), Some(Mode::Shared));
+    assert_eq!(Mode::named("ex"), Some(Exclusive));
+    assert_eq!(Mode::named("pr"), Some(Shared));
     assert_eq!(Mode::named("permits"), None, "how many?");
 }

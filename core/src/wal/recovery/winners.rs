@@ -28,6 +28,7 @@ pub(super) struct Winners {
     open: BTreeMap<Slot, Winner>,
     started: Start,
     followed: Option<Ballot>,
+    bytes: u64,
 }
 
 impl Winners {
@@ -41,6 +42,7 @@ impl Winners {
                 slot: Slot::new(0),
             },
             followed: None,
+            bytes: 0,
         }
     }
 
@@ -67,6 +69,7 @@ impl Winners {
         if slot <= self.decided {
             return Ok(());
         }
+        self.bytes += u64_of(found.payload.len());
         let hash = hash64(found.payload);
         if let Some(known) = self.open.get(&slot) {
             if known.ballot == ballot && known.hash != hash {
@@ -113,6 +116,11 @@ impl Winners {
     /// that was promised.
     pub(super) const fn followed(&self) -> Option<Ballot> {
         self.followed
+    }
+
+    /// Bytes of what is above a snapshot.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Every slot up to the first is decided; above it, what was accepted.

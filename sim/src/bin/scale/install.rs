@@ -5,8 +5,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tenure_core::config::{Config, Member};
-use tenure_core::entry::Start;
-use tenure_core::ids::{Ballot, Boot, ClusterId, Fence, NodeId, Seed, SnapshotId};
+use tenure_core::ids::{Boot, ClusterId, Fence, NodeId, Seed, SnapshotId};
 use tenure_core::machine::Machine;
 use tenure_core::machine::snapshot::Restore;
 use tenure_core::node::input::Input;
@@ -131,12 +130,8 @@ pub(crate) fn config() -> Config {
 fn learner(machine: Machine, (id, chunks): (SnapshotId, u32)) -> Node {
     let recovered = Recovered {
         boot: Boot::new(1),
-        promised: Ballot::ZERO,
-        membership: None,
         decided: id.slot,
-        accepted: Vec::new(),
-        started: Start::default(),
-        followed: None,
+        ..Recovered::default()
     };
     let restored = Restored {
         id,
