@@ -37,6 +37,9 @@ pub(super) const PAGES: &[Page] = &[
         3,
         promised_and_started_again,
     ),
+    growing(page("0031-not-on-the-disk-yet", 1, not_on_the_disk_yet), 1),
+    page("0032-soon-said-again", 3, soon_said_again),
+    forgetful(page("0033-kept-for-a-learner", 3, kept_for_a_learner)),
 ];
 
 fn a_guess_is_no_word(s: &mut Stage) {
@@ -487,4 +490,76 @@ fn promised_and_started_again(s: &mut Stage) {
     s.elect();
     s.say("The log of 3 tells whom it followed. That is server 1, whose time 2 has heard, and goes on with: ann's lease ends.");
     s.pass(1_000);
+}
+
+fn not_on_the_disk_yet(s: &mut Stage) {
+    s.elect();
+    for number in 1..=300 {
+        s.lock(format!("work/{number}"));
+        s.acquire("ann", 1, 60_000, 0);
+        s.pass(1);
+    }
+    s.crash(1, Fate::Kept);
+    s.power_on(1);
+    s.elect();
+    s.say(
+        "Not on the disk yet. Server 1 leads anew, above what was decided before. 2 is let in, and has on its disk what 1\n\
+         proposed since, before it learns the rest.\n\
+         The bug (0xfe980c1b21553cd3): what it learned it told at once, while that was on its way to its disk, and the next\n\
+         epoch could begin over voters of whom one more lost disk takes the past along.",
+    );
+    s.lose(1, 2, "chosen");
+    s.let_in(2, 1);
+    s.pass(50);
+    s.say("It learns the past now, and its disk takes its time: no stop-sign.");
+    s.slow_disk(2);
+    s.mend();
+    s.pass(120);
+    s.say("The disk has it all, the next pong says so, and 2 votes.");
+    s.fast_disk(2);
+    s.pass(120);
+}
+
+fn soon_said_again(s: &mut Stage) {
+    s.elect();
+    s.say(
+        "Soon said again. What server 2 forwards is lost, though its pings pass: the pauses between its tries grow.\n\
+         The bug (0xab59993ef9bba90f): when the link was whole again nothing said so, and ann waited for the pause to end.",
+    );
+    s.lose(2, 1, "forward");
+    s.acquire("ann", 2, 60_000, 0);
+    s.skip(8_000);
+    s.say("The link is whole. What bob asks for is answered, and ann asked before him: hers was lost, and is soon said again.");
+    s.mend();
+    s.lock("bobs/lock".to_owned());
+    s.acquire("bob", 2, 60_000, 0);
+    s.pass(2_000);
+}
+
+fn kept_for_a_learner(s: &mut Stage) {
+    s.elect();
+    s.crash(3, Fate::Kept);
+    let mut numbers = 1..;
+    let mut take = |s: &mut Stage, count| {
+        for number in numbers.by_ref().take(count) {
+            s.lock(format!("work/{number}"));
+            s.acquire("ann", 1, 60_000, 0);
+            s.pass(1);
+        }
+    };
+    take(s, 60);
+    s.say(
+        "Kept for a learner. Server 3 was down, and fetches a snapshot of 1; some of its chunks are lost.\n\
+         The bug (0x6a3f055564bc0a82): whoever was in the middle of one found it replaced by the next, again and again, and\n\
+         the slots above it gone with that.",
+    );
+    s.power_on(3);
+    s.lose(1, 3, "chunk 1");
+    s.pass(45);
+    s.say("Others go on, and 1 makes newer snapshots. It keeps the one that 3 fetches, and the log above that.");
+    take(s, 60);
+    s.say("Asked again, 1 still has the chunk, and 3 goes on from the log.");
+    s.mend();
+    s.lose(3, 2, "asks for chunk");
+    s.pass(1_200);
 }
