@@ -35,6 +35,7 @@ mod audit;
 pub mod codec;
 pub mod command;
 mod configure;
+mod convert;
 mod crowd;
 mod digest;
 mod expiry;
@@ -168,6 +169,8 @@ pub struct Machine {
     tickets: Table<Ticket>,
     places: Table<Place>,
     ticket_index: Index<Ticket>,
+    /// By the grant that they convert.
+    conversion_index: Index<Ticket>,
     ticket_timers: Timers<Ticket>,
     sessions: Table<Session>,
     session_index: Index<Session>,

@@ -74,6 +74,11 @@ pub enum Answer {
         /// For this long from now, in agreed time.
         ttl_ms: u64,
     },
+    /// The grant shares its locks as was asked, under the same fence: it has no more than before.
+    Converted {
+        /// Which.
+        fence: Fence,
+    },
     /// The ticket is no more.
     Cancelled {
         /// Which.
@@ -186,6 +191,22 @@ pub enum Refusal {
     #[error("the session holds the lock by a grant that does not cover the claim")]
     NotCovered {
         /// That grant.
+        by: Vec<Blocker>,
+    },
+    /// A re-entrant grant is converted only while it is entered once: the others who are inside know it by the
+    /// token that it has now.
+    #[error("the session has entered the grant {entered} times")]
+    Entered {
+        /// How often.
+        entered: u32,
+    },
+    /// A conversion of the grant waits: it can neither be converted otherwise nor be entered again meanwhile.
+    #[error("the grant is being converted")]
+    Converting,
+    /// One who converts and waits before this one waits for what this one holds. Neither could ever go on.
+    #[error("one who converts already waits for this grant")]
+    UpgradeDeadlock {
+        /// That one.
         by: Vec<Blocker>,
     },
     /// The shared configuration changed since the caller looked at it.

@@ -10,7 +10,7 @@
 //! byte string whose meaning the number gives. The header and the bodies are frozen:
 //! `codec/tests.rs` holds golden bytes.
 
-use super::command::{Acquire, Client, Command, Configure, Operation, Via};
+use super::command::{Acquire, Client, Command, Configure, Convert, Operation, Via};
 use super::key::{Key, KeyError};
 use super::parts::{Part, Parts, PartsError};
 use crate::config::Change;
@@ -19,8 +19,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use form::{
-    AcquireFormat, AcquireOneFormat, ClientFormat, ConfigureFormat, HeaderFormat, OpenFormat,
-    PartFormat, ReleaseFormat, RenewFormat, ResizeFormat, StartFormat,
+    AcquireFormat, AcquireOneFormat, ClientFormat, ConfigureFormat, ConvertFormat, HeaderFormat,
+    OpenFormat, PartFormat, ReleaseFormat, RenewFormat, ResizeFormat, StartFormat,
 };
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,7 @@ const RESIZE: u16 = 11;
 const REENTER: u16 = 12;
 /// However often it was entered: the body of `RELEASE`.
 const RELEASE_ALL: u16 = 13;
+const CONVERT: u16 = 14;
 
 /// The bytes of `command`. Whether it is within the limits is for [`Command::check`] to say.
 pub fn encode(command: &Command) -> Bytes {
@@ -125,12 +126,8 @@ pub fn encode(command: &Command) -> Bytes {
 fn encode_body(operation: &Operation) -> (u16, Vec<u8>) {
     match operation {
         Operation::Acquire(acquire) => {
-            let parts = acquire.parts.iter().map(|part| PartFormat {
-                key: part.key.as_bytes(),
-                mode: part.mode.into(),
-            });
             let format = AcquireFormat {
-                parts: parts.collect(),
+                parts: parts_format(&acquire.parts),
                 life: acquire.life.into(),
                 holder: &acquire.holder,
                 wait_ms: acquire.wait_ms,
@@ -171,6 +168,14 @@ fn encode_body(operation: &Operation) -> (u16, Vec<u8>) {
                 capacity: *capacity,
             }),
         ),
+        Operation::Convert(convert) => (
+            CONVERT,
+            bytes_of(&ConvertFormat {
+                fence: convert.fence.get(),
+                parts: parts_format(&convert.parts),
+                wait_ms: convert.wait_ms,
+            }),
+        ),
         Operation::Configure(configure) => (
             CONFIGURE,
             bytes_of(&ConfigureFormat {
@@ -180,6 +185,14 @@ fn encode_body(operation: &Operation) -> (u16, Vec<u8>) {
             }),
         ),
     }
+}
+
+fn parts_format(parts: &Parts) -> Vec<PartFormat<'_>> {
+    let parts = parts.iter().map(|part| PartFormat {
+        key: part.key.as_bytes(),
+        mode: part.mode.into(),
+    });
+    parts.collect()
 }
 
 fn bytes_of(format: &impl Serialize) -> Vec<u8> {
@@ -309,6 +322,14 @@ impl Header {
                     capacity: body.capacity,
                 }
             }
+            CONVERT => {
+                let body = self.body::<ConvertFormat<'_>>()?;
+                Operation::Convert(Convert {
+                    fence: Fence::new(body.fence),
+                    parts: self.parts(&body.parts)?,
+                    wait_ms: body.wait_ms,
+                })
+            }
             CONFIGURE => {
                 let body = self.body::<ConfigureFormat<String, Change>>()?;
                 Operation::Configure(Configure {
@@ -323,15 +344,8 @@ impl Header {
 
     fn acquire(&self) -> Result<Operation, CodecError> {
         let body = self.body::<AcquireFormat<'_>>()?;
-        let part = |part: &PartFormat<'_>| {
-            Ok(Part {
-                key: self.key(part.key)?,
-                mode: (&part.mode).into(),
-            })
-        };
-        let parts: Result<Vec<Part>, CodecError> = body.parts.iter().map(part).collect();
         Ok(Operation::Acquire(Acquire {
-            parts: Parts::new(parts?)?,
+            parts: self.parts(&body.parts)?,
             life: body.life.into(),
             wait_ms: body.wait_ms,
             holder: self.body.slice_ref(body.holder),
@@ -358,6 +372,17 @@ impl Header {
             return Err(CodecError::Trailing { extra: rest.len() });
         }
         Ok(body)
+    }
+
+    fn parts(&self, parts: &[PartFormat<'_>]) -> Result<Parts, CodecError> {
+        let part = |part: &PartFormat<'_>| {
+            Ok(Part {
+                key: self.key(part.key)?,
+                mode: (&part.mode).into(),
+            })
+        };
+        let parts: Result<Vec<Part>, CodecError> = parts.iter().map(part).collect();
+        Ok(Parts::new(parts?)?)
     }
 
     fn key(&self, bytes: &[u8]) -> Result<Key, CodecError> {

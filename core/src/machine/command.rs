@@ -217,6 +217,9 @@ pub enum Operation {
         /// How many from now on.
         capacity: u32,
     },
+    /// Change how a grant shares some of its locks. For less, or as much, it goes on under its fence, at once.
+    /// For more it waits like a claim, before those who hold nothing, and is granted anew, under the next fence.
+    Convert(Convert),
     /// Change the configuration that all servers share.
     Configure(Configure),
 }
@@ -225,7 +228,7 @@ impl Operation {
     /// Whether it asks for more than what was granted before: refused first where room is scarce.
     pub const fn is_new_work(&self) -> bool {
         match self {
-            Self::Acquire(_) | Self::OpenSession { .. } => true,
+            Self::Acquire(_) | Self::Convert(_) | Self::OpenSession { .. } => true,
             Self::Release { .. }
             | Self::Renew { .. }
             | Self::Cancel { .. }
@@ -240,6 +243,7 @@ impl Operation {
     fn check(&self, client: Client) -> Result<(), &'static str> {
         match self {
             Self::Acquire(acquire) => acquire.check(client),
+            Self::Convert(convert) => convert.check(),
             Self::Renew { ttl_ms, .. } => ttl_ms.map_or(Ok(()), check_ttl),
             Self::OpenSession { ttl_ms, identifier } => {
                 if identifier.len() > IDENTIFIER_BYTES_MAX {
@@ -263,9 +267,7 @@ impl Acquire {
         if self.holder.len() > HOLDER_BYTES_MAX {
             return Err("the holder's name is too long");
         }
-        if self.wait_ms > WAIT_MS_MAX {
-            return Err("the wait is too long");
-        }
+        check_wait(self.wait_ms)?;
         self.parts.iter().try_for_each(|part| part.mode.check())?;
         let mut modes = self.parts.iter().map(|part| part.mode);
         if self.reentrant && modes.any(|mode| matches!(mode, Mode::Permits { .. })) {
@@ -282,6 +284,20 @@ impl Acquire {
             (Life::Session, Client::Session { .. }) | (Life::Static, _) => Ok(()),
         }
     }
+}
+
+impl Convert {
+    fn check(&self) -> Result<(), &'static str> {
+        check_wait(self.wait_ms)?;
+        self.parts.iter().try_for_each(|part| part.mode.check())
+    }
+}
+
+const fn check_wait(wait_ms: u64) -> Result<(), &'static str> {
+    if wait_ms > WAIT_MS_MAX {
+        return Err("the wait is too long");
+    }
+    Ok(())
 }
 
 const fn check_capacity(capacity: u32) -> Result<(), &'static str> {
@@ -326,4 +342,15 @@ pub struct Acquire {
     /// If the session holds all of it already, by a claim that was re-entrant too and as strong in each key, it
     /// enters that grant once more instead of waiting for itself.
     pub reentrant: bool,
+}
+
+/// Change how a grant shares its locks: all of the change at once, or wait for it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Convert {
+    /// The grant.
+    pub fence: Fence,
+    /// Keys of the grant, and how each is to be shared. Those that are not named stay as they are.
+    pub parts: Parts,
+    /// How long to wait for more, in milliseconds of agreed time; 0 is "now or not at all".
+    pub wait_ms: u64,
 }

@@ -134,15 +134,19 @@ impl Crowd {
         Self::Permits { capacity, taken: 0 }
     }
 
-    /// Whether one more could have it.
-    pub(super) fn has_room_for(&self, share: Share) -> bool {
+    /// Whether one more could have it, or one of them this share in place of an `old` one.
+    pub(super) fn has_room_for(&self, share: Share, old: Option<Share>) -> bool {
         match self {
-            Self::Modes(counts) => (0..)
-                .zip(counts)
-                .all(|(mode, count)| *count == 0 || compatible(Share(mode), share)),
-            Self::Permits { capacity, taken } => share
-                .permits()
-                .is_some_and(|n| taken + u64::from(n) <= u64::from(*capacity)),
+            Self::Modes(counts) => (0..).zip(counts).all(|(mode, count)| {
+                let own = u32::from(old == Some(Share(mode)));
+                *count <= own || compatible(Share(mode), share)
+            }),
+            Self::Permits { capacity, taken } => share.permits().is_some_and(|n| {
+                let own = old.and_then(Share::permits).unwrap_or(0);
+                let others = taken.saturating_sub(u64::from(own));
+                // A lock that shrank has more taken than there is; who wants no more has it still.
+                n <= own || others + u64::from(n) <= u64::from(*capacity)
+            }),
         }
     }
 
@@ -180,6 +184,49 @@ impl Crowd {
     }
 }
 
+/// What those want who convert and wait before one lock, and what they keep meanwhile. Two of them who each
+/// wait for what the other keeps wait for ever: whether that comes to be is read off these numbers.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Conversions {
+    /// How many want each mode.
+    targets: [u32; MODES],
+    /// Permits that they hold.
+    held: u64,
+}
+
+impl Conversions {
+    pub(super) fn add(&mut self, old: Share, new: Share) {
+        self.count(old, new, |count, n| count.checked_add(n));
+    }
+
+    pub(super) fn remove(&mut self, old: Share, new: Share) {
+        self.count(old, new, |count, n| count.checked_sub(n));
+    }
+
+    fn count(&mut self, old: Share, new: Share, change: impl Fn(u64, u64) -> Option<u64>) {
+        let counted = match old.permits() {
+            Some(n) => change(self.held, n.into()).map(|held| self.held = held),
+            None => self.targets.get_mut(new.number()).and_then(|count| {
+                let changed = change(u64::from(*count), 1)?;
+                *count = u32::try_from(changed).ok()?;
+                Some(())
+            }),
+        };
+        assert!(counted.is_some(), "who converts is counted once");
+    }
+
+    /// Whether one of them waits for who holds the lock in this mode.
+    pub(super) fn waits_for(&self, held: Share) -> bool {
+        let mut targets = (0..).zip(&self.targets);
+        targets.any(|(mode, count)| *count > 0 && !compatible(Share(mode), held))
+    }
+
+    /// Permits that the others keep beside one who holds so many.
+    pub(super) const fn kept_beside(&self, own: u64) -> u64 {
+        self.held.saturating_sub(own)
+    }
+}
+
 impl Machine {
     /// The capacity of a lock that is shared by permits.
     pub(super) fn capacity(&self, lock: &Lock) -> Option<u32> {
@@ -194,24 +241,31 @@ impl Machine {
         share.mode(self.capacity(lock))
     }
 
-    /// Whether one who is first in line could have the lock.
-    pub(super) fn fits(&self, lock: &Lock, share: Share) -> bool {
+    /// Whether one who is first in line could have the lock, if one of its holders in place of an `old` share.
+    pub(super) fn fits(&self, lock: &Lock, share: Share, old: Option<Share>) -> bool {
         match lock.crowd {
-            Some(crowd) => self.crowds.at(crowd).has_room_for(share),
-            None => !self.is_taken(lock) || compatible(Share::EXCLUSIVE, share),
+            Some(crowd) => self.crowds.at(crowd).has_room_for(share, old),
+            None => {
+                let is_its_own = old.is_some() || !self.is_taken(lock);
+                is_its_own || compatible(Share::EXCLUSIVE, share)
+            }
         }
     }
 
     /// Whether somebody has the lock, or is offered it: what is offered is reserved.
     pub(super) fn is_taken(&self, lock: &Lock) -> bool {
-        let first = lock.line.and_then(|line| self.lines.at(line).first);
+        let line = lock.line.map(|line| self.lines.at(line));
+        // Who converts is a holder.
+        let first = line.and_then(|line| line.waiting.first);
         let offered = first.is_some_and(|at| self.tickets.at(self.places.at(at).ticket).offered);
         lock.holders.is_some() || offered
     }
 
     /// Whether somebody has the lock or waits for it: what says how it is shared.
     pub(super) fn is_used(&self, lock: &Lock) -> bool {
-        let waits = lock.line.is_some_and(|line| self.lines.at(line).count > 0);
+        let waits = lock
+            .line
+            .is_some_and(|line| self.lines.at(line).count() > 0);
         lock.holders.is_some() || waits
     }
 
@@ -240,6 +294,16 @@ impl Machine {
             self.crowds.remove(at);
             self.locks.at_mut(lock_at).crowd = None;
         }
+    }
+
+    /// A holder has another share from now on.
+    pub(super) fn reshare(&mut self, lock_at: Ref<Lock>, old: Share, new: Share) {
+        if self.locks.at(lock_at).crowd.is_none() {
+            let at = self.crowds.insert(Crowd::beside(true));
+            self.locks.at_mut(lock_at).crowd = Some(at);
+        }
+        self.take(lock_at, new);
+        self.give(lock_at, old);
     }
 
     /// From now on the lock, which nobody uses, has this capacity.

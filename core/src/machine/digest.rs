@@ -7,7 +7,7 @@
 use super::answer::{Answer, Blocker, Event, Grant as Granted, Refusal, Table as Limited};
 use super::command::{Life, Mode, Via};
 use super::state::{
-    Asker, Ending, Grant, Line, Lock, Outcome, Request, Session, Term, Ticket, Work,
+    Aim, Asker, Ending, Grant, Line, Lock, Outcome, Request, Session, Term, Ticket, Work,
 };
 use super::table::Ref;
 use super::{Form, Machine};
@@ -158,8 +158,10 @@ impl Machine {
 
     fn put_line(&self, bytes: &mut Bytes<'_>, lock: &Lock, line: &Line) {
         bytes.kind(2);
-        bytes.number(line.count);
-        bytes.number(line.place_next);
+        for queue in [&line.converting, &line.waiting] {
+            bytes.number(queue.count);
+            bytes.number(queue.place_next);
+        }
         bytes.kind(u8::from(line.in_work));
         for (ticket, place) in self.places_in(line) {
             bytes.kind(3);
@@ -177,12 +179,24 @@ impl Machine {
             let lock = self.lines.at(place.line).lock;
             bytes.bytes(&self.locks.at(lock).key);
         }
-        bytes.life(ticket.life);
-        bytes.bytes(&ticket.holder);
+        match &ticket.aim {
+            Aim::Take {
+                life,
+                holder,
+                reentrant,
+            } => {
+                bytes.kind(u8::from(*reentrant));
+                bytes.life(*life);
+                bytes.bytes(holder);
+            }
+            Aim::Convert(grant) => {
+                bytes.kind(2);
+                bytes.number(self.grants.at(*grant).fence.get());
+            }
+        }
         bytes.number(ticket.since.as_nanos());
         bytes.number(ticket.deadline.as_nanos());
         bytes.kind(u8::from(ticket.offered));
-        bytes.kind(u8::from(ticket.reentrant));
         match &ticket.asker {
             Asker::Nobody => bytes.kind(0),
             Asker::Key(request) => self.put_key_of(bytes, Some(*request)),
@@ -403,6 +417,10 @@ impl Bytes<'_> {
                 self.kind(12);
                 self.number(u64::from(*capacity));
             }
+            Answer::Converted { fence } => {
+                self.kind(14);
+                self.number(fence.get());
+            }
             Answer::Configured { mark } => {
                 self.kind(11);
                 self.mark(*mark);
@@ -482,6 +500,15 @@ impl Bytes<'_> {
             Refusal::NoPermits => self.kind(17),
             Refusal::NotCovered { by } => {
                 self.kind(18);
+                self.blockers(by);
+            }
+            Refusal::Entered { entered } => {
+                self.kind(20);
+                self.number(u64::from(*entered));
+            }
+            Refusal::Converting => self.kind(21),
+            Refusal::UpgradeDeadlock { by } => {
+                self.kind(22);
                 self.blockers(by);
             }
             Refusal::ConfigMoved { now } => {

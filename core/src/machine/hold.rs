@@ -1,7 +1,7 @@
 //! Locks, and the claims that hold them.
 
 use super::Machine;
-use super::answer::{self, Blocker, Event};
+use super::answer::{self, Blocker, Event, Refusal};
 use super::command::Life;
 use super::crowd::Share;
 use super::index::Hasher;
@@ -9,7 +9,7 @@ use super::key::Key;
 use super::list::{self, Link};
 use super::parts::{Part, Parts};
 use super::state::{
-    Ending, Grant, Hold, Lock, Place, Request, Session, Term, Ticket, lease_order, of_lock,
+    Aim, Ending, Grant, Hold, Lock, Place, Request, Session, Term, Ticket, lease_order, of_lock,
     of_session,
 };
 use super::table::Ref;
@@ -31,13 +31,15 @@ const LIVING_PASSED_MAX: usize = 64;
 pub(super) struct Terms {
     pub(super) zone: ZoneId,
     pub(super) life: Life,
+    /// When a lease ends; its ttl starts now if none.
+    pub(super) deadline: Option<Stamp>,
     pub(super) holder: Box<[u8]>,
     /// The session that asks, if one does.
     pub(super) session: Option<Ref<Session>>,
     pub(super) request: Option<Ref<Request>>,
     pub(super) reentrant: bool,
-    /// It was offered its locks: permits among them stay reserved also if the lock shrank since.
-    pub(super) was_offered: bool,
+    /// It was offered its locks, or had them: permits among them are its own also if the lock shrank since.
+    pub(super) is_reserved: bool,
 }
 
 /// One key of a claim, as the tables know it.
@@ -45,6 +47,8 @@ pub(super) struct Terms {
 pub(super) struct Wanted {
     pub(super) lock: Ref<Lock>,
     pub(super) share: Share,
+    /// What it has of the lock, if it is a grant to be converted.
+    pub(super) old: Option<Share>,
 }
 
 impl Hasher {
@@ -134,7 +138,7 @@ impl Machine {
         let fence = zone_state.fence;
         let at = self.grants.vacant();
         let term = self.term_of(&terms, at);
-        let was_offered = terms.was_offered;
+        let is_reserved = terms.is_reserved;
         let entered = u32::from(terms.reentrant);
         let inserted = self.grants.insert(Grant {
             fence,
@@ -150,10 +154,10 @@ impl Machine {
         self.index_grant(at);
         self.enlist(at);
         let mut next = None;
-        for Wanted { lock, share } in wanted.iter().rev().copied() {
-            let is_reserved = was_offered && share.permits().is_some();
+        for Wanted { lock, share, .. } in wanted.iter().rev().copied() {
+            let is_its_own = is_reserved && share.permits().is_some();
             assert!(
-                is_reserved || self.fits(self.locks.at(lock), share),
+                is_its_own || self.fits(self.locks.at(lock), share, None),
                 "no two incompatible grants exist"
             );
             next = Some(self.hold(at, lock, share, next));
@@ -165,7 +169,9 @@ impl Machine {
     fn term_of(&self, terms: &Terms, at: Ref<Grant>) -> Term {
         match (terms.life, terms.session) {
             (Life::Lease { ttl_ms }, _) => Term::Lease {
-                deadline: self.stamp.plus(Duration::from_millis(ttl_ms)),
+                deadline: terms
+                    .deadline
+                    .unwrap_or_else(|| self.stamp.plus(Duration::from_millis(ttl_ms))),
                 ttl_ms: u32::try_from(ttl_ms).unwrap_or(u32::MAX),
             },
             (Life::Static, _) => Term::Static,
@@ -230,8 +236,11 @@ impl Machine {
         self.index_entry(at);
     }
 
-    /// Ends a grant, and notes its locks for [`Self::wake`], which the caller then does.
-    pub(super) fn end(&mut self, at: Ref<Grant>) {
+    /// Ends a grant and its conversion, and notes its locks for [`Self::wake`], which the caller then does.
+    pub(super) fn end(&mut self, at: Ref<Grant>, events: &mut Vec<Event>) {
+        if let Some(ticket) = self.conversion_of(at) {
+            self.end_ticket(ticket, Refusal::NotHeld, events);
+        }
         let grants = &self.grants;
         self.lease_timers.clear(at, lease_order(grants));
         let grant = grants.at(at);
@@ -288,7 +297,7 @@ impl Machine {
                 session: session.map(|session| session.id),
             });
         }
-        self.end(at);
+        self.end(at, events);
     }
 
     /// Uses up what this entry may do, by the keys of a claim.
@@ -359,7 +368,7 @@ impl Machine {
     pub(super) fn tidy_up(&mut self, lock_at: Ref<Lock>) {
         if let Some(line_at) = self.locks.at(lock_at).line {
             let line = self.lines.at(line_at);
-            if line.count == 0 && !line.in_work {
+            if line.count() == 0 && !line.in_work {
                 self.lines.remove(line_at);
                 self.locks.at_mut(lock_at).line = None;
             }
@@ -385,16 +394,18 @@ impl Machine {
         })
     }
 
-    /// Some of those who stand in the way of a claim: holders of what it can't have now. A key that is
-    /// its own to take is none of these: nobody waits before it, and it fits.
+    /// Some of those who stand in the way of a claim: holders of what it can't have now, but for the grant that
+    /// it converts. A key that is its own to take is none of these: nobody waits before it, and it fits.
     pub(super) fn blockers(
         &self,
+        converts: Option<Ref<Grant>>,
         wanted: impl Iterator<Item = (Wanted, Option<Ref<Place>>)>,
     ) -> Vec<Blocker> {
         let mut shown: Vec<Blocker> = Vec::new();
         let held = wanted.filter(|(wanted, place)| !self.is_first(*wanted, *place));
         let sought = held.flat_map(|(wanted, _)| self.holders(self.locks.at(wanted.lock)));
-        for (grant, hold) in sought.take(BLOCKERS_SOUGHT_MAX) {
+        let others = sought.filter(|(_, hold)| Some(hold.grant) != converts);
+        for (grant, hold) in others.take(BLOCKERS_SOUGHT_MAX) {
             let is_shown = shown.iter().any(|other| other.fence == grant.fence);
             if shown.len() < BLOCKERS_SHOWN_MAX && !is_shown && self.is_alive(grant) {
                 shown.push(Blocker {
@@ -407,17 +418,24 @@ impl Machine {
         shown
     }
 
-    /// Whether nobody waits before a newcomer, or before who stands at this place.
+    /// Whether nobody waits before a newcomer, or before who stands at this place. Before who converts there
+    /// are only those who do.
     pub(super) fn is_in_front(&self, wanted: Wanted, place: Option<Ref<Place>>) -> bool {
-        let lock = self.locks.at(wanted.lock);
-        lock.line.and_then(|line| self.lines.at(line).front) == place
+        let line = self.locks.at(wanted.lock).line;
+        let front = line.map(|line| self.lines.at(line)).and_then(|line| {
+            if wanted.old.is_some() {
+                line.converting.front
+            } else {
+                line.front()
+            }
+        });
+        front == place
     }
 
     /// Whether one key could be had at once, by a newcomer or by who stands at this place.
     pub(super) fn is_first(&self, wanted: Wanted, place: Option<Ref<Place>>) -> bool {
         let lock = self.locks.at(wanted.lock);
-        let front = lock.line.and_then(|line| self.lines.at(line).front);
-        front == place && self.fits(lock, wanted.share)
+        self.is_in_front(wanted, place) && self.fits(lock, wanted.share, wanted.old)
     }
 
     /// What people know the holder by.
@@ -427,7 +445,10 @@ impl Machine {
 
     /// What people know the waiter by.
     pub(super) fn waiter_name<'a>(&'a self, ticket: &'a Ticket) -> &'a [u8] {
-        self.name(&ticket.holder, ticket.session())
+        match &ticket.aim {
+            Aim::Take { holder, .. } => self.name(holder, ticket.session()),
+            Aim::Convert(grant) => self.holder_name(self.grants.at(*grant)),
+        }
     }
 
     fn name<'a>(&'a self, holder: &'a [u8], session: Option<Ref<Session>>) -> &'a [u8] {
@@ -457,13 +478,7 @@ impl Machine {
             zone: grant.zone,
             parts,
             fence: grant.fence,
-            life: match grant.term {
-                Term::Lease { ttl_ms, .. } => Life::Lease {
-                    ttl_ms: u64::from(ttl_ms),
-                },
-                Term::Session { .. } => Life::Session,
-                Term::Static => Life::Static,
-            },
+            life: grant.life(),
             session: grant.session().map(|session| self.sessions.at(session).id),
             holder: Bytes::copy_from_slice(self.holder_name(grant)),
             remaining_ms: self.end_of(grant).map(|end| millis(end.since(self.stamp))),

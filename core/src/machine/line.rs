@@ -1,4 +1,5 @@
-//! The line before a lock: first come, first served; a waiter that does not fit blocks those behind.
+//! The line before a lock: first come, first served; a waiter that does not fit blocks those behind. Those
+//! who hold the lock and convert their grant stand before all others: these may wait for them.
 //!
 //! A claim over many keys has a place in each one's line, and is served when it is first in all of them
 //! and fits. The oldest claim that waits is first everywhere, so some claim always waits for holders
@@ -6,13 +7,15 @@
 
 use super::Machine;
 use super::answer::{Answer, Event, Refusal};
-use super::crowd::Share;
+use super::convert::conversion_hash;
+use super::crowd::Conversions;
 use super::hold::{Terms, Wanted};
 use super::key::Key;
 use super::list::{self, Link};
 use super::parts::{Part, Parts};
 use super::state::{
-    Asker, Ending, Grant, Line, Lock, Outcome, Place, Ticket, Work, asked_by, of_line, ticket_order,
+    Aim, Asker, Ending, Grant, Line, Lock, Outcome, Place, Queue, Ticket, Work, asked_by, of_line,
+    ticket_order,
 };
 use super::table::Ref;
 use crate::hash::hash64;
@@ -41,6 +44,13 @@ impl Machine {
             && ticket
                 .session()
                 .is_none_or(|session| self.is_session_alive(session))
+            && self.is_convertible(ticket)
+    }
+
+    /// Whether the grant that it converts, if it does, is alive.
+    fn is_convertible(&self, ticket: &Ticket) -> bool {
+        let grant = ticket.converts().map(|at| self.grants.at(at));
+        grant.is_none_or(|grant| self.is_alive(grant))
     }
 
     /// Where a claim waits, by key.
@@ -56,8 +66,12 @@ impl Machine {
         ticket: &Ticket,
     ) -> impl Iterator<Item = (Wanted, Option<Ref<Place>>)> {
         self.places_of(ticket).map(|(at, place)| {
-            let (lock, share) = (self.lines.at(place.line).lock, place.share);
-            (Wanted { lock, share }, Some(at))
+            let wanted = Wanted {
+                lock: self.lines.at(place.line).lock,
+                share: place.share,
+                old: place.old,
+            };
+            (wanted, Some(at))
         })
     }
 
@@ -77,41 +91,41 @@ impl Machine {
     /// until all before them have gone, and who is before it in two lines is counted twice (rule 47).
     pub(super) fn position(&self, ticket: &Ticket) -> u64 {
         let before = self.places_of(ticket).map(|(_, place)| {
-            let first = self.lines.at(place.line).first;
+            let line = self.lines.at(place.line);
+            let first = line.queue(place.old.is_some()).first;
             let first = first.map_or(place.number, |at| self.places.at(at).number);
-            place.number - first
+            let converting = place.old.map_or(line.converting.count, |_| 0);
+            converting + place.number - first
         });
         before.sum::<u64>() + 1
     }
 
-    /// Puts a claim at the end of the lines of its keys, which are in their order.
+    /// Puts a claim at the end of the lines of its keys, which are in their order, or of those who convert.
     pub(super) fn enqueue(
         &mut self,
         wanted: &[Wanted],
-        id: TicketId,
+        (id, zone): (TicketId, ZoneId),
         wait_ms: u64,
-        terms: Terms,
+        aim: Aim,
         asker: impl FnOnce(Ref<Ticket>) -> Asker,
     ) -> Ref<Ticket> {
         let at = self.tickets.vacant();
         let asker = asker(at);
         self.tickets.insert(Ticket {
             id,
-            zone: terms.zone,
+            zone,
             places: None,
-            life: terms.life,
-            holder: terms.holder,
+            aim,
             since: self.stamp,
             deadline: self.stamp.plus(Duration::from_millis(wait_ms)),
             offered: false,
-            reentrant: terms.reentrant,
             asker,
         });
         self.index_ticket(at);
         self.enlist_ticket(at);
         let mut next = None;
-        for Wanted { lock, share } in wanted.iter().rev().copied() {
-            next = Some(self.stand(at, lock, share, next));
+        for wanted in wanted.iter().rev().copied() {
+            next = Some(self.stand(at, wanted, next));
         }
         self.tickets.at_mut(at).places = next;
         at
@@ -120,14 +134,13 @@ impl Machine {
     fn stand(
         &mut self,
         ticket: Ref<Ticket>,
-        lock: Ref<Lock>,
-        share: Share,
+        Wanted { lock, share, old }: Wanted,
         next: Option<Ref<Place>>,
     ) -> Ref<Place> {
         let line_at = self.line_for(lock);
-        let line = self.lines.at_mut(line_at);
-        let number = line.place_next;
-        line.place_next += 1;
+        let queue = self.lines.at_mut(line_at).queue_mut(old.is_some());
+        let number = queue.place_next;
+        queue.place_next += 1;
         let at = self.places.insert(Place {
             ticket,
             line: line_at,
@@ -135,6 +148,7 @@ impl Machine {
             next,
             number,
             share,
+            old,
         });
         self.line_up(at);
         at
@@ -144,6 +158,7 @@ impl Machine {
     fn index_ticket(&mut self, at: Ref<Ticket>) {
         let hash = |at| ticket_hash(self.tickets.at(at).id);
         self.ticket_index.insert(hash(at), at, hash);
+        self.index_conversion(at);
     }
 
     /// Puts a new ticket among those whose wait ends, and behind those of its session.
@@ -161,16 +176,20 @@ impl Machine {
     /// Puts a place of the newest ticket at the end of its line.
     pub(super) fn line_up(&mut self, at: Ref<Place>) {
         let place = self.places.at(at);
-        let (line_at, share) = (place.line, place.share);
+        let (line_at, share, old) = (place.line, place.share, place.old);
         let offered = self.tickets.at(place.ticket).offered;
         if offered {
             self.take(self.lines.at(line_at).lock, share);
         }
         let line = self.lines.at_mut(line_at);
-        line.first = Some(list::push_back(&mut self.places, line.first, at, of_line));
-        line.count += 1;
+        if let Some(old) = old.filter(|_| !offered) {
+            line.conversions.add(old, share);
+        }
+        let queue = line.queue_mut(old.is_some());
+        queue.first = Some(list::push_back(&mut self.places, queue.first, at, of_line));
+        queue.count += 1;
         if !offered {
-            line.front = line.front.or(Some(at));
+            queue.front = queue.front.or(Some(at));
         }
         let zone = self.locks.at(line.lock).zone;
         self.zones.entry(zone).or_default().places += 1;
@@ -182,10 +201,9 @@ impl Machine {
         }
         let line = self.lines.insert(Line {
             lock: lock_at,
-            first: None,
-            front: None,
-            count: 0,
-            place_next: 0,
+            converting: Queue::default(),
+            waiting: Queue::default(),
+            conversions: Conversions::default(),
             in_work: false,
         });
         self.locks.at_mut(lock_at).line = Some(line);
@@ -200,7 +218,7 @@ impl Machine {
         dead_are_free: bool,
         events: &mut Vec<Event>,
     ) {
-        let Some(front) = self.lines.at(line_at).front else {
+        let Some(front) = self.lines.at(line_at).front() else {
             return;
         };
         let at = self.places.at(front).ticket;
@@ -208,7 +226,8 @@ impl Machine {
         let alive = self.is_ticket_alive(ticket);
         let beyond = self.beyond(ticket);
         let again = self.again_in_front(ticket);
-        let is_due = beyond.is_some() || again.is_some() || self.is_next(ticket);
+        let stuck = self.stuck_in_front(ticket);
+        let is_due = beyond.is_some() || again.is_some() || stuck.is_some() || self.is_next(ticket);
         if alive && !is_due {
             return;
         }
@@ -225,6 +244,8 @@ impl Machine {
             self.enter_from_line(at, again, events);
         } else if let Some(capacity) = beyond {
             self.end_ticket(at, Refusal::HasCapacity { capacity }, events);
+        } else if let Some(by) = stuck {
+            self.end_ticket(at, Refusal::UpgradeDeadlock { by }, events);
         } else if self.tickets.at(at).session().is_some() {
             self.grant_ticket(at, events);
         } else {
@@ -260,10 +281,20 @@ impl Machine {
         }
     }
 
-    /// Offers that nobody confirmed in time stand in nobody's way. They are first in the line, by
+    /// Offers that nobody confirmed in time stand in nobody's way. They are first in their queue, by
     /// the time of their end.
     pub(super) fn drop_dead_offers(&mut self, line_at: Ref<Line>, events: &mut Vec<Event>) {
-        while let Some(first) = self.lines.at(line_at).first {
+        self.drop_dead_offers_of(line_at, true, events);
+        self.drop_dead_offers_of(line_at, false, events);
+    }
+
+    fn drop_dead_offers_of(
+        &mut self,
+        line_at: Ref<Line>,
+        converting: bool,
+        events: &mut Vec<Event>,
+    ) {
+        while let Some(first) = self.lines.at(line_at).queue(converting).first {
             let at = self.places.at(first).ticket;
             let ticket = self.tickets.at(at);
             if !ticket.offered || self.is_ticket_alive(ticket) {
@@ -294,13 +325,18 @@ impl Machine {
     fn reserve(&mut self, at: Ref<Place>) {
         let place = self.places.at(at);
         let (line_at, beside) = (place.line, place.beside.next);
-        self.take(self.lines.at(line_at).lock, place.share);
+        let (share, old) = (place.share, place.old);
+        self.take(self.lines.at(line_at).lock, share);
         let line = self.lines.at_mut(line_at);
         assert!(
-            line.front == Some(at),
+            line.front() == Some(at),
             "those before it were offered it too"
         );
-        line.front = (line.first != Some(beside)).then_some(beside);
+        if let Some(old) = old {
+            line.conversions.remove(old, share);
+        }
+        let queue = line.queue_mut(old.is_some());
+        queue.front = (queue.first != Some(beside)).then_some(beside);
         self.woken.push_back(line.lock);
     }
 
@@ -314,16 +350,26 @@ impl Machine {
             Asker::Key(request) => Some(request),
             Asker::Nobody | Asker::Session { .. } => None,
         };
-        let terms = Terms {
-            zone: ticket.zone,
-            life: ticket.life,
-            holder: ticket.holder,
-            session,
-            request,
-            reentrant: ticket.reentrant,
-            was_offered: ticket.offered,
+        let grant = match ticket.aim {
+            Aim::Convert(old) => self.replace(old, &wanted, request, events),
+            Aim::Take {
+                life,
+                holder,
+                reentrant,
+            } => {
+                let terms = Terms {
+                    zone: ticket.zone,
+                    life,
+                    deadline: None,
+                    holder,
+                    session,
+                    request,
+                    reentrant,
+                    is_reserved: ticket.offered,
+                };
+                self.grant(&wanted, terms)
+            }
         };
-        let grant = self.grant(&wanted, terms);
         self.end_granted((ticket.id, &ticket.asker), grant, events)
     }
 
@@ -353,9 +399,10 @@ impl Machine {
         let refusal = match (gone, ending) {
             (true, Some(Ending::Closed)) => Refusal::Cancelled,
             (true, Some(Ending::Expired) | None) => Refusal::SessionGone,
+            (false, _) if !self.is_convertible(ticket) => Refusal::NotHeld,
             (false, _) if ticket.offered => Refusal::Cancelled,
             (false, _) => Refusal::WaitTimeout {
-                by: self.blockers(self.wanted_by(ticket)),
+                by: self.blockers(ticket.converts(), self.wanted_by(ticket)),
             },
         };
         self.end_ticket(at, refusal, events);
@@ -386,6 +433,9 @@ impl Machine {
         self.ticket_timers.clear(at, ticket_order(tickets));
         let ticket = tickets.at(at);
         self.ticket_index.remove(ticket_hash(ticket.id), at);
+        if let Some(grant) = ticket.converts() {
+            self.conversion_index.remove(conversion_hash(grant), at);
+        }
         if let Some(session) = ticket.session() {
             let Some(first) = self.sessions.at(session).tickets else {
                 panic!("a session's ticket is in its ring");
@@ -405,27 +455,38 @@ impl Machine {
     fn step_out(&mut self, at: Ref<Place>, offered: bool) -> Option<Ref<Place>> {
         let place = self.places.at(at);
         let (line_at, next) = (place.line, place.beside.next);
+        let (share, old) = (place.share, place.old);
         if offered {
-            self.give(self.lines.at(line_at).lock, place.share);
+            self.give(self.lines.at(line_at).lock, share);
         }
         let line = self.lines.at_mut(line_at);
-        let (lock_at, Some(first)) = (line.lock, line.first) else {
+        if let Some(old) = old.filter(|_| !offered) {
+            line.conversions.remove(old, share);
+        }
+        let lock_at = line.lock;
+        let queue = line.queue_mut(old.is_some());
+        let Some(first) = queue.first else {
             panic!("a place is in its line");
         };
-        if line.front == Some(at) {
-            line.front = (next != first).then_some(next);
+        if queue.front == Some(at) {
+            queue.front = (next != first).then_some(next);
         }
-        line.first = list::unlink(&mut self.places, first, at, of_line);
-        line.count -= 1;
+        queue.first = list::unlink(&mut self.places, first, at, of_line);
+        queue.count -= 1;
         let zone = self.locks.at(lock_at).zone;
         self.zones.entry(zone).or_default().places -= 1;
         self.woken.push_back(lock_at);
         self.places.remove(at).next
     }
 
-    /// The places of a line, first to last.
+    /// The places of a line, first to last: those who convert stand before the others.
     pub(super) fn places_in(&self, line: &Line) -> impl Iterator<Item = (&Ticket, &Place)> {
-        let first = line.first;
+        let converting = self.places_of_queue(&line.converting);
+        converting.chain(self.places_of_queue(&line.waiting))
+    }
+
+    pub(super) fn places_of_queue(&self, queue: &Queue) -> impl Iterator<Item = (&Ticket, &Place)> {
+        let first = queue.first;
         core::iter::successors(first, move |at| {
             let next = self.places.at(*at).beside.next;
             (Some(next) != first).then_some(next)

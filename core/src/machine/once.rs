@@ -3,6 +3,7 @@
 use super::answer::{Answer, Event, Refusal, Table as Limited};
 use super::command::{Client, Command, Life, Mode, Operation};
 use super::index::Hasher;
+use super::parts::Parts;
 use super::state::{Asker, Numbered, Outcome, Request, request_order};
 use super::table::Ref;
 use super::{Machine, Origin};
@@ -22,6 +23,16 @@ pub(super) enum From {
     Session(Ref<super::state::Session>, RequestSeq),
 }
 
+impl From {
+    /// The caller's key, which a grant keeps in memory.
+    pub(super) const fn request(self) -> Option<Ref<Request>> {
+        match self {
+            Self::Key(request) => Some(request),
+            Self::Nobody | Self::Session(..) => None,
+        }
+    }
+}
+
 /// Deadlines of remembered answers are whole seconds, so that forgetting them asks for at most one
 /// entry a second of an idle cluster.
 const FORGET_STEP: u64 = 1_000_000_000;
@@ -35,12 +46,6 @@ impl Hasher {
 /// What makes a request another one. The wait is left out: a retry may want to wait less.
 fn content_hash(command: &Command, scratch: &mut Vec<u8>) -> u64 {
     scratch.clear();
-    let fixed = |scratch: &mut Vec<u8>, kind: u8, numbers: &[u64]| {
-        scratch.push(kind);
-        numbers
-            .iter()
-            .for_each(|number| scratch.extend_from_slice(&number.to_le_bytes()));
-    };
     match &command.operation {
         Operation::Acquire(acquire) => {
             let life = match acquire.life {
@@ -50,21 +55,7 @@ fn content_hash(command: &Command, scratch: &mut Vec<u8>) -> u64 {
             };
             let kind = if acquire.reentrant { 10 } else { 1 };
             fixed(scratch, kind, &[life, number_of(acquire.parts.count())]);
-            for part in acquire.parts.iter() {
-                let (mode, n, capacity) = match part.mode {
-                    Mode::Exclusive => (0, 0, 0),
-                    Mode::Shared => (1, 0, 0),
-                    Mode::Null => (2, 0, 0),
-                    Mode::ConcurrentRead => (3, 0, 0),
-                    Mode::ConcurrentWrite => (4, 0, 0),
-                    Mode::ProtectedWrite => (5, 0, 0),
-                    Mode::Permits { n, capacity } => (6, n, capacity),
-                };
-                let key = part.key.as_bytes();
-                let numbers = [n.into(), capacity.into(), number_of(key.len())];
-                fixed(scratch, mode, &numbers);
-                scratch.extend_from_slice(key);
-            }
+            put_parts(scratch, &acquire.parts);
             scratch.extend_from_slice(&acquire.holder);
         }
         Operation::Release { key, fence, all } => {
@@ -94,11 +85,41 @@ fn content_hash(command: &Command, scratch: &mut Vec<u8>) -> u64 {
             fixed(scratch, 9, &[u64::from(*capacity)]);
             scratch.extend_from_slice(key.as_bytes());
         }
+        Operation::Convert(convert) => {
+            let numbers = [convert.fence.get(), number_of(convert.parts.count())];
+            fixed(scratch, 12, &numbers);
+            put_parts(scratch, &convert.parts);
+        }
         Operation::Configure(_) => {
             panic!("a change of the configuration is known by what it follows")
         }
     }
     hash64_after(hash64(&command.principal), scratch)
+}
+
+/// A kind of thing, and some numbers of it.
+fn fixed(scratch: &mut Vec<u8>, kind: u8, numbers: &[u64]) {
+    scratch.push(kind);
+    let bytes = numbers.iter().map(|number| number.to_le_bytes());
+    bytes.for_each(|bytes| scratch.extend_from_slice(&bytes));
+}
+
+fn put_parts(scratch: &mut Vec<u8>, parts: &Parts) {
+    for part in parts.iter() {
+        let (mode, n, capacity) = match part.mode {
+            Mode::Exclusive => (0, 0, 0),
+            Mode::Shared => (1, 0, 0),
+            Mode::Null => (2, 0, 0),
+            Mode::ConcurrentRead => (3, 0, 0),
+            Mode::ConcurrentWrite => (4, 0, 0),
+            Mode::ProtectedWrite => (5, 0, 0),
+            Mode::Permits { n, capacity } => (6, n, capacity),
+        };
+        let key = part.key.as_bytes();
+        let numbers = [n.into(), capacity.into(), number_of(key.len())];
+        fixed(scratch, mode, &numbers);
+        scratch.extend_from_slice(key);
+    }
 }
 
 fn number_of(len: usize) -> u64 {

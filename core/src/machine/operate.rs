@@ -8,7 +8,7 @@ use super::key::Key;
 use super::list::Link;
 use super::once::From;
 use super::parts::{Part, Parts};
-use super::state::{Asker, Grant, Lock, Outcome, Place, Ticket};
+use super::state::{Aim, Asker, Grant, Lock, Outcome, Place, Ticket};
 use super::table::Ref;
 use super::{Machine, Origin};
 use crate::ids::{Fence, TicketId, ZoneId};
@@ -28,6 +28,9 @@ impl Machine {
         let answer = match &command.operation {
             Operation::Acquire(acquire) => {
                 return self.acquire(origin, command, acquire, from, events);
+            }
+            Operation::Convert(convert) => {
+                return self.convert((origin, zone), convert, from, events);
             }
             Operation::Release { key, fence, all } => {
                 self.release((zone, key, *fence), *all, from, events)
@@ -72,14 +75,18 @@ impl Machine {
         }
         let parts = found.iter().zip(acquire.parts.iter());
         let known = parts.filter_map(|(at, part)| {
-            let (lock, share) = ((*at)?, Share::of(part.mode));
-            Some((Wanted { lock, share }, None))
+            let wanted = Wanted {
+                lock: (*at)?,
+                share: Share::of(part.mode),
+                old: None,
+            };
+            Some((wanted, None))
         });
         let known: Vec<(Wanted, Option<Ref<Place>>)> = known.collect();
         let mut parts = known.iter();
         let free = parts.all(|(wanted, place)| self.is_first(*wanted, *place));
         if !free && acquire.wait_ms == 0 {
-            let by = self.blockers(known.into_iter());
+            let by = self.blockers(None, known.into_iter());
             return (Answer::Refused(Refusal::Held { by }), None);
         }
         if let Some(what) = self.exceeded(zone, acquire.parts.count(), free) {
@@ -90,6 +97,7 @@ impl Machine {
             .map(|(found, part)| Wanted {
                 lock: self.lock_for(zone, found, part),
                 share: Share::of(part.mode),
+                old: None,
             })
             .collect();
         let terms = self.terms(command, acquire, from);
@@ -99,8 +107,26 @@ impl Machine {
             let answer = Answer::Granted(self.describe(grant, acquire.parts.clone(), false));
             return (answer, Some(Outcome::Granted { fence }));
         }
+        let aim = Aim::Take {
+            life: terms.life,
+            holder: terms.holder,
+            reentrant: terms.reentrant,
+        };
+        let ticket = (origin.ticket(), zone);
+        self.line_up_for(&wanted, ticket, acquire.wait_ms, aim, from)
+    }
+
+    /// Puts a claim in its lines, and says where it stands.
+    pub(super) fn line_up_for(
+        &mut self,
+        wanted: &[Wanted],
+        ticket: (TicketId, ZoneId),
+        wait_ms: u64,
+        aim: Aim,
+        from: From,
+    ) -> (Answer, Option<Outcome>) {
         let asker = |at| asker_of(from, at);
-        let at = self.enqueue(&wanted, origin.ticket(), acquire.wait_ms, terms, asker);
+        let at = self.enqueue(wanted, ticket, wait_ms, aim, asker);
         let ticket = self.tickets.at(at);
         let answer = Answer::Queued {
             ticket: ticket.id,
@@ -121,7 +147,7 @@ impl Machine {
     }
 
     /// Why a lock, as it is in use now, can't be shared as the claim says.
-    fn is_shared_otherwise(&self, lock: &Lock, mode: Mode) -> Option<Refusal> {
+    pub(super) fn is_shared_otherwise(&self, lock: &Lock, mode: Mode) -> Option<Refusal> {
         if !self.is_used(lock) {
             return None;
         }
@@ -169,7 +195,7 @@ impl Machine {
     }
 
     /// The locks of a claim, brought up to date; none for a key that nobody holds or waits for.
-    fn look(
+    pub(super) fn look(
         &mut self,
         zone: ZoneId,
         parts: &Parts,
@@ -194,21 +220,19 @@ impl Machine {
         Terms {
             zone: command.zone,
             life: acquire.life,
+            deadline: None,
             holder: self.holder_to_keep(command, acquire, from).into(),
             session: match from {
                 From::Session(session, _) => Some(session),
                 From::Nobody | From::Key(_) => None,
             },
-            request: match from {
-                From::Key(request) => Some(request),
-                From::Nobody | From::Session(..) => None,
-            },
+            request: from.request(),
             reentrant: acquire.reentrant,
-            was_offered: false,
+            is_reserved: false,
         }
     }
 
-    fn exceeded(&self, zone: ZoneId, keys: usize, free: bool) -> Option<Limited> {
+    pub(super) fn exceeded(&self, zone: ZoneId, keys: usize, free: bool) -> Option<Limited> {
         let quota = self.shared.quota(zone);
         let zone = self.zones.get(&zone)?;
         let locks_max = capped(self.limits.locks, quota.locks);
@@ -268,7 +292,7 @@ impl Machine {
         if entered > 1 && !all {
             return self.count_down_entry(at, from);
         }
-        self.end(at);
+        self.end(at, events);
         self.wake(false, events);
         Answer::Released {
             fence,

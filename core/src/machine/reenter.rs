@@ -104,7 +104,7 @@ impl Machine {
     /// What the session of a re-entrant ticket that is first in all of its lines has by now of what it
     /// waits for.
     pub(super) fn again_in_front(&self, ticket: &Ticket) -> Option<Again> {
-        let session = ticket.session().filter(|_| ticket.reentrant)?;
+        let session = ticket.session().filter(|_| ticket.is_reentrant())?;
         let wanted: Vec<_> = self.wanted_by(ticket).collect();
         let mut places = wanted.iter();
         if !places.all(|(wanted, place)| self.is_in_front(*wanted, *place)) {
@@ -112,7 +112,7 @@ impl Machine {
         }
         let keys = wanted.iter();
         let keys: Vec<_> = keys
-            .map(|(Wanted { lock, share }, _)| (Some(*lock), *share))
+            .map(|(Wanted { lock, share, .. }, _)| (Some(*lock), *share))
             .collect();
         self.again(session, &keys)
     }
@@ -140,6 +140,8 @@ impl Machine {
                     what: Limited::Entries,
                 })
             }
+            // Who entered would have the token of a grant that is to be another one.
+            Again::Covered(at) if self.is_being_converted(at) => Err(Refusal::Converting),
             Again::Covered(at) => {
                 self.grants.at_mut(at).entered += 1;
                 Ok(at)

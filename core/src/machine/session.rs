@@ -200,6 +200,7 @@ impl Machine {
             }
             Operation::KeepAlive { session } => self.keep_alive(command.zone, *session, clock),
             Operation::Acquire(_)
+            | Operation::Convert(_)
             | Operation::Release { .. }
             | Operation::Cancel { .. }
             | Operation::Confirm { .. }

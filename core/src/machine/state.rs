@@ -5,7 +5,7 @@
 
 use super::answer::Answer;
 use super::command::Life;
-use super::crowd::{Crowd, Share};
+use super::crowd::{Conversions, Crowd, Share};
 use super::list::Link;
 use super::table::{Ref, Table};
 use crate::ids::{Fence, RequestId, RequestSeq, SessionId, TicketId, ZoneId};
@@ -70,18 +70,28 @@ pub(super) enum Term {
     Static,
 }
 
-/// The line before a lock: first those that were offered it, then those that wait.
+/// The line before a lock.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     pub(super) lock: Ref<Lock>,
+    /// Those who hold the lock and convert their grant. They are served before the others.
+    pub(super) converting: Queue,
+    pub(super) waiting: Queue,
+    /// What those who convert are after, but for those that were offered it.
+    pub(super) conversions: Conversions,
+    /// It stands in the work list: its front could be served, and the entry had no room for it.
+    pub(super) in_work: bool,
+}
+
+/// First come, first served: first those that were offered the lock, then those that wait.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Queue {
     pub(super) first: Option<Ref<Place>>,
     /// The first that was not offered the lock.
     pub(super) front: Option<Ref<Place>>,
     pub(super) count: u64,
     /// The number of the next place.
     pub(super) place_next: u64,
-    /// It stands in the work list: its front could be served, and the entry had no room for it.
-    pub(super) in_work: bool,
 }
 
 /// A claim that waits.
@@ -91,14 +101,25 @@ pub(super) struct Ticket {
     pub(super) zone: ZoneId,
     /// The first of the list of its places, by key. There is one, but while a snapshot is read.
     pub(super) places: Option<Ref<Place>>,
-    pub(super) life: Life,
-    pub(super) holder: Box<[u8]>,
+    pub(super) aim: Aim,
     pub(super) since: Stamp,
     /// When its wait ends, or the offer if it was offered its locks.
     pub(super) deadline: Stamp,
     pub(super) offered: bool,
-    pub(super) reentrant: bool,
     pub(super) asker: Asker,
+}
+
+/// What a ticket is to become.
+#[derive(Clone, Debug)]
+pub(super) enum Aim {
+    /// A grant of its own.
+    Take {
+        life: Life,
+        holder: Box<[u8]>,
+        reentrant: bool,
+    },
+    /// Another share of what this grant holds. It lives on as it is meanwhile.
+    Convert(Ref<Grant>),
 }
 
 /// One key of a claim that waits: its place in that key's line.
@@ -111,6 +132,8 @@ pub(super) struct Place {
     pub(super) next: Option<Ref<Place>>,
     pub(super) number: u64,
     pub(super) share: Share,
+    /// What the grant has of the lock that the ticket converts: it stands among those who convert.
+    pub(super) old: Option<Share>,
 }
 
 /// Whose ticket it is.
@@ -307,6 +330,17 @@ pub(super) fn request_order(
 }
 
 impl Grant {
+    /// How long it lives, as it was asked for.
+    pub(super) fn life(&self) -> Life {
+        match self.term {
+            Term::Lease { ttl_ms, .. } => Life::Lease {
+                ttl_ms: u64::from(ttl_ms),
+            },
+            Term::Session { .. } => Life::Session,
+            Term::Static => Life::Static,
+        }
+    }
+
     /// Its own deadline, if it is a lease; else the end of time.
     pub(super) const fn deadline(&self) -> Stamp {
         match self.term {
@@ -324,7 +358,55 @@ impl Grant {
     }
 }
 
+impl Line {
+    /// The place that is served next.
+    pub(super) fn front(&self) -> Option<Ref<Place>> {
+        self.converting.front.or(self.waiting.front)
+    }
+
+    /// How many stand in it.
+    pub(super) const fn count(&self) -> u64 {
+        self.converting.count + self.waiting.count
+    }
+
+    /// The queue of those who convert, or of the others.
+    pub(super) const fn queue(&self, converts: bool) -> &Queue {
+        if converts {
+            &self.converting
+        } else {
+            &self.waiting
+        }
+    }
+
+    pub(super) const fn queue_mut(&mut self, converts: bool) -> &mut Queue {
+        if converts {
+            &mut self.converting
+        } else {
+            &mut self.waiting
+        }
+    }
+}
+
 impl Ticket {
+    /// The grant that it converts.
+    pub(super) const fn converts(&self) -> Option<Ref<Grant>> {
+        match self.aim {
+            Aim::Take { .. } => None,
+            Aim::Convert(grant) => Some(grant),
+        }
+    }
+
+    /// Whether it may enter what its session came to hold meanwhile.
+    pub(super) const fn is_reentrant(&self) -> bool {
+        matches!(
+            self.aim,
+            Aim::Take {
+                reentrant: true,
+                ..
+            }
+        )
+    }
+
     /// The session that waits.
     pub(super) const fn session(&self) -> Option<Ref<Session>> {
         match self.asker {

@@ -1,6 +1,6 @@
 //! What the machine promises, law by law.
 
-use super::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
+use super::command::{Acquire, Client, Command, Convert, Life, Mode, Operation, Via};
 use super::key::Key;
 use super::parts::{Part, Parts};
 use super::*;
@@ -13,6 +13,7 @@ use core::time::Duration;
 mod claims;
 mod compare;
 mod config;
+mod convert;
 mod expiry;
 mod forged;
 mod hold;

@@ -5,7 +5,7 @@ use super::command::{Mode, Via};
 use super::hold::millis;
 use super::key::Key;
 use super::parts::Parts;
-use super::state::{Grant, Hold, Lock};
+use super::state::{Grant, Hold, Line, Lock};
 use crate::ids::{Fence, SessionId, TicketId, ZoneId};
 use crate::limits::{HOLDERS_SHOWN_MAX, WAITERS_SHOWN_MAX};
 use crate::time::Stamp;
@@ -184,7 +184,7 @@ impl Machine {
             key,
             holders: holders.collect(),
             waiters: waiters.collect(),
-            waiting: line.map_or(0, |line| line.count),
+            waiting: line.map_or(0, Line::count),
         }
     }
 }

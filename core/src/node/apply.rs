@@ -162,6 +162,7 @@ impl Node {
             Answer::Granted(_)
             | Answer::Released { .. }
             | Answer::Renewed { .. }
+            | Answer::Converted { .. }
             | Answer::Cancelled { .. }
             | Answer::SessionOpened { .. }
             | Answer::KeptAlive { .. }
@@ -187,6 +188,7 @@ impl Node {
             }
             Answer::Released { .. }
             | Answer::Renewed { .. }
+            | Answer::Converted { .. }
             | Answer::Cancelled { .. }
             | Answer::SessionOpened { .. }
             | Answer::KeptAlive { .. }
@@ -205,6 +207,7 @@ impl Node {
             | Answer::Offered { .. }
             | Answer::Released { .. }
             | Answer::Renewed { .. }
+            | Answer::Converted { .. }
             | Answer::Cancelled { .. }
             | Answer::KeptAlive { .. }
             | Answer::SessionClosed { .. }

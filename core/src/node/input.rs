@@ -7,6 +7,7 @@ use crate::ids::{
 use crate::machine::Machine;
 use crate::machine::command::{Acquire, Client, Configure};
 use crate::machine::key::Key;
+use crate::machine::parts::Parts;
 use crate::query::Listing;
 pub use crate::replica::fitness::Space;
 use crate::replica::message::Message;
@@ -162,6 +163,8 @@ pub enum Ask {
         /// The new time to live; the grant's own if none.
         ttl_ms: Option<u64>,
     },
+    /// Change how a grant shares its locks.
+    Convert(Convert),
     /// Leave the line.
     Cancel {
         /// The place in it.
@@ -277,7 +280,7 @@ impl Ask {
     /// company, refuses that and goes on with what was begun: its renewals and its end.
     pub const fn is_new_work(&self) -> bool {
         match self {
-            Self::Acquire(_) | Self::OpenSession { .. } => true,
+            Self::Acquire(_) | Self::Convert(_) | Self::OpenSession { .. } => true,
             // The operator may want to take this server out.
             Self::Admin(_)
             | Self::Release { .. }
@@ -305,6 +308,7 @@ impl Ask {
             Self::Acquire(_)
             | Self::Release { .. }
             | Self::Renew { .. }
+            | Self::Convert(_)
             | Self::Cancel { .. }
             | Self::OpenSession { .. }
             | Self::KeepAlive { .. }
@@ -330,12 +334,41 @@ impl Ask {
             Self::Acquire(_)
             | Self::Release { .. }
             | Self::Renew { .. }
+            | Self::Convert(_)
             | Self::Cancel { .. }
             | Self::OpenSession { .. }
             | Self::KeepAlive { .. }
             | Self::CloseSession { .. }
             | Self::Resize { .. }
             | Self::Admin(Admin::Configure(_)) => false,
+        }
+    }
+}
+
+/// How a grant is to share its locks, and the proof that the caller has it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Convert {
+    /// Keys of the grant, the first of them all among them, and how each is to be shared. Those that are not named
+    /// stay as they are.
+    pub parts: Parts,
+    /// The grant.
+    pub fence: Fence,
+    /// The session it was granted to, if any.
+    pub session: Option<SessionId>,
+    /// Its token.
+    pub token: Token,
+    /// How long to wait for more, in milliseconds of agreed time; 0 is "now or not at all".
+    pub wait_ms: u64,
+}
+
+impl Convert {
+    /// What proves the grant: the token is of the first of its keys.
+    pub fn proof(&self) -> Proof {
+        Proof {
+            key: self.parts.first().key.clone(),
+            fence: self.fence,
+            session: self.session,
+            token: self.token,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::pending::Caller;
 use crate::ids::{Tag, ZoneId};
 use crate::limits::PAGE_MAX;
 use crate::machine::codec;
+use crate::machine::command;
 use crate::machine::command::{Client, Command, Operation};
 use crate::query::Listing;
 use crate::replica::Effect;
@@ -69,6 +70,14 @@ impl Node {
             Ask::Renew { proof, ttl_ms } => {
                 let Proof { key, fence, .. } = self.checked(zone, proof)?;
                 Operation::Renew { key, fence, ttl_ms }
+            }
+            Ask::Convert(convert) => {
+                let Proof { fence, .. } = self.checked(zone, convert.proof())?;
+                Operation::Convert(command::Convert {
+                    fence,
+                    parts: convert.parts,
+                    wait_ms: convert.wait_ms,
+                })
             }
             Ask::Cancel { ticket } => Operation::Cancel { ticket },
             Ask::OpenSession { ttl_ms, identifier } => {

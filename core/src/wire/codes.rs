@@ -119,6 +119,12 @@ codes! {
     NO_PERMITS = 120 "no-permits" lasting NotApplied,
     /// The session holds the lock by a re-entrant grant that does not cover the claim.
     NOT_COVERED = 121 "not-covered" lasting NotApplied,
+    /// The grant was entered more than once by its session.
+    ENTERED = 122 "entered" retryable NotApplied,
+    /// A conversion of the grant waits.
+    CONVERTING = 123 "converting" retryable NotApplied,
+    /// One who converts already waits for this grant.
+    UPGRADE_DEADLOCK = 124 "upgrade-deadlock" retryable NotApplied,
     /// Out of bounds, found by the log.
     INVALID_COMMAND_BODY = 113 "invalid-command-body" lasting NotApplied,
 
@@ -186,6 +192,9 @@ pub const fn of_refusal(refusal: &Refusal) -> Code {
         Refusal::HasCapacity { .. } => HAS_CAPACITY,
         Refusal::NoPermits => NO_PERMITS,
         Refusal::NotCovered { .. } => NOT_COVERED,
+        Refusal::Entered { .. } => ENTERED,
+        Refusal::Converting => CONVERTING,
+        Refusal::UpgradeDeadlock { .. } => UPGRADE_DEADLOCK,
         Refusal::ConfigMoved { .. } => CONFIG_MOVED,
         Refusal::ConfigUnfit { .. } => CONFIG_UNFIT,
         Refusal::Invalid { .. } => INVALID_COMMAND_BODY,

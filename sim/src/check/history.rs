@@ -328,6 +328,7 @@ impl History {
                 | Answer::Renewed { .. }
                 | Answer::SessionOpened { .. }
                 | Answer::KeptAlive { .. }
+                | Answer::Converted { .. }
                 | Answer::Resized { .. }
                 | Answer::Configured { .. }
                 | Answer::SessionClosed { .. },
@@ -434,6 +435,7 @@ impl History {
             | Answer::Cancelled { .. }
             | Answer::SessionOpened { .. }
             | Answer::KeptAlive { .. }
+            | Answer::Converted { .. }
             | Answer::Resized { .. }
             | Answer::Configured { .. }
             | Answer::SessionClosed { .. } => self.order.on_ended(zone, ticket),

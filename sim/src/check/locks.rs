@@ -302,6 +302,7 @@ impl Locks {
             | Answer::Offered { .. }
             | Answer::Released { .. }
             | Answer::Cancelled { .. }
+            | Answer::Converted { .. }
             | Answer::Resized { .. }
             | Answer::Configured { .. }
             | Answer::Refused(_) => {}

@@ -53,6 +53,7 @@ fn effect(answer: &Answer) -> Option<Effect> {
         | Answer::Cancelled { .. }
         | Answer::KeptAlive { .. }
         | Answer::SessionClosed { .. }
+        | Answer::Converted { .. }
         | Answer::Resized { .. }
         | Answer::Configured { .. }
         | Answer::Refused(_) => None,
@@ -66,6 +67,7 @@ impl Once {
             Answer::Released { .. }
             | Answer::Cancelled { .. }
             | Answer::SessionClosed { .. }
+            | Answer::Converted { .. }
             | Answer::Resized { .. } => true,
             Answer::Granted(_)
             | Answer::Queued { .. }

@@ -203,7 +203,10 @@ impl Client {
             }
             Answer::Configured { mark } => self.config_seen = self.config_seen.max(mark.change),
             Answer::Refused(refusal) => self.refused(&op, refusal, scene),
-            Answer::Resized { .. } | Answer::Queued { .. } | Answer::Offered { .. } => {}
+            Answer::Converted { .. }
+            | Answer::Resized { .. }
+            | Answer::Queued { .. }
+            | Answer::Offered { .. } => {}
         }
     }
 

@@ -3,8 +3,8 @@
 use super::{Checked, must};
 use crate::limits::CLAIM_KEYS_MAX;
 use crate::machine::command::Life;
-use crate::machine::crowd::{Crowd, Share};
-use crate::machine::state::{Asker, Grant, Hold, Lock, Outcome, Term, Ticket};
+use crate::machine::crowd::{Conversions, Crowd, Share};
+use crate::machine::state::{Aim, Asker, Grant, Hold, Line, Lock, Outcome, Queue, Term, Ticket};
 use crate::machine::table::Ref;
 use crate::machine::{Machine, Origin};
 use crate::time::Stamp;
@@ -48,29 +48,32 @@ impl Machine {
 
     /// Counts again who has a lock or is offered it.
     fn audit_crowd(&self, lock: &Lock) -> Checked {
-        let held = self.holders(lock).map(|(_, hold)| hold.share);
+        let held = self.holders(lock).map(|(_, hold)| (hold.share, None));
         let line = lock.line.map(|line| self.lines.at(line));
         let line = line.into_iter().flat_map(|line| self.places_in(line));
         let offered = line.filter(|(ticket, _)| ticket.offered);
-        let mut all = held.chain(offered.map(|(_, place)| place.share));
+        let mut all = held.chain(offered.map(|(_, place)| (place.share, place.old)));
         let Some(crowd) = lock.crowd.map(|at| self.crowds.at(at)) else {
-            let is_exclusive = all.next().is_none_or(|share| share == Share::EXCLUSIVE);
+            let is_exclusive = all
+                .next()
+                .is_none_or(|(share, _)| share == Share::EXCLUSIVE);
             return must(
                 is_exclusive && all.next().is_none(),
                 "no two incompatible grants exist",
             );
         };
-        let all: Vec<Share> = all.collect();
+        let all: Vec<(Share, Option<Share>)> = all.collect();
         let (mut again, is_needed) = match crowd {
             Crowd::Modes(_) => {
-                let shared = |share: &Share| *share != Share::EXCLUSIVE;
-                (Crowd::beside(false), all.iter().any(shared))
+                let mut all = all.iter();
+                let is_shared = all.any(|(share, _)| *share != Share::EXCLUSIVE);
+                (Crowd::beside(false), is_shared)
             }
             Crowd::Permits { capacity, .. } => (Crowd::of_permits(*capacity), self.is_used(lock)),
         };
         must(is_needed, "a lock that nobody shares has no crowd")?;
-        for share in &all {
-            let meets = matches!(again, Crowd::Permits { .. }) || again.has_room_for(*share);
+        for (share, old) in &all {
+            let meets = matches!(again, Crowd::Permits { .. }) || again.has_room_for(*share, *old);
             must(meets, "no two incompatible grants exist")?;
             again.add(*share);
         }
@@ -86,8 +89,18 @@ impl Machine {
             line.lock == at,
             "a line stands before the lock that names it",
         )?;
+        self.audit_queue(line_at, &line.waiting)?;
+        self.audit_queue(line_at, &line.converting)?;
+        self.audit_conversions(line)?;
+        must(
+            line.count() > 0 || line.in_work,
+            "an empty line has no record",
+        )
+    }
+
+    fn audit_queue(&self, line_at: Ref<Line>, queue: &Queue) -> Checked {
         let (mut count, mut number, mut waits) = (0, None, false);
-        for (ticket, place) in self.places_in(line) {
+        for (ticket, place) in self.places_of_queue(queue) {
             count += 1;
             must(
                 place.line == line_at,
@@ -109,19 +122,45 @@ impl Machine {
                 )?;
             } else if !waits {
                 waits = true;
-                let front = line.front.map(|front| self.places.at(front).number);
+                let front = queue.front.map(|front| self.places.at(front).number);
                 must(
                     front == Some(place.number),
                     "the front is the first that waits",
                 )?;
             }
         }
-        must(waits == line.front.is_some(), "a front waits")?;
-        must(count == line.count, "a line knows its length")?;
+        must(waits == queue.front.is_some(), "a front waits")?;
+        must(count == queue.count, "a line knows its length")
+    }
+
+    /// Those who convert hold the lock, and none of them waits for one behind it.
+    fn audit_conversions(&self, line: &Line) -> Checked {
+        let mut others = self.places_of_queue(&line.waiting);
         must(
-            line.count > 0 || line.in_work,
-            "an empty line has no record",
-        )
+            others.all(|(_, place)| place.old.is_none()),
+            "who holds nothing of a lock does not convert",
+        )?;
+        let mut before = Conversions::default();
+        for (ticket, place) in self.places_of_queue(&line.converting) {
+            let held = ticket.converts();
+            let held = held.and_then(|grant| self.share_of(grant, line.lock));
+            must(
+                held.is_some() && held == place.old,
+                "who converts a lock holds it",
+            )?;
+            let Some(old) = held.filter(|_| !ticket.offered) else {
+                continue;
+            };
+            let is_sound =
+                old != place.share && old.permits().is_some() == place.share.permits().is_some();
+            must(is_sound, "a conversion changes what is held")?;
+            must(
+                old.permits().is_some() || !before.waits_for(old),
+                "nobody converts behind one who waits for what he holds",
+            )?;
+            before.add(old, place.share);
+        }
+        must(before == line.conversions, "those who convert are counted")
     }
 
     pub(super) fn audit_grants(&self) -> Checked {
@@ -177,19 +216,7 @@ impl Machine {
                 ticket.id < Origin::after(self.applied).ticket(),
                 "a ticket was made by an applied slot",
             )?;
-            must(
-                ticket.life != Life::Session || ticket.session().is_some(),
-                "a session lock is asked for by its session",
-            )?;
-            must(
-                ticket.life == Life::Session || !ticket.reentrant,
-                "only a lock that lives with its session is re-entrant",
-            )?;
-            let mut shares = self.places_of(ticket).map(|(_, place)| place.share);
-            must(
-                !ticket.reentrant || shares.all(|share| share.permits().is_none()),
-                "permits are never re-entrant",
-            )?;
+            self.audit_aim(ticket)?;
             if let Asker::Session { session, seq, .. } = ticket.asker {
                 let session = self.sessions.at(session);
                 must(
@@ -215,7 +242,7 @@ impl Machine {
             told.count() == waits,
             "who asks again is told of a ticket that waits",
         )?;
-        let listed = self.lines.iter().map(|(_, line)| line.count).sum::<u64>();
+        let listed = self.lines.iter().map(|(_, line)| line.count()).sum::<u64>();
         must(
             u64::try_from(self.places.len()) == Ok(listed),
             "lines list all places",
@@ -225,6 +252,38 @@ impl Machine {
         must(listed == self.places.len(), "tickets list all places")
     }
 
+    fn audit_aim(&self, ticket: &Ticket) -> Checked {
+        let (life, reentrant) = match ticket.aim {
+            Aim::Take {
+                life, reentrant, ..
+            } => (life, reentrant),
+            Aim::Convert(grant) => {
+                let grant = self.grants.at(grant);
+                must(
+                    grant.zone == ticket.zone,
+                    "a grant is converted in its zone",
+                )?;
+                return must(
+                    grant.entered <= 1 || !self.is_ticket_alive(ticket),
+                    "what is entered more than once is not converted",
+                );
+            }
+        };
+        must(
+            life != Life::Session || ticket.session().is_some(),
+            "a session lock is asked for by its session",
+        )?;
+        must(
+            life == Life::Session || !reentrant,
+            "only a lock that lives with its session is re-entrant",
+        )?;
+        let mut shares = self.places_of(ticket).map(|(_, place)| place.share);
+        must(
+            !reentrant || shares.all(|share| share.permits().is_none()),
+            "permits are never re-entrant",
+        )
+    }
+
     fn audit_ticket(&self, at: Ref<Ticket>, ticket: &Ticket) -> Checked {
         let mut keys = Keys::default();
         for (_, place) in self.places_of(ticket) {
@@ -232,11 +291,16 @@ impl Machine {
             let lock = self.locks.at(line.lock);
             must(place.ticket == at, "a ticket's place is its own")?;
             must(lock.zone == ticket.zone, "a ticket waits in its own zone")?;
-            must(place.number < line.place_next, "a place is given once")?;
+            let queue = line.queue(ticket.converts().is_some());
+            must(place.number < queue.place_next, "a place is given once")?;
             keys.take(&lock.key)?;
         }
         must(keys.count > 0, "a claim has a key")?;
-        let is_due = || self.is_next(ticket) || self.again_in_front(ticket).is_some();
+        let is_due = || {
+            self.is_next(ticket)
+                || self.again_in_front(ticket).is_some()
+                || self.stuck_in_front(ticket).is_some()
+        };
         let stands = self.is_ticket_alive(ticket) && !ticket.offered && is_due();
         let mut lines = self.places_of(ticket).map(|(_, place)| place.line);
         must(

@@ -29,6 +29,18 @@ impl Machine {
             let found = self.ticket_of(ticket.zone, ticket.id);
             must(found == Some(at), "a ticket is found by its number")?;
         }
+        let converting = self.tickets.iter();
+        let converting = converting.filter_map(|(at, ticket)| Some((at, ticket.converts()?)));
+        let mut converting_len = 0;
+        for (at, grant) in converting {
+            let found = self.conversion_of(grant);
+            must(found == Some(at), "a grant finds its conversion")?;
+            converting_len += 1;
+        }
+        must(
+            converting_len == self.conversion_index.len(),
+            "a grant finds its conversion",
+        )?;
         for (at, request) in self.requests.iter() {
             let found = self.request_of(request.zone, request.id);
             must(found == Some(at), "a request is found by its key")?;

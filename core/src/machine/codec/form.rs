@@ -138,6 +138,14 @@ pub(super) struct ResizeFormat<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+pub(super) struct ConvertFormat<'a> {
+    pub(super) fence: u64,
+    #[serde(borrow)]
+    pub(super) parts: Vec<PartFormat<'a>>,
+    pub(super) wait_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
 pub(super) struct OpenFormat<'a> {
     pub(super) ttl_ms: u64,
     pub(super) identifier: &'a [u8],

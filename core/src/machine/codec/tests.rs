@@ -220,6 +220,40 @@ fn a_claim_of_many_keys_has_golden_bytes() {
     assert_eq!(decode(&bytes), Ok(command(session_client(), many)));
 }
 
+#[test]
+fn a_conversion_has_golden_bytes() {
+    let convert = |parts| {
+        Operation::Convert(Convert {
+            fence: Fence::new(300),
+            parts,
+            wait_ms: 1000,
+        })
+    };
+    let one = convert(Parts::one(path("a"), Mode::Shared));
+    let (number, body) = encode_body(&one);
+    assert_eq!(number, 14);
+    assert_eq!(hex(&body), "ac0201095f70617468000b610001e807");
+    let mut cut = body.clone();
+    while cut.pop().is_some() {
+        assert!(postcard::from_bytes::<ConvertFormat<'_>>(&cut).is_err());
+    }
+    let two = [("b", Mode::Null), ("a", Mode::Exclusive)];
+    let two = two.map(|(name, mode)| Part {
+        key: path(name),
+        mode,
+    });
+    for operation in [one, convert(Parts::new(two.to_vec()).unwrap())] {
+        let command = command(Client::None, operation);
+        assert_eq!(decode(&encode(&command)), Ok(command));
+    }
+    let endless = Operation::Convert(Convert {
+        fence: Fence::new(1),
+        parts: Parts::one(path("a"), Mode::Shared),
+        wait_ms: WAIT_MS_MAX + 1,
+    });
+    assert!(command(Client::None, endless).check().is_err());
+}
+
 /// Their numbers say it: the bodies are those of the commands that are not re-entrant.
 #[test]
 fn what_is_reentrant_has_golden_bytes() {

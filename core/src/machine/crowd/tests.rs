@@ -43,10 +43,10 @@ fn permits_fit_up_to_the_capacity() {
     let permits = |n| Share::of(Mode::Permits { n, capacity: 5 });
     let mut crowd = Crowd::of_permits(5);
     crowd.add(permits(3));
-    assert!(crowd.has_room_for(permits(2)));
-    assert!(!crowd.has_room_for(permits(3)));
-    assert!(!crowd.has_room_for(Share::of(Mode::Null)));
+    assert!(crowd.has_room_for(permits(2), None));
+    assert!(!crowd.has_room_for(permits(3), None));
+    assert!(!crowd.has_room_for(Share::of(Mode::Null), None));
     assert!(!crowd.remove(permits(3)), "it has its capacity still");
-    assert!(crowd.has_room_for(permits(5)));
-    assert!(!crowd.has_room_for(permits(6)));
+    assert!(crowd.has_room_for(permits(5), None));
+    assert!(!crowd.has_room_for(permits(6), None));
 }

@@ -103,6 +103,10 @@ fn put_answer(to: &mut Writer<'_>, answer: &Answer) {
             to.u8(12);
             to.u32(*capacity);
         }
+        Answer::Converted { fence } => {
+            to.u8(14);
+            to.u64(fence.get());
+        }
         Answer::Refused(refusal) => {
             to.u8(10);
             put_refusal(to, refusal);
@@ -133,7 +137,16 @@ fn take_answer(from: &mut Reader<'_>) -> Read<Answer> {
         12 => Answer::Resized {
             capacity: from.u32()?,
         },
-        other => return from.bad(1, "an answer that is kept: 6, 7, 9, 10, 12", other.into()),
+        14 => Answer::Converted {
+            fence: Fence::new(from.u64()?),
+        },
+        other => {
+            return from.bad(
+                1,
+                "an answer that is kept: 6, 7, 9, 10, 12, 14",
+                other.into(),
+            );
+        }
     })
 }
 
@@ -176,6 +189,15 @@ fn put_refusal(to: &mut Writer<'_>, refusal: &Refusal) {
             to.u8(18);
             put_blockers(to, by);
         }
+        Refusal::Entered { entered } => {
+            to.u8(20);
+            to.u32(*entered);
+        }
+        Refusal::Converting => to.u8(21),
+        Refusal::UpgradeDeadlock { by } => {
+            to.u8(22);
+            put_blockers(to, by);
+        }
         Refusal::ConfigMoved { .. } | Refusal::ConfigUnfit { .. } => panic!("{BESIDE}"),
         Refusal::Invalid { .. } => panic!("a command that is not valid is never remembered"),
     }
@@ -216,7 +238,14 @@ fn take_refusal(from: &mut Reader<'_>) -> Read<Refusal> {
         18 => Refusal::NotCovered {
             by: take_blockers(from)?,
         },
-        other => return from.bad(1, "a refusal: 1 to 12, 16 to 18", other.into()),
+        20 => Refusal::Entered {
+            entered: from.u32()?,
+        },
+        21 => Refusal::Converting,
+        22 => Refusal::UpgradeDeadlock {
+            by: take_blockers(from)?,
+        },
+        other => return from.bad(1, "a refusal: 1 to 12, 16 to 18, 20 to 22", other.into()),
     })
 }
 

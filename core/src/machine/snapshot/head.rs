@@ -12,7 +12,7 @@ use crate::time::Stamp;
 
 /// The version of the content, its first two bytes. A change of anything here is a new one, and the
 /// old one still reads.
-pub(super) const VERSION: u16 = 3;
+pub(super) const VERSION: u16 = 4;
 /// Words of a via window, in groups of this many with a mask before them.
 const MASKED: usize = 64;
 

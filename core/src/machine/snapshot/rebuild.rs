@@ -3,6 +3,7 @@
 use crate::ids::{Fence, TicketId};
 use crate::machine::Machine;
 use crate::machine::audit::Violation;
+use crate::machine::convert::conversion_hash;
 use crate::machine::index::Index;
 use crate::machine::line::ticket_hash;
 use crate::machine::session::session_hash;
@@ -27,7 +28,7 @@ impl Machine {
         tickets
             .into_iter()
             .for_each(|(_, at)| self.enlist_ticket(at));
-        self.rebuild_places();
+        self.rebuild_places()?;
 
         self.rebuild_work()
     }
@@ -53,6 +54,12 @@ impl Machine {
             |a, b| a.zone == b.zone && a.id == b.id,
         )
         .ok_or(Violation("a ticket is found by its number"))?;
+        self.conversion_index = index(
+            &self.tickets,
+            |ticket| ticket.converts().map(conversion_hash),
+            |a, b| a.converts() == b.converts(),
+        )
+        .ok_or(Violation("a grant is converted once at a time"))?;
         self.request_index = index(
             &self.requests,
             |request| Some(hasher.request(request.zone, request.id)),
@@ -93,7 +100,7 @@ impl Machine {
         all.into_iter().for_each(|(_, _, at)| self.enlist_hold(at));
     }
 
-    fn rebuild_places(&mut self) {
+    fn rebuild_places(&mut self) -> Result<(), Violation> {
         let all = self.places.iter();
         let named = all.map(|(at, place)| {
             let lock = self.lines.at(place.line).lock;
@@ -102,12 +109,20 @@ impl Machine {
         let mut all: Vec<(TicketId, Ref<Lock>, Ref<Place>)> = named.collect();
         let key = |at: &Ref<Lock>| &self.locks.at(*at).key;
         all.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key(&a.1).cmp(key(&b.1))));
-        for (_, _, at) in all.iter().rev() {
+        for (_, lock, at) in all.iter().rev() {
+            let lock = *lock;
             let ticket = self.places.at(*at).ticket;
             let ticket = self.tickets.at_mut(ticket);
+            let converts = ticket.converts();
             self.places.at_mut(*at).next = ticket.places.replace(*at);
+            if let Some(grant) = converts {
+                let old = self.share_of(grant, lock);
+                self.places.at_mut(*at).old =
+                    Some(old.ok_or(Violation("who converts a lock holds it"))?);
+            }
         }
         all.into_iter().for_each(|(_, _, at)| self.line_up(at));
+        Ok(())
     }
 
     fn rebuild_work(&mut self) -> Result<(), Violation> {

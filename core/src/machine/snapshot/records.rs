@@ -8,11 +8,12 @@ use super::form::{Read, Reader, Writer, kept};
 use crate::ids::{Fence, RequestId, RequestSeq, SessionId, TicketId, ZoneId};
 use crate::limits::{HOLDER_BYTES_MAX, IDENTIFIER_BYTES_MAX, KEY_BYTES_MAX, PERMITS_MAX};
 use crate::machine::command::{Life, Mode};
-use crate::machine::crowd::{Crowd, Share};
+use crate::machine::crowd::{Conversions, Crowd, Share};
 use crate::machine::key::Key;
 use crate::machine::list::Link;
 use crate::machine::state::{
-    Asker, Ending, Grant, Hold, Line, Lock, Outcome, Place, Request, Session, Term, Ticket,
+    Aim, Asker, Ending, Grant, Hold, Line, Lock, Outcome, Place, Queue, Request, Session, Term,
+    Ticket,
 };
 use crate::machine::table::Ref;
 
@@ -70,19 +71,26 @@ impl Record for Lock {
 impl Record for Line {
     fn put(&self, to: &mut Writer<'_>) {
         to.name(self.lock);
-        to.u64(self.place_next);
+        to.u64(self.waiting.place_next);
+        to.u64(self.converting.place_next);
     }
 
     fn take(from: &mut Reader<'_>, _: Ref<Self>) -> Read<Self> {
         Ok(Self {
             lock: from.name()?,
-            first: None,
-            front: None,
-            count: 0,
-            place_next: from.counter()?,
+            waiting: take_queue(from)?,
+            converting: take_queue(from)?,
+            conversions: Conversions::default(),
             in_work: false,
         })
     }
+}
+
+fn take_queue(from: &mut Reader<'_>) -> Read<Queue> {
+    Ok(Queue {
+        place_next: from.counter()?,
+        ..Queue::default()
+    })
 }
 
 impl Record for Session {
@@ -223,6 +231,7 @@ impl Record for Place {
             next: None,
             number: from.counter()?,
             share: take_share(from)?,
+            old: None,
         })
     }
 }
@@ -231,12 +240,21 @@ impl Record for Ticket {
     fn put(&self, to: &mut Writer<'_>) {
         to.u64(self.id.get());
         to.u32(self.zone.get());
-        put_life(to, self.life);
-        to.short_string(&self.holder);
+        let (life, holder, reentrant) = match &self.aim {
+            Aim::Take {
+                life,
+                holder,
+                reentrant,
+            } => (*life, &**holder, *reentrant),
+            Aim::Convert(_) => (Life::Static, &[][..], false),
+        };
+        put_life(to, life);
+        to.short_string(holder);
         to.stamp(self.since);
         to.stamp(self.deadline);
         to.bool(self.offered);
-        to.bool(self.reentrant);
+        to.bool(reentrant);
+        to.name_or_none(self.converts());
         match &self.asker {
             Asker::Nobody => to.u8(1),
             Asker::Key(request) => {
@@ -252,16 +270,26 @@ impl Record for Ticket {
     }
 
     fn take(from: &mut Reader<'_>, at: Ref<Self>) -> Read<Self> {
+        let (id, zone) = (TicketId::new(from.u64()?), ZoneId::new(from.u32()?));
+        let (life, holder) = (take_life(from)?, from.short_string(HOLDER_BYTES_MAX)?);
+        let (since, deadline) = (from.stamp()?, from.stamp()?);
+        let (offered, reentrant) = (from.bool()?, from.bool()?);
+        let converts = from.name_or_none()?;
         Ok(Self {
-            id: TicketId::new(from.u64()?),
-            zone: ZoneId::new(from.u32()?),
+            id,
+            zone,
             places: None,
-            life: take_life(from)?,
-            holder: kept(from.short_string(HOLDER_BYTES_MAX)?),
-            since: from.stamp()?,
-            deadline: from.stamp()?,
-            offered: from.bool()?,
-            reentrant: from.bool()?,
+            since,
+            deadline,
+            offered,
+            aim: converts.map_or_else(
+                || Aim::Take {
+                    life,
+                    holder: kept(holder),
+                    reentrant,
+                },
+                Aim::Convert,
+            ),
             asker: match from.u8()? {
                 1 => Asker::Nobody,
                 2 => Asker::Key(from.name()?),

@@ -187,6 +187,9 @@ impl Stored for Ticket {
     fn check(&self, machine: &Machine) -> Result<(), &'static str> {
         has_zone(machine, self.zone)?;
         has_session(machine, self.session())?;
+        let grant = self.converts();
+        let is_there = grant.is_none_or(|at| machine.grants.peek(at).is_some());
+        there(is_there, "a grant that is there")?;
         has_request(
             machine,
             match self.asker {

@@ -2,7 +2,7 @@
 
 use super::model::Model;
 use super::*;
-use crate::machine::view::Stored;
+use crate::machine::view::{HolderView, Stored};
 use crate::rng::Rng;
 use alloc::vec;
 use proptest::prelude::*;
@@ -58,6 +58,8 @@ pub(super) struct Pair {
     seq: u64,
     sessions: Vec<SessionId>,
     grants: Vec<(ZoneId, Key, Fence)>,
+    /// What was granted under each fence.
+    held: Vec<(Fence, Parts)>,
     tickets: Vec<TicketId>,
     sent: Vec<Command>,
     /// The last entry, and what it did.
@@ -96,6 +98,10 @@ fn parts(a: u8, c: u8) -> Parts {
     Parts::new(names.chars().enumerate().map(part).collect()).unwrap()
 }
 
+fn parts_of(name: &str, mode: Mode) -> Parts {
+    Parts::one(path(name), mode)
+}
+
 /// Only what is valid is re-entrant.
 fn sound(mut operation: Operation) -> Operation {
     if let Operation::Acquire(acquire) = &mut operation {
@@ -121,6 +127,7 @@ impl Pair {
             seq: 0,
             sessions: vec![],
             grants: vec![],
+            held: vec![],
             tickets: vec![],
             sent: vec![],
             entry: None,
@@ -157,7 +164,7 @@ impl Pair {
         let ticket = pick(&self.tickets, a).unwrap_or_default();
         let (grant_key, fence) = pick(&self.grants, a)
             .map_or((path(name), Fence::new(5)), |(_, key, fence)| (key, fence));
-        match kind % 18 {
+        match kind % 21 {
             0..=6 => Operation::Acquire(Acquire {
                 parts: parts(a, c),
                 reentrant: b >> 6 != 0,
@@ -188,11 +195,60 @@ impl Pair {
             },
             14 => Operation::KeepAlive { session },
             15 => Operation::CloseSession { session },
+            18..=20 => self.conversion(a, b, c),
             _ => Operation::Resize {
                 key: path(["c", "c", "a"][a as usize % 3]),
                 capacity: 1 + u32::from(b % 5),
             },
         }
+    }
+
+    /// What one of the holders of a lock was granted, or what anybody was.
+    fn held(&self, a: u8, b: u8) -> Option<(Fence, Parts)> {
+        let name = path(["a", "b", "c", "c"][a as usize % 4]);
+        let now = self.machine.stamp();
+        let view = self.machine.lock_view(ZoneId::new(0), &name, now);
+        let fences: Vec<Fence> = view.holders.iter().map(|holder| holder.fence).collect();
+        let Some(fence) = pick(&fences, b).filter(|_| a < 200) else {
+            return pick(&self.held, a);
+        };
+        let mut all = self.held.iter().rev();
+        all.find(|(other, _)| *other == fence).cloned()
+    }
+
+    /// Of the keys that the grant was made of, most times, in other modes.
+    fn conversion(&self, a: u8, b: u8, c: u8) -> Operation {
+        let (fence, held) = self
+            .held(a, c)
+            .unwrap_or_else(|| (Fence::new(5), parts(a, c)));
+        let take = 1 + usize::from(b >> 5) % held.count();
+        let part = |(at, part): (usize, &Part)| {
+            let bits = c.rotate_right(3 * at as u32);
+            let mode = match part.mode {
+                Mode::Permits { capacity, .. } if b % 16 > 1 => Mode::Permits {
+                    n: 1 + u32::from(bits) % capacity,
+                    capacity,
+                },
+                _ if b % 16 == 0 => mode('c', bits % 15),
+                _ if c % 4 == 3 => Exclusive,
+                _ => mode('a', bits % 15),
+            };
+            Part {
+                key: part.key.clone(),
+                mode,
+            }
+        };
+        let named = held.iter().enumerate().map(part).take(take);
+        let parts = if b % 32 == 9 {
+            parts(a, c)
+        } else {
+            Parts::new(named.collect()).unwrap()
+        };
+        Operation::Convert(Convert {
+            fence,
+            parts,
+            wait_ms: [0, 600, 20_000, 70_000][(b >> 3) as usize % 4],
+        })
     }
 
     fn command(&mut self, choice: Choice) -> Command {
@@ -214,10 +270,13 @@ impl Pair {
         {
             return command;
         }
+        let few = (120..150).contains(&kind);
+        let few = few.then(|| self.of_few_permits(b, c));
         let client = self.client((kind >> 4, b ^ c.rotate_left(3)));
+        let client = few.as_ref().map_or(client, |_| Client::None);
         self.seq += 1;
         let command = Command {
-            zone: ZoneId::new(u32::from(a >> 6 == 3)),
+            zone: ZoneId::new(u32::from(a >> 6 == 3 && few.is_none())),
             principal: Bytes::from_static(b"ann"),
             client,
             via: Via {
@@ -225,10 +284,39 @@ impl Pair {
                 boot: Boot::new(1),
                 seq: self.seq,
             },
-            operation: sound(self.operation(choice, client)),
+            operation: few.unwrap_or_else(|| sound(self.operation(choice, client))),
         };
         self.sent.push(command.clone());
         command
+    }
+
+    /// One of three permits, two for one, or one permit less for all: so that some wait for each other.
+    fn of_few_permits(&self, b: u8, c: u8) -> Operation {
+        let now = self.machine.stamp();
+        let view = self.machine.lock_view(ZoneId::new(0), &path("c"), now);
+        let holder = view.holders.get(b as usize % view.holders.len().max(1));
+        let permits = |n, capacity| parts_of("c", Mode::Permits { n, capacity });
+        match (c % 8, holder) {
+            (3..=6, Some(HolderView { fence, mode, .. })) => Operation::Convert(Convert {
+                fence: *fence,
+                parts: match mode {
+                    Mode::Permits { capacity, .. } => permits(2.min(*capacity), *capacity),
+                    _ => permits(2, 3),
+                },
+                wait_ms: 20_000,
+            }),
+            (7, _) => Operation::Resize {
+                key: path("c"),
+                capacity: 2,
+            },
+            _ => Operation::Acquire(Acquire {
+                parts: permits(1, 3),
+                life: Life::Lease { ttl_ms: 60_000 },
+                wait_ms: 0,
+                holder: Bytes::new(),
+                reentrant: false,
+            }),
+        }
     }
 
     /// A re-entrant claim of the newest session: what it claimed so last, once more, for the same, for less, or
@@ -321,6 +409,7 @@ impl Pair {
                         let at = grant.fence.get() as usize;
                         let key = keys.nth(at % grant.parts.count()).unwrap();
                         self.grants.push((grant.zone, key, grant.fence));
+                        self.held.push((grant.fence, grant.parts.clone()));
                     }
                     Answer::Queued { ticket, .. } => self.tickets.push(*ticket),
                     Answer::SessionOpened { session, .. } => self.sessions.push(*session),
@@ -396,15 +485,20 @@ fn tiny() -> Limits {
     }
 }
 
-const REACHED: [&str; 38] = [
+const REACHED: [&str; 44] = [
     "Cancelled",
+    "Converted",
+    "Converting",
     "Ended Cancelled",
     "Ended Granted",
     "Ended HasCapacity",
     "Ended NotCovered",
+    "Ended NotHeld",
     "Ended Reentered",
     "Ended SessionGone",
+    "Ended UpgradeDeadlock",
     "Ended WaitTimeout",
+    "Entered",
     "Forgotten",
     "Granted",
     "HasCapacity",
@@ -434,6 +528,7 @@ const REACHED: [&str; 38] = [
     "SessionExpired",
     "SessionGone",
     "SessionOpened",
+    "UpgradeDeadlock",
     "WaitTimeout",
 ];
 

@@ -117,7 +117,11 @@ fn lie_of_tickets(machine: &mut Machine, change: Change) -> Option<()> {
     let other = machine.places.at(from).clone();
     let place = machine.places.at_mut(at);
     let ticket = place.ticket;
-    match change.2 % 7 {
+    match change.2 % 8 {
+        7 => {
+            let other = machine.tickets.at(other.ticket).aim.clone();
+            machine.tickets.at_mut(ticket).aim = other;
+        }
         0 => place.number = other.number,
         1 => place.line = other.line,
         2 => place.ticket = other.ticket,

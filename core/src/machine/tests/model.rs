@@ -7,6 +7,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec;
 
 mod commands;
+mod convert;
 mod line;
 mod reenter;
 mod share;
@@ -40,6 +41,8 @@ struct Wait {
     deadline: Stamp,
     offered: bool,
     reentrant: bool,
+    /// The grant that it converts: it stands before those who convert none, with numbers of their own.
+    converts: Option<Fence>,
 }
 
 #[derive(Clone, Debug)]
@@ -87,8 +90,8 @@ pub(super) struct Model {
     waits: Vec<Wait>,
     sessions: Vec<Member>,
     keyed: Vec<Keyed>,
-    /// How many came to each line so far.
-    places: BTreeMap<(ZoneId, Key), u64>,
+    /// How many came to each line so far: who convert, and the others.
+    places: BTreeMap<(ZoneId, Key, bool), u64>,
     to_do: Vec<ToDo>,
     /// Of locks in use by permits; what is left of others says nothing.
     capacities: BTreeMap<(ZoneId, Key), u32>,
@@ -110,6 +113,9 @@ fn same(operation: &Operation) -> Operation {
     let mut operation = operation.clone();
     if let Operation::Acquire(acquire) = &mut operation {
         acquire.wait_ms = 0;
+    }
+    if let Operation::Convert(convert) = &mut operation {
+        convert.wait_ms = 0;
     }
     operation
 }
@@ -313,7 +319,7 @@ impl Model {
             Client::Session { id, .. } => self.session(id).is_some(),
             _ => true,
         };
-        alive && wait.deadline > self.now
+        alive && wait.deadline > self.now && self.converts_on(wait)
     }
 
     fn holders(&self, zone: ZoneId, key: &Key) -> Vec<Hold> {
@@ -324,10 +330,17 @@ impl Model {
             .collect()
     }
 
+    /// Who converts stands before the others.
     fn line(&self, zone: ZoneId, key: &Key) -> Vec<Wait> {
-        self.waits
-            .iter()
-            .filter(|w| w.zone == zone && w.parts.of(key).is_some())
+        let mut line = self.queue(zone, key, true);
+        line.extend(self.queue(zone, key, false));
+        line
+    }
+
+    fn queue(&self, zone: ZoneId, key: &Key, converts: bool) -> Vec<Wait> {
+        let here = |w: &&Wait| w.zone == zone && w.parts.of(key).is_some();
+        let all = self.waits.iter().filter(here);
+        all.filter(|w| w.converts.is_some() == converts)
             .cloned()
             .collect()
     }
@@ -344,13 +357,25 @@ impl Model {
         front.map(|w| w.id) == ticket && self.fits(zone, &part.key, part.mode)
     }
 
-    fn blockers(&self, zone: ZoneId, parts: &Parts, ticket: Option<TicketId>) -> Vec<Blocker> {
+    fn blockers(
+        &self,
+        zone: ZoneId,
+        parts: &Parts,
+        (ticket, converts): (Option<TicketId>, Option<Fence>),
+    ) -> Vec<Blocker> {
         let mut by: Vec<Blocker> = vec![];
         for part in parts.iter() {
-            if !self.is_used(zone, &part.key) || self.is_first(zone, part, ticket) {
+            let is_its_own = || match converts {
+                Some(fence) => self.is_first_to_convert(zone, part, ticket, fence),
+                None => self.is_first(zone, part, ticket),
+            };
+            if !self.is_used(zone, &part.key) || is_its_own() {
                 continue;
             }
             for h in self.holders(zone, &part.key) {
+                if Some(h.fence) == converts {
+                    continue;
+                }
                 if self.holds_on(&h) && by.iter().all(|other| other.fence != h.fence) {
                     by.push(Blocker {
                         holder: self.name(&h.holder, h.session),
@@ -393,10 +418,16 @@ impl Model {
     fn position(&self, wait: &Wait) -> u64 {
         let parts = wait.parts.iter().zip(&wait.places);
         let before = parts.map(|(part, place)| {
-            let first = self.line(wait.zone, &part.key).remove(0);
+            let (zone, converts) = (wait.zone, wait.converts.is_some());
+            let first = self.queue(zone, &part.key, converts).remove(0);
             let of_first = first.parts.iter().zip(&first.places);
             let mut of_first = of_first.filter(|(other, _)| other.key == part.key);
-            place - of_first.next().unwrap().1
+            let before = if converts {
+                0
+            } else {
+                self.queue(zone, &part.key, true).len() as u64
+            };
+            before + place - of_first.next().unwrap().1
         });
         before.sum::<u64>() + 1
     }
@@ -463,6 +494,8 @@ impl Model {
     }
 
     fn end(&mut self, at: usize) {
+        let hold = self.holds[at].clone();
+        self.end_conversion(&hold);
         let hold = self.holds.remove(at);
         if let Some(id) = hold.request {
             self.forget_later(hold.zone, id);
@@ -539,6 +572,10 @@ impl Model {
         };
         let waiter = |w: &Wait| WaiterView {
             holder: match w.client {
+                _ if w.converts.is_some() => {
+                    let hold = self.converted_by(w).unwrap();
+                    self.name(&hold.holder, hold.session)
+                }
                 Client::Session { id, .. } => self.name(&w.holder, Some(id)),
                 _ => w.holder.clone(),
             },

@@ -165,7 +165,32 @@ fn enter(world: &mut World, mut mine: impl FnMut() -> Client) {
     world.granted(mine(), again("entered", Shared, 0));
     world.ask(mine(), release("entered", fence));
     world.ask(mine(), again("entered", Exclusive, 0));
+    world.ask(mine(), conversion("entered", fence, Exclusive));
     world.queued(mine(), again("static", Shared, 60_000));
+}
+
+fn conversion(name: &str, fence: Fence, mode: Mode) -> Operation {
+    Operation::Convert(Convert {
+        fence,
+        parts: parts(&[(name, mode)]),
+        wait_ms: 60_000,
+    })
+}
+
+/// A conversion that waits and one that is offered its locks, and what is refused because of them.
+fn convert(world: &mut World, mut mine: impl FnMut() -> Client) {
+    let mut read = |name| {
+        let grant = world.granted(Client::None, acquire(name, Shared, LEASE, 0));
+        grant.fence
+    };
+    let [one, two] = [read("converted"), read("converted")];
+    let [kept, goes] = [read("upgraded"), read("upgraded")];
+    world.queued(key(13), conversion("converted", one, Exclusive));
+    world.ask(key(14), conversion("converted", one, Mode::Null));
+    world.ask(key(15), conversion("converted", two, Exclusive));
+    world.ask(mine(), conversion("upgraded", kept, Shared));
+    world.queued(Client::None, conversion("upgraded", kept, Exclusive));
+    world.told(Client::None, release("upgraded", goes));
 }
 
 /// A machine with a record of every kind, in every state that a record can have between entries.
@@ -202,6 +227,7 @@ fn one_of_each() -> Machine {
     several(&mut world, &mut mine);
     share(&mut world);
     enter(&mut world, &mut mine);
+    convert(&mut world, &mut mine);
     // Sessions that came and went by key.
     let Answer::SessionOpened { session: brief, .. } = world.ask(
         key(7),
@@ -413,7 +439,7 @@ fn a_snapshot_of_another_version_or_slot_is_refused() {
         refused_or_written(&other),
         Some(RestoreError::Version {
             found: 1,
-            expected: 3
+            expected: 4
         })
     );
     let mut id = written.id.unwrap();

@@ -173,6 +173,7 @@ pub(super) const fn is_last(reply: &Reply) -> bool {
             Answer::Granted(_)
             | Answer::Released { .. }
             | Answer::Renewed { .. }
+            | Answer::Converted { .. }
             | Answer::Cancelled { .. }
             | Answer::SessionOpened { .. }
             | Answer::KeptAlive { .. }
@@ -249,6 +250,10 @@ fn put_answer(out: &mut BytesMut, execute: u16, answer: &Answer, token: Option<T
             put_int(out, n::TTL_MS, *ttl_ms);
             n::RENEW
         }
+        Answer::Converted { fence } => {
+            put_int(out, n::FENCE, fence.get());
+            n::CONVERT
+        }
         Answer::Cancelled { ticket } => {
             put_int(out, n::TICKET, ticket.get());
             n::CANCEL
@@ -308,12 +313,17 @@ fn put_entered(out: &mut BytesMut, entered: u32) {
 
 fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
     match refusal {
-        Refusal::Held { by } | Refusal::WaitTimeout { by } | Refusal::NotCovered { by } => {
+        Refusal::Held { by }
+        | Refusal::WaitTimeout { by }
+        | Refusal::NotCovered { by }
+        | Refusal::UpgradeDeadlock { by } => {
             by.iter().for_each(|blocker| put_blocker(out, blocker));
         }
         Refusal::HasCapacity { capacity } => put_int(out, n::CAPACITY, (*capacity).into()),
+        Refusal::Entered { entered } => put_entered(out, *entered),
         Refusal::Cancelled
         | Refusal::NotHeld
+        | Refusal::Converting
         | Refusal::NotLeased
         | Refusal::NoSuchTicket
         | Refusal::SessionGone

@@ -377,6 +377,9 @@ fn decided(registers: &Registers, end: u16) -> Result<Word, Bad> {
             fence: registers.fence()?,
             ttl_ms: registers.need_int(n::TTL_MS)?,
         },
+        n::CONVERT => Answer::Converted {
+            fence: registers.fence()?,
+        },
         n::CANCEL => Answer::Cancelled {
             ticket: registers.ticket()?,
         },

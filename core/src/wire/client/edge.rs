@@ -148,6 +148,7 @@ impl Edge {
                 | Answer::Offered { .. }
                 | Answer::Released { .. }
                 | Answer::Renewed { .. }
+                | Answer::Converted { .. }
                 | Answer::Cancelled { .. }
                 | Answer::KeptAlive { .. }
                 | Answer::Resized { .. }
@@ -297,6 +298,7 @@ impl Edge {
             | Ask::Release { .. }
             | Ask::Renew { .. }
             | Ask::Cancel { .. }
+            | Ask::Convert(_)
             | Ask::Resize { .. }
             | Ask::Admin(_)
             | Ask::Inspect { .. }

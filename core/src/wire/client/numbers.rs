@@ -209,8 +209,8 @@ commands! {
     CONTENDED = 0x7021 Reserved,
     /// The list of servers changed.
     SERVERS_CHANGED = 0x7022 Reserved,
-    /// Change the mode of a grant.
-    CONVERT = 0x7030 Reserved,
+    /// Change how a grant shares its locks.
+    CONVERT = 0x7030 Execute,
     /// Hand a grant to another client.
     TRANSFER = 0x7031 Reserved,
     /// Take a grant from its holder.

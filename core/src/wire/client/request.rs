@@ -9,7 +9,7 @@ use crate::limits::{PAGE_MAX, TTL_MS_DEFAULT, WAIT_MS_MAX};
 use crate::machine::command::{Acquire, Client, Life, Mode};
 use crate::machine::key::Key;
 use crate::machine::parts::Parts;
-use crate::node::input::{Ask, Proof, Question, Request, Verify};
+use crate::node::input::{Ask, Convert, Proof, Question, Request, Verify};
 use crate::query::{Listing, Order, Selector, SelectorError};
 use crate::wire::codes;
 use alloc::string::ToString;
@@ -26,7 +26,7 @@ pub(super) fn read(registers: &Registers, shared: &Shared, execute: u16) -> Resu
         return Err(bad);
     }
     let zone = zone(registers, shared)?;
-    if registers.has_parts() && !matches!(execute, n::SET_LOCK | n::SET_LOCK_WAIT) {
+    if registers.has_parts() && !matches!(execute, n::SET_LOCK | n::SET_LOCK_WAIT | n::CONVERT) {
         return Err(bad_value(n::ADD_KEY, "only a claim has many keys"));
     }
     let ask = match execute {
@@ -39,6 +39,7 @@ pub(super) fn read(registers: &Registers, shared: &Shared, execute: u16) -> Resu
             proof: proof(registers)?,
             ttl_ms: ttl_ms(registers),
         },
+        n::CONVERT => Ask::Convert(convert(registers)?),
         n::CANCEL => Ask::Cancel {
             ticket: registers.ticket()?,
         },
@@ -168,6 +169,17 @@ fn proof(registers: &Registers) -> Result<Proof, Bad> {
     })
 }
 
+/// The first of the keys is the one that the token is of.
+fn convert(registers: &Registers) -> Result<Convert, Bad> {
+    Ok(Convert {
+        parts: registers.parts()?,
+        fence: registers.fence()?,
+        session: registers.session(),
+        token: registers.need_token(n::UNLOCK_TOKEN)?,
+        wait_ms: registers.int(n::LOCK_WAIT_TIMEOUT_MS).unwrap_or(0),
+    })
+}
+
 /// How a lock is: for the cluster, or as far as this server knows.
 fn query(registers: &Registers) -> Result<Ask, Bad> {
     let key = registers.key()?;
@@ -261,6 +273,7 @@ pub(super) fn write<B: BufMut>(
 const fn session_of(client: &Client, ask: &Ask) -> Option<SessionId> {
     match ask {
         Ask::Release { proof, .. } | Ask::Renew { proof, .. } => proof.session,
+        Ask::Convert(convert) => convert.session,
         Ask::Verify(verify) | Ask::Stale(Question::Verify(verify)) => verify.session,
         Ask::Resume { session, .. }
         | Ask::KeepAlive { session }
@@ -296,6 +309,7 @@ fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
             }
             n::RENEW
         }
+        Ask::Convert(convert) => put_convert(out, convert),
         Ask::Cancel { ticket } => {
             put_int(out, n::TICKET, ticket.get());
             n::CANCEL
@@ -393,6 +407,16 @@ fn put_acquire<B: BufMut>(out: &mut B, acquire: &Acquire) -> u16 {
     }
     put_int(out, n::LOCK_WAIT_TIMEOUT_MS, acquire.wait_ms);
     n::SET_LOCK_WAIT
+}
+
+fn put_convert<B: BufMut>(out: &mut B, convert: &Convert) -> u16 {
+    put_parts(out, &convert.parts);
+    put_int(out, n::FENCE, convert.fence.get());
+    put_fixed(out, n::UNLOCK_TOKEN, &convert.token.0);
+    if convert.wait_ms > 0 {
+        put_int(out, n::LOCK_WAIT_TIMEOUT_MS, convert.wait_ms);
+    }
+    n::CONVERT
 }
 
 fn put_proof<B: BufMut>(out: &mut B, proof: &Proof) {

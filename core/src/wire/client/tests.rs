@@ -6,7 +6,7 @@ use crate::ids::{ClusterId, Fence, NodeId, RequestId, RequestSeq, SessionId, Tic
 use crate::machine::command::{Acquire, Client, Life, Mode};
 use crate::machine::key::Key;
 use crate::machine::parts::{Part, Parts};
-use crate::node::input::{Ask, Proof, Question, Request, Token, Verify};
+use crate::node::input::{Ask, Convert, Proof, Question, Request, Token, Verify};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;

@@ -64,6 +64,9 @@ impl History {
             | Refusal::NotLeased
             | Refusal::NoSuchTicket
             | Refusal::SessionGone
+            | Refusal::Entered { .. }
+            | Refusal::Converting
+            | Refusal::UpgradeDeadlock { .. }
             | Refusal::IdentifierInUse
             | Refusal::ConfigMoved { .. }
             | Refusal::ConfigUnfit { .. }

@@ -40,16 +40,30 @@ impl Model {
         }
     }
 
-    fn next_places(&self, zone: ZoneId, parts: &Parts) -> Vec<u64> {
-        let next = |part: &Part| self.places.get(&(zone, part.key.clone())).copied();
+    fn next_places(&self, zone: ZoneId, parts: &Parts, converts: bool) -> Vec<u64> {
+        let line = |part: &Part| (zone, part.key.clone(), converts);
+        let next = |part: &Part| self.places.get(&line(part)).copied();
         parts
             .iter()
             .map(|part| next(part).unwrap_or_default())
             .collect()
     }
 
+    /// Puts a claim in its lines, with the next numbers there.
+    pub(super) fn line_up(&mut self, mut wait: Wait) -> (Answer, Seen) {
+        let (zone, ticket, converts) = (wait.zone, wait.id, wait.converts.is_some());
+        wait.places = self.next_places(zone, &wait.parts, converts);
+        for part in wait.parts.iter() {
+            let line = (zone, part.key.clone(), converts);
+            *self.places.entry(line).or_default() += 1;
+        }
+        self.waits.push(wait.clone());
+        let position = self.position(&wait);
+        (Answer::Queued { ticket, position }, Seen::Ticket(ticket))
+    }
+
     /// The grant, if it is alive.
-    fn find(&self, zone: ZoneId, key: &Key, fence: Fence) -> Option<usize> {
+    pub(super) fn find(&self, zone: ZoneId, key: &Key, fence: Fence) -> Option<usize> {
         self.holds
             .iter()
             .position(|h| is_it(h, zone, key, fence) && self.holds_on(h))
@@ -156,10 +170,12 @@ impl Model {
         match seen {
             Seen::Said(answer) => answer.clone(),
             Seen::Grant(fence) => {
-                let Operation::Acquire(acquire) = &command.operation else {
-                    unreachable!()
+                let parts = match &command.operation {
+                    Operation::Acquire(acquire) => &acquire.parts,
+                    Operation::Convert(convert) => &convert.parts,
+                    _ => unreachable!(),
                 };
-                match self.find(command.zone, &acquire.parts.first().key, *fence) {
+                match self.find(command.zone, &parts.first().key, *fence) {
                     Some(at) => self.describe(&self.holds[at], true),
                     None => Answer::Refused(Refusal::NotHeld),
                 }
@@ -184,6 +200,7 @@ impl Model {
         let zone = command.zone;
         let answer = match &command.operation {
             Operation::Acquire(acquire) => return self.acquire(place, command, acquire),
+            Operation::Convert(convert) => return self.convert(place, command, convert),
             Operation::Release { key, fence, all } => {
                 self.release((zone, key, *fence), *all, command.client)
             }
@@ -211,7 +228,7 @@ impl Model {
     }
 
     /// Those who are dead and stand in the way go first.
-    fn settle(&mut self, zone: ZoneId, key: &Key) {
+    pub(super) fn settle(&mut self, zone: ZoneId, key: &Key) {
         if !self.is_behind() {
             return;
         }
@@ -224,11 +241,13 @@ impl Model {
         if !self.line(zone, key).is_empty() || self.to_do.contains(&ToDo::Line(zone, key.clone())) {
             self.budget = self.budget.max(1);
         }
-        while let Some(first) = self.line(zone, key).first()
-            && first.offered
-            && !self.waits_on(first)
-        {
-            self.fail(first.id);
+        for converts in [true, false] {
+            while let Some(first) = self.queue(zone, key, converts).first()
+                && first.offered
+                && !self.waits_on(first)
+            {
+                self.fail(first.id);
+            }
         }
         self.woken.push((zone, key.clone()));
         self.wake(true);
@@ -258,7 +277,7 @@ impl Model {
         let free = free.all(|part| self.is_first(zone, part, None));
         if !free && acquire.wait_ms == 0 {
             return refused(Refusal::Held {
-                by: self.blockers(zone, parts, None),
+                by: self.blockers(zone, parts, (None, None)),
             });
         }
         if let Some(what) = self.exceeded(zone, parts, free) {
@@ -272,7 +291,7 @@ impl Model {
         let claim = Wait {
             zone,
             parts: parts.clone(),
-            places: self.next_places(zone, parts),
+            places: vec![],
             life: acquire.life,
             id: TicketId::new(place),
             client: command.client,
@@ -281,23 +300,13 @@ impl Model {
             deadline: self.now.plus(ms(acquire.wait_ms)),
             offered: false,
             reentrant: acquire.reentrant,
+            converts: None,
         };
         if free {
             let hold = self.grant(&claim);
             return (self.describe(&hold, false), Seen::Grant(hold.fence));
         }
-        self.waits.push(claim.clone());
-        for part in parts.iter() {
-            *self.places.entry((zone, part.key.clone())).or_default() += 1;
-        }
-        let position = self.position(&claim);
-        (
-            Answer::Queued {
-                ticket: claim.id,
-                position,
-            },
-            Seen::Ticket(claim.id),
-        )
+        self.line_up(claim)
     }
 
     /// The session's identifier says it, if the claim does not.
@@ -312,7 +321,12 @@ impl Model {
         acquire.holder.clone()
     }
 
-    fn exceeded(&self, zone: ZoneId, parts: &Parts, free: bool) -> Option<answer::Table> {
+    pub(super) fn exceeded(
+        &self,
+        zone: ZoneId,
+        parts: &Parts,
+        free: bool,
+    ) -> Option<answer::Table> {
         let held = self.holds.iter().filter(|h| h.zone == zone);
         let held: usize = held.map(|h| h.parts.count()).sum();
         let waited = self.waits.iter().filter(|w| w.zone == zone);
@@ -324,7 +338,7 @@ impl Model {
     }
 
     /// Why the locks, as they are in use, can't be shared like this.
-    fn otherwise(&mut self, zone: ZoneId, parts: &Parts) -> Option<Refusal> {
+    pub(super) fn otherwise(&mut self, zone: ZoneId, parts: &Parts) -> Option<Refusal> {
         for part in parts.iter() {
             if !self.is_used(zone, &part.key) {
                 self.capacities.remove(&(zone, part.key.clone()));

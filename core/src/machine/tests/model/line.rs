@@ -25,8 +25,12 @@ impl Model {
         });
         let mut parts = front.parts.iter();
         let again = self.comes_again(&front);
-        let free = parts.all(|part| self.is_first(zone, part, Some(front.id)));
-        if alive && beyond.is_none() && !again && !free {
+        let stuck = self.is_stuck_in_front(&front);
+        let free = parts.all(|part| match front.converts {
+            Some(fence) => self.is_first_to_convert(zone, part, Some(front.id), fence),
+            None => self.is_first(zone, part, Some(front.id)),
+        });
+        if alive && beyond.is_none() && !again && stuck.is_none() && !free {
             return;
         }
         if alive || !dead_are_free {
@@ -45,6 +49,8 @@ impl Model {
             self.reenter_from_line(&front);
         } else if let Some(capacity) = beyond {
             self.end_ticket(&front, Refusal::HasCapacity { capacity });
+        } else if let Some(by) = stuck {
+            self.end_ticket(&front, Refusal::UpgradeDeadlock { by });
         } else if matches!(front.client, Client::Session { .. }) {
             self.grant_ticket(front.id);
         } else {
@@ -60,7 +66,10 @@ impl Model {
         let at = self.waits.iter().position(|w| w.id == id).unwrap();
         let wait = self.waits.remove(at);
         self.stir(wait.zone, &wait.parts);
-        let hold = self.grant(&wait);
+        let hold = match wait.converts {
+            Some(_) => self.replace(&wait),
+            None => self.grant(&wait),
+        };
         self.conclude(&wait, Seen::Grant(hold.fence));
         let answer = self.describe(&hold, false);
         self.events.push(Event::Ended {
@@ -81,9 +90,10 @@ impl Model {
         let refusal = match dead {
             Some(Some(true)) => Refusal::Cancelled,
             Some(_) => Refusal::SessionGone,
+            None if !self.converts_on(&wait) => Refusal::NotHeld,
             None if wait.offered => Refusal::Cancelled,
             None => Refusal::WaitTimeout {
-                by: self.blockers(wait.zone, &wait.parts, Some(id)),
+                by: self.blockers(wait.zone, &wait.parts, (Some(id), wait.converts)),
             },
         };
         self.end_ticket(&wait, refusal);

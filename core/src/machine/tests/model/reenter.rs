@@ -14,7 +14,7 @@ const MODES: [Mode; 6] = [
 
 /// Whether one who has the first mode has all that the second one would give: it keeps out whoever that
 /// keeps out.
-fn is_as_strong(has: Mode, asks: Mode) -> bool {
+pub(super) fn is_as_strong(has: Mode, asks: Mode) -> bool {
     let others = MODES.iter();
     let mut kept_out = others.filter(|other| !meets(asks, **other));
     kept_out.all(|other| !meets(has, *other))
@@ -53,7 +53,12 @@ impl Model {
             }];
             return Some((None, Answer::Refused(Refusal::NotCovered { by })));
         }
-        if hold.entered >= self.limits.entries {
+        let converts = |w: &Wait| w.zone == hold.zone && w.converts == Some(hold.fence);
+        let is_full = hold.entered >= self.limits.entries;
+        if !is_full && self.waits.iter().any(|w| converts(w) && self.waits_on(w)) {
+            return Some((None, Answer::Refused(Refusal::Converting)));
+        }
+        if is_full {
             let what = answer::Table::Entries;
             return Some((None, Answer::Refused(Refusal::Quota { what })));
         }

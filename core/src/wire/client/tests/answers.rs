@@ -114,6 +114,7 @@ fn samples() -> Vec<(&'static str, &'static str, Reply)> {
         ("released", "unlock", decided(Answer::Released { fence, already: false, entered: 0 }, None)),
         ("released_before", "unlock", decided(Answer::Released { fence, already: true, entered: 0 }, None)),
         ("renewed", "renew", decided(Answer::Renewed { fence, ttl_ms: 10_000 }, None)),
+        ("converted", "convert", decided(Answer::Converted { fence }, None)),
         ("cancelled", "cancel", decided(Answer::Cancelled { ticket }, None)),
         ("session_opened", "open_session", decided(Answer::SessionOpened { session, ttl_ms: 10_000 }, Some(Token([3; 32])))),
         ("resumed", "resume_session", Reply::Resumed),
@@ -155,6 +156,9 @@ fn refusals() -> Vec<(&'static str, &'static str, Reply)> {
         ("has_capacity", "set_lock_permits", no(Refusal::HasCapacity { capacity: 5 })),
         ("not_covered", "set_lock_reentrant", no(Refusal::NotCovered { by: by() })),
         ("no_permits", "resize", no(Refusal::NoPermits)),
+        ("entered", "convert", no(Refusal::Entered { entered: 2 })),
+        ("converting", "convert", no(Refusal::Converting)),
+        ("upgrade_deadlock", "convert_many", no(Refusal::UpgradeDeadlock { by: by() })),
         ("invalid_in_log", "renew", no(Refusal::Invalid { what: "the ttl is too short" })),
         ("busy", "query", Reply::Failed(Failure::Busy)),
         ("disk_full", "set_lock", Reply::Failed(Failure::DiskFull)),
@@ -296,7 +300,10 @@ fn every_refusal_is_heard_with_its_code_and_its_reason() {
         assert_eq!(rejection.retryable, code.retryable, "{name}");
         assert_eq!(rejection.text, text, "{name}");
         assert_eq!(rejection.slot, slot, "{name}");
-        let blocked = matches!(name, "held" | "wait_timeout" | "not_covered");
+        let blocked = matches!(
+            name,
+            "held" | "wait_timeout" | "not_covered" | "upgrade_deadlock"
+        );
         assert_eq!(rejection.by, if blocked { by() } else { vec![] }, "{name}");
     }
 }

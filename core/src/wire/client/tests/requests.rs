@@ -15,6 +15,16 @@ fn proof(session: Option<SessionId>) -> Proof {
     }
 }
 
+fn convert(session: Option<SessionId>, parts: Parts, wait_ms: u64) -> Ask {
+    Ask::Convert(Convert {
+        parts,
+        fence: Fence::new(17),
+        session,
+        token: Token([5; 32]),
+        wait_ms,
+    })
+}
+
 /// One of each, under the name that the golden file has for it.
 #[rustfmt::skip]
 pub(super) fn samples() -> Vec<(&'static str, Client, Ask)> {
@@ -45,6 +55,8 @@ pub(super) fn samples() -> Vec<(&'static str, Client, Ask)> {
         ("unlock_session", in_session(5), Ask::release(proof(Some(session)))),
         ("renew", none, Ask::Renew { proof: proof(None), ttl_ms: None }),
         ("renew_ttl", none, Ask::Renew { proof: proof(None), ttl_ms: Some(60_000) }),
+        ("convert", none, convert(None, Parts::one(path("deploy/prod"), Mode::Shared), 0)),
+        ("convert_many", in_session(8), convert(Some(session), super::many(), 30_000)),
         ("cancel", none, Ask::Cancel { ticket: TicketId::new(12) }),
         ("open_session", by_id, Ask::OpenSession { ttl_ms: 10_000, identifier: Bytes::new() }),
         ("open_session_named", by_id, Ask::OpenSession { ttl_ms: 10_000, identifier: Bytes::from_static(b"host-7") }),
