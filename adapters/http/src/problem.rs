@@ -68,6 +68,9 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         | codes::HAS_CAPACITY
         | codes::NO_PERMITS
         | codes::NOT_COVERED
+        | codes::ENTERED
+        | codes::CONVERTING
+        | codes::UPGRADE_DEADLOCK
         | codes::INVITATION_USED
         | codes::WRONG_CLUSTER => StatusCode::CONFLICT,
         codes::NO_SUCH_TICKET | codes::UNKNOWN_ZONE | codes::NOT_FOUND => StatusCode::NOT_FOUND,
@@ -118,6 +121,8 @@ impl Problem {
         if let Refusal::Held { by } | Refusal::WaitTimeout { by } = refusal {
             problem.0.holders = by;
             problem.0.position = position;
+        } else if let Refusal::UpgradeDeadlock { by } = refusal {
+            problem.0.holders = by;
         }
         problem
     }
