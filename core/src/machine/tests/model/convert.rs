@@ -170,17 +170,8 @@ impl Model {
                 entered: hold.entered,
             });
         }
-        for part in convert.parts.iter() {
-            hold.parts.of(&part.key).ok_or(Refusal::NotHeld)?;
-            let one = Parts::one(part.key.clone(), part.mode);
-            if let Some(refusal) = self.otherwise(zone, &one) {
-                return Err(refusal);
-            }
-        }
+        let changes = self.changes(&hold, &convert.parts)?;
         let held = |part: &Part| hold.parts.of(&part.key).unwrap().mode;
-        let changes = convert.parts.iter();
-        let changes = changes.filter(|part| !is_same(part.mode, held(part)));
-        let changes: Vec<Part> = changes.cloned().collect();
         let mut all = changes.iter();
         if all.all(|part| is_no_more(held(part), part.mode)) {
             self.lessen(at, &changes);
@@ -223,6 +214,20 @@ impl Model {
             return Err(Refusal::Quota { what });
         }
         Ok(self.line_up(wait))
+    }
+
+    fn changes(&mut self, hold: &Hold, parts: &Parts) -> Result<Vec<Part>, Refusal> {
+        for part in parts.iter() {
+            hold.parts.of(&part.key).ok_or(Refusal::NotHeld)?;
+            let one = Parts::one(part.key.clone(), part.mode);
+            if let Some(refusal) = self.otherwise(hold.zone, &one) {
+                return Err(refusal);
+            }
+        }
+        let held = |part: &Part| hold.parts.of(&part.key).unwrap().mode;
+        let changes = parts.iter();
+        let changes = changes.filter(|part| !is_same(part.mode, held(part)));
+        Ok(changes.cloned().collect())
     }
 
     fn lessen(&mut self, at: usize, changes: &[Part]) {

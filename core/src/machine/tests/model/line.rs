@@ -131,4 +131,36 @@ impl Model {
             }
         }
     }
+
+    pub(super) fn blockers(
+        &self,
+        zone: ZoneId,
+        parts: &Parts,
+        (ticket, converts): (Option<TicketId>, Option<Fence>),
+    ) -> Vec<Blocker> {
+        let mut by: Vec<Blocker> = vec![];
+        for part in parts.iter() {
+            let is_its_own = || match converts {
+                Some(fence) => self.is_first_to_convert(zone, part, ticket, fence),
+                None => self.is_first(zone, part, ticket),
+            };
+            if !self.is_used(zone, &part.key) || is_its_own() {
+                continue;
+            }
+            for h in self.holders(zone, &part.key) {
+                if Some(h.fence) == converts {
+                    continue;
+                }
+                if self.holds_on(&h) && by.iter().all(|other| other.fence != h.fence) {
+                    by.push(Blocker {
+                        holder: self.name(&h.holder, h.session),
+                        fence: h.fence,
+                        mode: self.now(zone, &part.key, h.parts.of(&part.key).unwrap().mode),
+                    });
+                }
+            }
+        }
+        by.truncate(BLOCKERS_SHOWN_MAX);
+        by
+    }
 }
