@@ -1,5 +1,6 @@
 //! One server becomes three, and five; a dead one is replaced; three are left: under load.
 
+use crate::durable::Kept;
 use crate::faults::{progress, say};
 use crate::kill::{same_digests, seed, servers};
 use crate::load::{self, Load};
@@ -20,16 +21,25 @@ fn a_cluster_grows_replaces_its_dead_and_shrinks_under_load() {
     let seed = seed();
     eprintln!("again with: TENURE_SEED={seed} cargo test -p tenure-tests --test cluster grows");
     let mut members = Members::found(7);
-    let (load, clients) = load::begin(servers(&members, 7), seed, CLIENTS);
+    let servers = servers(&members, 7);
+    let mut kept = Kept::prepare(&servers, seed);
+    let (load, clients) = load::begin(servers, seed, CLIENTS);
     join(&mut members, &load, 2);
     join(&mut members, &load, 3);
+    kept.check();
     grow_without_one(&mut members, &load);
+    kept.check();
     replace_the_dead(&mut members, &load);
+    kept.check();
     shrink(&mut members, &load);
     all_at_once(&mut members, &load);
+    kept.check();
     // Of those whom the cluster began with nobody is left: a newcomer must be told who is there.
     join(&mut members, &load, 7);
     load.end(clients);
+    // What was acknowledged by servers of which none is a member now.
+    kept.check();
+    kept.finish();
     load.verdict(&members);
     let left: Vec<usize> = voters(&members).into_iter().map(|(id, _)| id).collect();
     assert_eq!(left.len(), 4, "{left:?}");

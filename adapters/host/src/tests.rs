@@ -65,14 +65,17 @@ struct Script {
     asked: Vec<(RecordNo, tenure_core::ids::Tag)>,
     /// Why it halts at request [`HALTING`], which it answers in the same step.
     halts: Option<Halt>,
+    /// What the clock said that it was told with the latest request.
+    asked_at: Arc<Mutex<Timestamp>>,
 }
 
 const HALTING: u64 = 9;
 
 impl Steps for Script {
-    fn step(&mut self, _: Timestamp, input: Input, out: &mut Vec<Output>) {
+    fn step(&mut self, now: Timestamp, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Request { tag, .. } => {
+                *self.asked_at.lock().expect("no test panics in it") = now;
                 if let Some(reason) = self.halts.take_if(|_| tag.request == HALTING) {
                     let reply = Reply::Failed(Failure::Busy);
                     out.push(Output::Reply { tag, reply });
@@ -235,6 +238,7 @@ impl Replies for Ears {
 
 struct Rig {
     events: Events,
+    asked_at: Arc<Mutex<Timestamp>>,
     door: Door,
     has_room: Arc<AtomicBool>,
     is_full: Arc<AtomicBool>,
@@ -251,7 +255,9 @@ fn start(sync: SyncMode, gated: bool) -> Rig {
 fn start_halting(sync: SyncMode, gated: bool, halts: Option<Halt>) -> Rig {
     let events = Events::default();
     let (let_sync, gate) = channel();
+    let asked_at = Arc::new(Mutex::new(clock::now()));
     let node = Script {
+        asked_at: Arc::clone(&asked_at),
         events: events.clone(),
         next: RecordNo::new(0),
         asked: Vec::new(),
@@ -276,6 +282,7 @@ fn start_halting(sync: SyncMode, gated: bool, halts: Option<Halt>) -> Rig {
 
     Rig {
         events,
+        asked_at,
         door,
         has_room,
         is_full,
@@ -332,6 +339,25 @@ fn words_leave_before_the_disk_is_waited_for_and_answers_after_it() {
         // The round of the answer flushes to the peers too, with nothing to say.
         assert_eq!(told[..6], wanted[..6]);
         assert_eq!(told[6], "reply 7");
+        rig.door.stop().await;
+        assert!(matches!(rig.end.await, Ok(Ok(()))));
+    });
+}
+
+/// A clock that is read before the input is received makes every belief that rests on it too long
+/// (rule 23).
+#[test]
+fn the_clock_is_read_after_the_input_was_received() {
+    test(async {
+        let rig = start(SyncMode::Inline, false);
+        let conn = caller(&rig).await;
+        for number in 1..=3 {
+            let before = clock::now();
+            conn.request(number, request()).expect("there is room");
+            rig.events.wait_for(&format!("reply {number}"), 1).await;
+            let asked_at = *rig.asked_at.lock().expect("no test panics in it");
+            assert!(asked_at >= before, "{asked_at:?}, asked for at {before:?}");
+        }
         rig.door.stop().await;
         assert!(matches!(rig.end.await, Ok(Ok(()))));
     });
