@@ -19,7 +19,7 @@ pub struct Verdict {
     pub killed_by: Option<String>,
     /// The seed that killed it, if it was not a test.
     pub seed: String,
-    /// CPU seconds that the hunt took, if it was not a test.
+    /// CPU seconds that the hunt took, or seconds of the test.
     pub cpu_s: String,
     /// The scenario of that seed.
     pub scenario: String,
@@ -116,7 +116,7 @@ pub fn in_words(page: &str, verdicts: &[Verdict]) -> Result<String, String> {
         .filter(|verdict| verdict.killed_by.is_some());
     let (dead, all) = (dead.count(), verdicts.len());
     let rows: String = verdicts.iter().map(Verdict::row).collect();
-    let head = "| | group | the bug | killed by | seed | scenario | CPU s | at commit |\n|---|---|---|---|---|---|---|---|\n";
+    let head = "| | group | the bug | killed by | seed | scenario | CPU s, of a test seconds | at commit |\n|---|---|---|---|---|---|---|---|\n";
     Ok(format!(
         "{before}{BEGIN}{dead} of {all} die.\n\n{head}{rows}{END}{after}"
     ))

@@ -235,9 +235,17 @@ impl Workshop {
         let failed = by_signal || said.contains("test result: FAILED");
         Ok(Verdict {
             killed_by: failed.then(|| format!("test {test}")),
+            cpu_s: seconds(&said),
             ..mutant.verdict()
         })
     }
+}
+
+/// How long the tests of a run took, as each of its programs says at its end.
+fn seconds(said: &str) -> String {
+    let ends = said.split("finished in ").skip(1);
+    let took = ends.filter_map(|end| end.split('s').next()?.parse::<f64>().ok());
+    format!("{:.2}", took.sum::<f64>())
 }
 
 fn verdict(mutant: &Mutant, hunted: &Output) -> Verdict {
