@@ -81,6 +81,9 @@ impl Replica {
     pub fn change_voters(&mut self, shared: &Shared, applied: Slot, out: &mut Vec<Effect>) {
         let now = self.now;
         let me = self.config.me();
+        let own = self
+            .firm
+            .upto(self.log.decided(), self.records, self.durable);
         let Role::Leading(leading) = &mut self.role else {
             return;
         };
@@ -91,9 +94,14 @@ impl Replica {
         }
         let last = leading.last_proposed();
         let lag_max = u64::try_from(OPEN_SLOTS_MAX).unwrap_or(u64::MAX);
-        // What it acknowledges is above the base of this leader: below, it says itself how far it is.
+        // What it acknowledges is above the base of this leader: below, it says itself how far it is. The
+        // leader too may have learned something there a moment ago.
         let (peers, base) = (&self.peers, leading.base());
-        let has_base = |node| peers.get(&node).is_some_and(|peer| peer.decided >= base);
+        let has_base = |node| {
+            let peer = || peers.get(&node).map_or(Slot::new(0), |peer| peer.decided);
+            let decided = if node == me { own } else { peer() };
+            decided >= base
+        };
         // A newcomer that never said anything has nothing, however short the log is.
         let ready = |node| {
             let has_come = leading.acked(node, me) > Slot::new(0) && has_base(node);
@@ -113,7 +121,7 @@ impl Replica {
             Ending::Waits(_) => {}
         }
         let has = |node| {
-            if node == me || has_base(node) {
+            if has_base(node) {
                 leading.acked(node, me)
             } else {
                 Slot::new(0)
