@@ -247,7 +247,9 @@ impl World {
         let servers = self.servers.len();
         match graph {
             Graph::BlackHole => {
-                let bytes_max = self.graphs.rand.log_uniform(20, 60) as usize;
+                // Little enough that it bites at once: a leader that clients ask for small things alone may
+                // decide for seconds.
+                let bytes_max = self.graphs.rand.log_uniform(20, 28) as usize;
                 for peer in 0..servers {
                     self.net.black_hole(leader, peer, Some(bytes_max));
                 }
