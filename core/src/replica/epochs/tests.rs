@@ -302,3 +302,36 @@ fn who_starts_again_followed_nobody_of_an_earlier_epoch() {
     let whose = heard.map(|heard| heard.ballot);
     assert_eq!(whose, Some(OPENING.ballot));
 }
+
+/// Rule 29 counts on it: what a newcomer learned may still be on its way to its disk.
+#[test]
+fn a_pong_tells_of_what_is_on_the_disk_alone() {
+    let mut replica = boot(Recovered::default());
+    let told = |replica: &mut Replica| {
+        let ping = Message::Ping {
+            round: 1,
+            beat: Beat::default(),
+            decided: Slot::new(2),
+            mark: Mark::default(),
+        };
+        let out = hear(replica, 2, ping);
+        out.into_iter().find_map(|effect| match effect {
+            Effect::Send {
+                message: Message::Pong { decided, .. },
+                ..
+            } => Some(decided),
+            _ => None,
+        })
+    };
+    let decided = Message::Decided {
+        first: Slot::new(1),
+        entries: vec![entry("a"), entry("b")],
+        decided: Slot::new(2),
+    };
+    hear(&mut replica, 2, decided);
+    assert_eq!(replica.decided(), Slot::new(2));
+    assert_eq!(told(&mut replica), Some(Slot::new(0)), "on its way");
+    let (last, _) = replica.records();
+    replica.on_durable(NOW, last);
+    assert_eq!(told(&mut replica), Some(Slot::new(2)));
+}
