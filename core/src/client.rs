@@ -12,7 +12,7 @@
 use crate::config::Mark;
 use crate::ids::{ClusterId, Fence, RequestId, RequestSeq, Seed};
 use crate::limits::IDENTIFIER_BYTES_MAX;
-use crate::machine::command::Acquire;
+use crate::machine::command::{Acquire, Force};
 use crate::node::input::{Ask, Proof};
 use crate::rng::Rng;
 use crate::time::Timestamp;
@@ -102,6 +102,8 @@ pub enum Want {
         /// The new time to live.
         ttl_ms: Option<u64>,
     },
+    /// Take a grant from its holder, at once, whatever he believes.
+    Force(Force),
     /// A question: `Inspect`, `Verify`, `List`, `Servers`, or one of the first three as `Stale`.
     Query(Ask),
     /// End the session, and with it all that it holds. Opened again by the next call.
@@ -219,6 +221,9 @@ pub enum Loss {
     /// Its session ended.
     #[error("its session ended")]
     Session,
+    /// An operator took it, while it was believed in.
+    #[error("an operator took it")]
+    Taken,
 }
 
 /// Why a call has no answer.

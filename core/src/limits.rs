@@ -119,6 +119,8 @@ pub const KEY_PAIRS_MAX: usize = 64;
 pub const CLAIM_KEYS_MAX: usize = 64;
 /// Bytes of a holder's name for people.
 pub const HOLDER_BYTES_MAX: usize = 128;
+/// Bytes of the reason for which an operator takes something.
+pub const REASON_BYTES_MAX: usize = 255;
 /// Bytes of a principal's name.
 pub const PRINCIPAL_BYTES_MAX: usize = 128;
 /// Bytes of a session's identifier, all its strings together.
@@ -143,6 +145,9 @@ pub const SESSION_WINDOW: u64 = 128;
 
 /// How often a session may have entered one re-entrant grant. One more is refused (`quota`).
 pub const ENTRIES_MAX: u32 = 65_535;
+/// Grants that an operator takes from one session while it lives. One more is refused (`quota`): each is told in
+/// every keep-alive.
+pub const TAKEN_MAX: usize = 64;
 /// Zones of one cluster.
 pub const ZONES_MAX: usize = 1024;
 /// The largest capacity of a lock that is shared by permits.
@@ -172,6 +177,8 @@ pub const SELECTOR_DEPTH_MAX: usize = 16;
 pub const ORDER_NAMES_MAX: usize = 8;
 /// Holders shown in a refusal.
 pub const BLOCKERS_SHOWN_MAX: usize = 3;
+/// How many holders are looked at for those to show: some may be dead and not reaped.
+pub const BLOCKERS_SOUGHT_MAX: usize = 64;
 /// Holders shown with one lock.
 pub const HOLDERS_SHOWN_MAX: usize = 100;
 /// Waiters shown with one lock.
@@ -182,6 +189,10 @@ const _: () = {
     assert!(BATCH_BYTES_MAX + ENTRY_BYTES_MAX <= FRAME_BYTES_MAX);
     assert!(SNAPSHOT_CHUNK_BYTES <= BATCH_BYTES_MAX);
     assert!(KEY_BYTES_MAX + HOLDER_BYTES_MAX + PRINCIPAL_BYTES_MAX < COMMAND_BYTES_MAX);
+    assert!(
+        KEY_BYTES_MAX + HOLDER_BYTES_MAX + REASON_BYTES_MAX + PRINCIPAL_BYTES_MAX
+            < COMMAND_BYTES_MAX
+    );
     assert!(PENDING_MAX < VIA_WINDOW);
     assert!(GRACE.as_nanos() < Duration::from_millis(TTL_MS_MIN).as_nanos());
     assert!(PING_INTERVAL.as_millis() * 3 < ELECTION_TIMEOUT.as_millis());

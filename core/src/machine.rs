@@ -39,6 +39,7 @@ mod convert;
 mod crowd;
 mod digest;
 mod expiry;
+mod force;
 mod hold;
 mod index;
 pub mod key;
@@ -78,6 +79,8 @@ pub struct Limits {
     pub session_window: u64,
     /// How often a session enters one grant.
     pub entries: u32,
+    /// Grants that are taken from one session.
+    pub taken: usize,
     /// Zones.
     pub zones: usize,
     /// Bytes of entries between two snapshots.
@@ -98,6 +101,7 @@ impl Default for Limits {
             answers: limits::DEDUPE_MAX,
             session_window: limits::SESSION_WINDOW,
             entries: limits::ENTRIES_MAX,
+            taken: limits::TAKEN_MAX,
             zones: limits::ZONES_MAX,
             snapshot_bytes: limits::SNAPSHOT_BYTES,
             snapshot_entry_bytes_min: limits::SNAPSHOT_ENTRY_BYTES_MIN,

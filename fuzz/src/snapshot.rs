@@ -54,7 +54,10 @@ fn content(bytes: &[u8]) {
         goes_on(&mut witness);
     }
     if let Ok(mut full) = full {
-        assert_eq!(written(&mut full).1, bytes, "one state has one form");
+        let again = written(&mut full).1;
+        // What an earlier version wrote is written again in this one's form.
+        let is_of_now = bytes.get(..2) == again.get(..2);
+        assert!(!is_of_now || again == bytes, "one state has one form");
         goes_on(&mut full);
     }
 }

@@ -61,7 +61,10 @@ impl Judges {
 
     /// Reads what is chosen since the last time.
     pub fn advance(&mut self, marks: &mut Marks) {
-        self.history
-            .advance(&self.votes, &self.beliefs, &mut self.docket, marks);
+        let (beliefs, docket) = (&mut self.beliefs, &mut self.docket);
+        self.history.advance(&self.votes, beliefs, docket, marks);
+        for (key, fence) in self.history.take_taken() {
+            self.calls.on_taken(&key, self.docket.now, fence);
+        }
     }
 }

@@ -6,6 +6,7 @@ mod answers;
 mod asks;
 mod entries;
 mod op;
+mod take;
 
 use crate::Nanos;
 use crate::clock::Clock;
@@ -64,6 +65,8 @@ pub struct LoadKnobs {
     pub crash_ppm: u64,
     /// A decision is to lie about a proof.
     pub forge_ppm: u64,
+    /// A decision is to take a lock from its holder, as an operator.
+    pub force_ppm: u64,
     /// A decision is to read.
     pub read_ppm: u64,
 }
@@ -153,6 +156,8 @@ struct Session {
     /// The moment of the client's clock until which it believes that the session lives.
     until: u64,
     closing: bool,
+    /// What an operator took from it, as far as it knows.
+    taken: Vec<Fence>,
 }
 
 #[derive(Debug)]
@@ -198,6 +203,8 @@ pub struct Client {
     rand: Rand,
     /// What it does as an operator.
     operator: Rand,
+    /// And what it takes from others.
+    taker: Rand,
     config_seen: ChangeId,
     home: usize,
     session: Option<Session>,
@@ -253,6 +260,7 @@ impl Client {
             clock,
             rand,
             operator: Rand::nth(seed, "operator", index),
+            taker: Rand::nth(seed, "taker", index),
             config_seen: ChangeId::new(0),
             home,
             session: None,
@@ -404,7 +412,11 @@ impl Client {
             Life::Static => u64::MAX,
             // Whoever asked to close a session believes in nothing of it any more.
             Life::Session => match &self.session {
-                Some(session) if !session.closing && Some(session.id) == grant.session => {
+                Some(session)
+                    if !session.closing
+                        && Some(session.id) == grant.session
+                        && !session.taken.contains(&grant.fence) =>
+                {
                     session.until
                 }
                 Some(_) | None => return,

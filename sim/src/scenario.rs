@@ -378,6 +378,7 @@ impl Plan {
                 hang_up_ppm: 10_000,
                 crash_ppm: 1_000,
                 forge_ppm: 20_000,
+                force_ppm: 4_000,
                 read_ppm: 150_000,
             },
             host: HostKnobs {

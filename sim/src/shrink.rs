@@ -51,6 +51,7 @@ const SIMPLER: &[Simpler] = &[
     |plan| plan.load.shared_ppm = 0,
     |plan| plan.load.modes_ppm = 0,
     |plan| plan.load.reenter_ppm = 0,
+    |plan| plan.load.force_ppm = 0,
     |plan| plan.load.many_ppm = 0,
     |plan| plan.load.forget_ppm = 0,
     |plan| plan.load.keys = 1,

@@ -63,6 +63,7 @@ pub fn words(output: &Output) -> Option<String> {
         Output::Note(Note::ClockOff { node, .. }) => {
             Some(format!("finds the clock of {node} wrong"))
         }
+        Output::Note(Note::Forced { fence, .. }) => Some(format!("hears that {fence} was taken")),
         Output::Note(Note::KeepsLeading { .. }) => Some("is not relieved".to_owned()),
         Output::Configured { config } => {
             Some(format!("has configuration {}", config.shared().mark()))

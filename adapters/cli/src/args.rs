@@ -27,6 +27,9 @@ pub(crate) enum Verb {
     Acquire(Acquire),
     /// Give a lock back.
     Release(Release),
+    /// Take a lock from its holder, who is gone or stuck: what `show` says of it, and a reason.
+    #[command(hide = true)]
+    Unlock(Unlock),
     /// Show who has a lock, and who waits for it.
     Show(Show),
     /// List the locks that are held or waited for.
@@ -128,6 +131,37 @@ pub(crate) struct Release {
     pub(crate) token: TokenText,
     #[command(flatten)]
     pub(crate) service: Service,
+}
+
+/// What `unlock` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Unlock {
+    /// The lock.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// It is not yours, and its holder may still believe in it: only the fence protects then.
+    #[arg(long, required = true)]
+    pub(crate) force: bool,
+    /// The fence that `show` says. If the lock has another one by now, nothing is done.
+    #[arg(long, value_name = "N")]
+    pub(crate) fence: u64,
+    #[command(flatten)]
+    pub(crate) cause: Cause,
+    #[command(flatten)]
+    pub(crate) service: Service,
+    #[command(flatten)]
+    pub(crate) print: Print,
+}
+
+/// Why something is taken from its holder.
+#[derive(Debug, Args)]
+pub(crate) struct Cause {
+    /// Why: servers write it down.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// Who wants it; user, host and process unless said.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) by: Option<String>,
 }
 
 /// What `show` takes.

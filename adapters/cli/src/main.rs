@@ -47,6 +47,7 @@ fn run(verb: Verb) -> Result<ExitCode, Exit> {
         Verb::Lock(words) => return wait(lock::run(&words)).map(ExitCode::from),
         Verb::Acquire(words) => wait(verbs::acquire(&words))?,
         Verb::Release(words) => wait(verbs::release(&words))?,
+        Verb::Unlock(words) => wait(verbs::unlock(&words))?,
         Verb::Show(words) => wait(verbs::show(&words))?,
         Verb::Ls(words) => wait(verbs::ls(&words))?,
         Verb::Config(words) => wait(config::config(&words))?,

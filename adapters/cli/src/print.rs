@@ -6,7 +6,7 @@ use serde_json::json;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
-use tenure_client::{Grant, HolderView, LockView, Mode, WaiterView};
+use tenure_client::{Forced, Grant, HolderView, LockView, Mode, WaiterView};
 use tenure_core::wire::token::TokenText;
 
 /// A grant, with its token.
@@ -79,6 +79,31 @@ pub(crate) fn lock(view: &LockView, output: Output) -> Result<(), Exit> {
         0 => Ok(()),
         more => line(&format!("  and {more} more")),
     }
+}
+
+/// What was taken from its holder.
+pub(crate) fn forced(name: &str, forced: &Forced, output: Output) -> Result<(), Exit> {
+    let (holder, fence) = (text(&forced.holder), forced.fence);
+    let millis = |left: Duration| u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+    let remaining_ms = forced.remaining.map(millis);
+    if output == Output::Json {
+        let value = json!({
+            "lock": name,
+            "fence": fence.get(),
+            "hard": true,
+            "holder": holder,
+            "remaining_ms": remaining_ms,
+        });
+        return line(&value.to_string());
+    }
+    line(&format!("{name}   taken from {holder}   fence {fence}"))?;
+    let until = remaining_ms.map_or_else(
+        || "for ever".to_owned(),
+        |left| format!("for up to {}", time(left)),
+    );
+    line(&format!(
+        "  it may believe that it has the lock {until}; only a storage that checks fences keeps its writes out"
+    ))
 }
 
 /// The first line of a list.

@@ -1,10 +1,12 @@
-//! `acquire`, `release`, `show`, `ls`.
+//! `acquire`, `release`, `unlock`, `show`, `ls`.
 
-use crate::args::{Acquire, Claim, Ls, Output, Release, Service, Show, Ttl};
+use crate::args::{self, Acquire, Claim, Ls, Output, Release, Service, Show, Ttl, Unlock};
 use crate::exit::{Code, Exit};
 use crate::print;
 use bytes::Bytes;
-use tenure_client::{Client, Error, Key, Listing, LockRequest, Options, Proof, codes};
+use tenure_client::{
+    Cause, Client, Error, Fence, Force, Key, Listing, LockRequest, Options, Proof, codes,
+};
 use tenure_core::limits::{HOLDER_BYTES_MAX, PAGE_MAX};
 use tenure_core::machine::key::path_prefix;
 use tenure_core::wire::token::TokenText;
@@ -83,6 +85,26 @@ pub(crate) async fn release(release: &Release) -> Result<(), Exit> {
     }
 }
 
+pub(crate) async fn unlock(unlock: &Unlock) -> Result<(), Exit> {
+    let client = service(&unlock.service)?;
+    let force = Force {
+        key: key(&unlock.name)?,
+        fence: Fence::new(unlock.fence),
+        cause: cause(&unlock.cause),
+    };
+    let forced = client.force_unlock(force).await;
+    let forced = forced.map_err(|error| with_holders(refused(&error).code, &error))?;
+    print::forced(&unlock.name, &forced, unlock.print.output)
+}
+
+/// Who takes something, and why.
+fn cause(cause: &args::Cause) -> Cause {
+    Cause {
+        by: cause.by.clone().unwrap_or_else(who),
+        reason: cause.reason.clone(),
+    }
+}
+
 pub(crate) async fn show(show: &Show) -> Result<(), Exit> {
     let client = service(&show.service)?;
     let seen = client.inspect(key(&show.name)?).await;
@@ -130,6 +152,11 @@ pub(crate) fn not_acquired(error: &Error) -> Exit {
         Error::Key(_) => Code::Usage,
         _ => Code::NotAcquired,
     };
+    with_holders(code, error)
+}
+
+/// Why it was not done, with who has the lock.
+fn with_holders(code: Code, error: &Error) -> Exit {
     let by = error.rejection().map(|no| no.by.as_slice());
     let holders: Vec<_> = by
         .unwrap_or_default()

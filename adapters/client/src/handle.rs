@@ -5,13 +5,15 @@ use crate::driver::{CALLS_QUEUED_MAX, Command, Reply, Shown};
 use crate::error::Error;
 use crate::lock::LockRequest;
 use crate::options::{Options, millis};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tenure_core::client::{CallId, Want};
 use tenure_core::config::Mark;
-use tenure_core::ids::{NodeId, Slot};
+use tenure_core::ids::{Fence, NodeId, Slot};
 use tenure_core::machine::answer::Answer;
+use tenure_core::machine::command::Force;
 use tenure_core::machine::key::Key;
 use tenure_core::node::input::{Ask, Proof, Question, Verify};
 use tenure_core::query::{Listing, LockView, Page, Verdict};
@@ -58,6 +60,17 @@ pub struct Servers {
     pub applied: Slot,
     /// The rolling digest of its state there: servers that applied the same have the same.
     pub digest: u64,
+}
+
+/// What was taken from its holder.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Forced {
+    /// The grant.
+    pub fence: Fence,
+    /// Who had it.
+    pub holder: Bytes,
+    /// For how long he may still believe in it; for ever if none.
+    pub remaining: Option<Duration>,
 }
 
 impl Client {
@@ -114,6 +127,27 @@ impl Client {
         let ttl_ms = ttl.map(millis);
         match self.decide(Want::RenewBy { proof, ttl_ms }).await? {
             Answer::Renewed { ttl_ms, .. } => Ok(Duration::from_millis(ttl_ms)),
+            _ => Err(Error::Confused),
+        }
+    }
+
+    /// Takes a grant from its holder, at once and whatever he believes: from then on only the fence protects what he
+    /// may still write to. Whoever has the lock under another fence keeps it (`codes::FENCE_CHANGED`).
+    ///
+    /// # Errors
+    ///
+    /// The lock is not held under this fence, there is no reason, or nobody answered.
+    pub async fn force_unlock(&self, force: Force) -> Result<Forced, Error> {
+        match self.decide(Want::Force(force)).await? {
+            Answer::Forced {
+                fence,
+                holder,
+                remaining_ms,
+            } => Ok(Forced {
+                fence,
+                holder,
+                remaining: remaining_ms.map(Duration::from_millis),
+            }),
             _ => Err(Error::Confused),
         }
     }

@@ -33,7 +33,7 @@ mod options;
 
 pub use error::Error;
 pub use guard::Guard;
-pub use handle::{Client, Seen, Servers};
+pub use handle::{Client, Forced, Seen, Servers};
 pub use lock::LockRequest;
 pub use options::{Options, SessionOptions};
 
@@ -41,7 +41,7 @@ pub use tenure_core::client::{Failed, Loss, News};
 pub use tenure_core::config::Mark;
 pub use tenure_core::ids::{Fence, SessionId, Slot, TicketId};
 pub use tenure_core::machine::answer::{Blocker, Grant};
-pub use tenure_core::machine::command::{Acquire, Life, Mode};
+pub use tenure_core::machine::command::{Acquire, Cause, Force, Life, Mode};
 pub use tenure_core::machine::key::Key;
 pub use tenure_core::node::input::{Proof, Token, Verify};
 pub use tenure_core::query::{

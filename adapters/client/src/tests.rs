@@ -2,8 +2,8 @@
 
 use crate::codes;
 use crate::{
-    Client, Error, Key, Life, Listing, Loss, Mode, News, Options, Order, Selector, SessionOptions,
-    Token, Verify,
+    Cause, Client, Error, Fence, Force, Key, Life, Listing, Loss, Mode, News, Options, Order,
+    Selector, SessionOptions, Token, Verify,
 };
 use server::Server;
 use std::future::Future;
@@ -431,5 +431,42 @@ fn a_third_party_learns_whether_a_grant_holds() {
             let seen = store.verify(verify).await.expect("the server answers");
             assert_eq!((seen.value.held, seen.value.highest), (None, None));
         }
+    });
+}
+
+#[test]
+fn whose_lock_is_taken_hears_of_it() {
+    test(async {
+        let server = Server::start().await;
+        let (holder, operator) = (in_session(&server, 1_000), client(&server));
+        let guard = holder.lock("backup/db").holder("cron").acquire().await;
+        let mut guard = guard.expect("it is free");
+        let force = |fence| Force {
+            key: path("backup/db"),
+            fence,
+            cause: Cause {
+                by: "olga".to_owned(),
+                reason: "host-7 burnt down".to_owned(),
+            },
+        };
+        let later = Fence::new(guard.fence().get() + 1);
+        let refused = operator.force_unlock(force(later)).await;
+        let refused = refused.expect_err("it is another one");
+        assert!(refused.is(codes::FENCE_CHANGED), "{refused}");
+        let no = refused.rejection().expect("by the service");
+        assert_eq!(no.by[0].fence, guard.fence());
+
+        let forced = operator.force_unlock(force(guard.fence())).await;
+        let forced = forced.expect("it is this one");
+        assert_eq!(&forced.holder[..], b"cron");
+        assert!(forced.remaining <= Some(Duration::from_secs(1)));
+        assert_eq!(guard.lost().await, Loss::Taken);
+        // Another one of the same session is there to be had.
+        let again = holder.lock("backup/db").acquire().await;
+        again
+            .expect("it is free")
+            .release()
+            .await
+            .expect("it is held");
     });
 }

@@ -314,6 +314,33 @@ pub(crate) fn resized(key: &Key, capacity: u32, slot: Slot) -> Response {
 }
 
 #[derive(Serialize)]
+struct ForcedBody<'a> {
+    lock: String,
+    fence: u64,
+    hard: bool,
+    holder: Cow<'a, str>,
+    remaining_ms: Option<u64>,
+}
+
+/// The grant was taken from its holder, at once.
+pub(crate) fn forced(
+    key: &Key,
+    fence: Fence,
+    holder: &[u8],
+    remaining_ms: Option<u64>,
+    slot: Slot,
+) -> Response {
+    let body = ForcedBody {
+        lock: key.to_string(),
+        fence: fence.get(),
+        hard: true,
+        holder: String::from_utf8_lossy(holder),
+        remaining_ms,
+    };
+    ok(slot, &body)
+}
+
+#[derive(Serialize)]
 struct VerifiedBody<'a> {
     lock: String,
     fence: u64,

@@ -16,6 +16,7 @@ mod cluster;
 mod config;
 mod duration;
 mod fields;
+mod force;
 mod gateway;
 mod keys;
 mod members;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use std::fmt::Display;
 use tenure_core::ids::{ChangeId, Fence, RequestId};
 use tenure_core::limits::{
-    HOLDER_BYTES_MAX, PAGE_MAX, PERMITS_MAX, TTL_MS_MAX, TTL_MS_MIN, WAIT_MS_MAX,
+    HOLDER_BYTES_MAX, PAGE_MAX, PERMITS_MAX, REASON_BYTES_MAX, TTL_MS_MAX, TTL_MS_MIN, WAIT_MS_MAX,
 };
 use tenure_core::machine::command::{Client, Life, Mode};
 use tenure_core::machine::key::Key;
@@ -48,6 +48,8 @@ pub(crate) const ACQUIRE_ALL: &[&str] = &[
 pub(crate) const RESIZE: &[&str] = &["capacity"];
 /// What a question whether a grant holds may say.
 pub(crate) const VERIFY: &[&str] = &["token", "fence"];
+/// What one who takes a lock from its holder may say.
+pub(crate) const FORCE: &[&str] = &["fence", "reason", "by", "hard"];
 /// What a renewal may say.
 pub(crate) const RENEW: &[&str] = &["token", "ttl"];
 /// What a release may say.
@@ -73,6 +75,9 @@ pub(crate) struct Params {
     pub(crate) is_async: Option<bool>,
     pub(crate) token: Option<TokenText>,
     pub(crate) fence: Option<Fence>,
+    pub(crate) reason: Option<String>,
+    pub(crate) by: Option<String>,
+    pub(crate) is_hard: Option<bool>,
     pub(crate) prefix: Option<String>,
     pub(crate) selector: Option<Selector>,
     pub(crate) order: Option<Order>,
@@ -129,6 +134,16 @@ impl Params {
                 token_of(&value.text(field)?, field)?,
             ),
             "fence" => once(field, &mut self.fence, fence_of(field, value)?),
+            "reason" => {
+                let reason = text_of(field, value, REASON_BYTES_MAX)?;
+                once(field, &mut self.reason, reason)
+            }
+            "by" => once(
+                field,
+                &mut self.by,
+                text_of(field, value, HOLDER_BYTES_MAX)?,
+            ),
+            "hard" => once(field, &mut self.is_hard, flag_of(field, value)?),
             "stale" => once(field, &mut self.is_stale, flag_of(field, value)?),
             "prefix" => once(field, &mut self.prefix, value.text(field)?.into_owned()),
             "selector" => {
@@ -194,12 +209,16 @@ fn once<T>(field: &'static str, slot: &mut Option<T>, value: T) -> Result<(), Pr
 }
 
 fn holder_of(field: &'static str, value: Given<'_>) -> Result<Bytes, Problem> {
-    let holder = value.text(field)?;
-    if holder.len() > HOLDER_BYTES_MAX {
-        let detail = format!("{} bytes; at most {HOLDER_BYTES_MAX}", holder.len());
+    text_of(field, value, HOLDER_BYTES_MAX).map(Bytes::from)
+}
+
+fn text_of(field: &'static str, value: Given<'_>, bytes_max: usize) -> Result<String, Problem> {
+    let text = value.text(field)?;
+    if text.len() > bytes_max {
+        let detail = format!("{} bytes; at most {bytes_max}", text.len());
         return Err(Problem::bad_value(field, detail));
     }
-    Ok(Bytes::from(holder.into_owned()))
+    Ok(text.into_owned())
 }
 
 fn life_of(field: &'static str, value: Given<'_>) -> Result<Life, Problem> {
@@ -337,21 +356,26 @@ fn request_id(key: &[u8]) -> RequestId {
 
 /// `If-Match`, if it is there, names the grant that `token` is of.
 pub(crate) fn check_if_match(headers: &HeaderMap, token: &TokenText) -> Result<(), Problem> {
+    match fence_expected(headers)? {
+        Some(fence) if fence != token.fence => Err(Problem::fence_mismatch("If-Match")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The fence that `If-Match` names, if it is there.
+pub(crate) fn fence_expected(headers: &HeaderMap) -> Result<Option<Fence>, Problem> {
     let Some(condition) = single(headers, &IF_MATCH, "If-Match")? else {
-        return Ok(());
+        return Ok(None);
     };
     let quoted = condition.strip_prefix('"');
     let fence = quoted
         .and_then(|rest| rest.strip_suffix('"'))
         .unwrap_or(condition);
-    match fence.parse() {
-        Ok(fence) if Fence::new(fence) == token.fence => Ok(()),
-        Ok(_) => Err(Problem::fence_mismatch("If-Match")),
-        Err(_) => Err(Problem::bad_value(
-            "If-Match",
-            "expected a fence, as \"17\"",
-        )),
-    }
+    let fence = fence.parse().ok().map(Fence::new);
+    let what = "expected a fence, as \"17\"";
+    fence
+        .map(Some)
+        .ok_or_else(|| Problem::bad_value("If-Match", what))
 }
 
 /// The last change of the shared configuration that the caller has seen, if it says so.

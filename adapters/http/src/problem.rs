@@ -78,7 +78,7 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         codes::SESSION_BUSY | codes::QUOTA | codes::BUSY => StatusCode::TOO_MANY_REQUESTS,
         codes::NO_QUORUM | codes::DISK_FULL | codes::NOT_READY => StatusCode::SERVICE_UNAVAILABLE,
         codes::BAD_PROOF | codes::UNPROVED_SESSION | codes::NOT_INVITED => StatusCode::FORBIDDEN,
-        codes::FENCE_MISMATCH => StatusCode::PRECONDITION_FAILED,
+        codes::FENCE_MISMATCH | codes::FENCE_CHANGED => StatusCode::PRECONDITION_FAILED,
         codes::METHOD_NOT_ALLOWED => StatusCode::METHOD_NOT_ALLOWED,
         codes::UNSUPPORTED_MEDIA_TYPE => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         codes::TOO_LONG => StatusCode::PAYLOAD_TOO_LARGE,
@@ -118,10 +118,14 @@ impl Problem {
         if let Refusal::HasCapacity { capacity } = refusal {
             problem.0.capacity = Some(capacity);
         }
-        if let Refusal::Held { by } | Refusal::WaitTimeout { by } = refusal {
-            problem.0.holders = by;
+        if let Refusal::Held { .. } | Refusal::WaitTimeout { .. } = refusal {
             problem.0.position = position;
-        } else if let Refusal::UpgradeDeadlock { by } = refusal {
+        }
+        if let Refusal::Held { by }
+        | Refusal::WaitTimeout { by }
+        | Refusal::UpgradeDeadlock { by }
+        | Refusal::FenceChanged { by } = refusal
+        {
             problem.0.holders = by;
         }
         problem

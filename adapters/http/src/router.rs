@@ -4,6 +4,7 @@ use crate::answers;
 use crate::cluster;
 use crate::config;
 use crate::fields::read_body;
+use crate::force;
 use crate::gateway::{Call, Gateway, NoAnswer};
 use crate::keys;
 use crate::members;
@@ -160,6 +161,10 @@ async fn acquire(State(face): State<Face>, request: Request) -> Result<Response,
     if let Some(lock) = before_verb(&head, ":verify") {
         let key = keys::of_path(lock)?;
         return verify(&face, &head, body, key).await;
+    }
+    if let Some(lock) = before_verb(&head, ":force-unlock") {
+        let key = keys::of_path(lock)?;
+        return force::force_unlock(&face, &head, body, key).await;
     }
     let key = key_of(&head)?;
     let body = read_body(body).await?;

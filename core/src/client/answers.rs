@@ -98,9 +98,9 @@ impl Client {
             (Answer::SessionOpened { session, ttl_ms }, Some(secret)) => {
                 self.session_opened(now, sent, (*session, secret), *ttl_ms);
             }
-            (Answer::KeptAlive { ttl_ms, .. }, _) => {
+            (Answer::KeptAlive { ttl_ms, taken, .. }, _) => {
                 self.session.keeping = None;
-                self.session_kept(now, sent, *ttl_ms, out);
+                self.session_kept(now, sent, (*ttl_ms, taken), out);
             }
             (Answer::Renewed { fence, ttl_ms }, _) => {
                 let (fence, ttl_ms) = (*fence, *ttl_ms);

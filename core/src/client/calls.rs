@@ -113,6 +113,10 @@ impl Client {
                 self.shorten(now, proof.fence, ttl_ms);
                 Ok(Ask::Renew { proof, ttl_ms })
             }
+            Want::Force(force) => {
+                counts = true; // once more it would meet another fence
+                Ok(Ask::Force(force))
+            }
             Want::Query(ask) => Ok(ask),
             Want::CloseSession => self.close(out),
         };
@@ -409,6 +413,7 @@ fn out_of_bounds(want: &Want) -> Option<&'static str> {
         | Want::ReleaseBy(_)
         | Want::ReleaseAll(_)
         | Want::RenewBy { .. }
+        | Want::Force(_)
         | Want::CloseSession => None,
     }
 }

@@ -117,6 +117,10 @@ impl Client {
             give_up,
         };
         self.wake_by(give_up);
+        let open = self.session.open.as_ref();
+        if open.is_some_and(|open| open.taken.contains(&grant.fence)) {
+            return self.answer(call, Err(Failed::TooLate), out); // an operator was faster
+        }
         if let Some(hold) = self.holds.get_mut(&grant.fence)
             && hold.entries > 0
         {
@@ -262,7 +266,7 @@ impl Client {
         for handing in core::mem::take(&mut hold.handing) {
             let failed = match loss {
                 Loss::Session => Failed::SessionLost,
-                Loss::Time | Loss::Refused => Failed::TooLate,
+                Loss::Time | Loss::Refused | Loss::Taken => Failed::TooLate,
             };
             self.answer(handing.call, Err(failed), out);
         }

@@ -2,8 +2,8 @@
 
 use super::calls::Kind;
 use super::link::Phase;
-use super::{Client, Output, belief};
-use crate::ids::{RequestId, RequestSeq, SessionId};
+use super::{Client, Loss, Output, belief};
+use crate::ids::{Fence, RequestId, RequestSeq, SessionId};
 use crate::node::input::{Ask, Token};
 use crate::time::Timestamp;
 use crate::wire::client::Rejection;
@@ -29,6 +29,8 @@ pub(super) struct Open {
     pub(super) until: Timestamp,
     /// When to keep it alive next.
     pub(super) keep_at: Timestamp,
+    /// What an operator took from it so far.
+    pub(super) taken: Vec<Fence>,
 }
 
 impl Session {
@@ -83,6 +85,7 @@ impl Client {
             ttl,
             until: belief::until(sent, ttl),
             keep_at: sent.plus(ttl / 3),
+            taken: Vec::new(),
         });
         self.unanswered.clear();
         self.next_seq = RequestSeq::new(1);
@@ -97,12 +100,12 @@ impl Client {
         self.joined(now);
     }
 
-    /// A keep-alive that was sent at `sent` was answered.
+    /// A keep-alive that was sent at `sent` was answered. It says nothing good of what was `taken`.
     pub(super) fn session_kept(
         &mut self,
         now: Timestamp,
         sent: Timestamp,
-        ttl_ms: u64,
+        (ttl_ms, taken): (u64, &[Fence]),
         out: &mut Vec<Output>,
     ) {
         let Some(open) = &mut self.session.open else {
@@ -112,8 +115,12 @@ impl Client {
         open.ttl = ttl;
         open.until = open.until.max(belief::until(sent, ttl));
         open.keep_at = sent.plus(ttl / 3).max(now);
+        open.taken = taken.to_vec();
         let keep_at = open.keep_at;
         self.wake_by(keep_at);
+        for fence in taken {
+            drop(self.lose(*fence, Loss::Taken, out));
+        }
         self.session_extended(now, out);
     }
 

@@ -218,6 +218,7 @@ fn kept() -> Reply {
     let answer = Answer::KeptAlive {
         session: SESSION,
         ttl_ms: 10_000,
+        taken: vec![],
     };
     decided(answer, None)
 }

@@ -1,6 +1,6 @@
 //! What the log decided about a command, and what it decided on its own.
 
-use super::command::{Life, Mode, Via};
+use super::command::{Cause, Life, Mode, Via};
 use super::key::Key;
 use super::parts::Parts;
 use crate::config::Mark;
@@ -97,6 +97,8 @@ pub enum Answer {
         session: SessionId,
         /// For this long from now, in agreed time.
         ttl_ms: u64,
+        /// But for the grants under these fences: an operator took them. Told as long as the session lives.
+        taken: Vec<Fence>,
     },
     /// The session is no more.
     SessionClosed {
@@ -107,6 +109,16 @@ pub enum Answer {
     Resized {
         /// How many permits from now on.
         capacity: u32,
+    },
+    /// The grant was taken from its holder, who may not know yet.
+    Forced {
+        /// Which.
+        fence: Fence,
+        /// Who had it.
+        holder: Bytes,
+        /// What was left of its life, in milliseconds of agreed time: its holder may believe in it for so long, or for
+        /// ever if none.
+        remaining_ms: Option<u64>,
     },
     /// The shared configuration is another one.
     Configured {
@@ -209,6 +221,12 @@ pub enum Refusal {
         /// That one.
         by: Vec<Blocker>,
     },
+    /// The lock is not held under the fence that the caller looked at.
+    #[error("the lock is not held under this fence any more, or never was")]
+    FenceChanged {
+        /// Who has it now; at most a few.
+        by: Vec<Blocker>,
+    },
     /// The shared configuration changed since the caller looked at it.
     #[error("the configuration changed since: it is at change {now}")]
     ConfigMoved {
@@ -244,6 +262,8 @@ pub enum Table {
     Zones,
     /// How often a session has entered one grant.
     Entries,
+    /// Grants that were taken from one session.
+    Taken,
 }
 
 impl core::fmt::Display for Table {
@@ -255,6 +275,7 @@ impl core::fmt::Display for Table {
             Self::Answers => "remembered answers",
             Self::Zones => "zones beside it",
             Self::Entries => "entries of one grant",
+            Self::Taken => "grants taken from one session",
         })
     }
 }
@@ -293,10 +314,21 @@ pub enum Event {
         fence: Fence,
         /// The session that held it, if any.
         session: Option<SessionId>,
+        /// How.
+        loss: Loss,
     },
     /// A session ended without its client asking for it.
     SessionExpired {
         /// Which.
         session: SessionId,
     },
+}
+
+/// How a grant was lost.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Loss {
+    /// Its time was over, or its session's.
+    Expired,
+    /// An operator took it, at once: its holder may still believe (rule 16).
+    Forced(Cause),
 }

@@ -10,7 +10,7 @@
 //! byte string whose meaning the number gives. The header and the bodies are frozen:
 //! `codec/tests.rs` holds golden bytes.
 
-use super::command::{Acquire, Client, Command, Configure, Convert, Operation, Via};
+use super::command::{Acquire, Client, Command, Configure, Convert, Force, Operation, Via};
 use super::key::{Key, KeyError};
 use super::parts::{Part, Parts, PartsError};
 use crate::config::Change;
@@ -19,8 +19,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use form::{
-    AcquireFormat, AcquireOneFormat, ClientFormat, ConfigureFormat, ConvertFormat, HeaderFormat,
-    OpenFormat, PartFormat, ReleaseFormat, RenewFormat, ResizeFormat, StartFormat,
+    AcquireFormat, AcquireOneFormat, ClientFormat, ConfigureFormat, ConvertFormat, ForceFormat,
+    HeaderFormat, OpenFormat, PartFormat, ReleaseFormat, RenewFormat, ResizeFormat, StartFormat,
 };
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +96,8 @@ const REENTER: u16 = 12;
 /// However often it was entered: the body of `RELEASE`.
 const RELEASE_ALL: u16 = 13;
 const CONVERT: u16 = 14;
+/// Hard. One that waits for what the holder believes would be another number.
+const FORCE: u16 = 15;
 
 /// The bytes of `command`. Whether it is within the limits is for [`Command::check`] to say.
 pub fn encode(command: &Command) -> Bytes {
@@ -182,6 +184,14 @@ fn encode_body(operation: &Operation) -> (u16, Vec<u8>) {
                 expect: configure.expect,
                 by: configure.by.as_str(),
                 change: &configure.change,
+            }),
+        ),
+        Operation::Force(force) => (
+            FORCE,
+            bytes_of(&ForceFormat {
+                key: force.key.as_bytes(),
+                fence: force.fence.get(),
+                cause: (&force.cause).into(),
             }),
         ),
     }
@@ -336,6 +346,14 @@ impl Header {
                     expect: body.expect,
                     by: body.by,
                     change: body.change,
+                })
+            }
+            FORCE => {
+                let body = self.body::<ForceFormat<'_>>()?;
+                Operation::Force(Force {
+                    key: self.key(body.key)?,
+                    fence: Fence::new(body.fence),
+                    cause: body.cause.into(),
                 })
             }
             number => return Err(CodecError::Number { number }),

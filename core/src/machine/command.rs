@@ -7,8 +7,8 @@ use crate::ids::{
     Boot, ChangeId, Fence, NodeId, RequestId, RequestSeq, SessionId, TicketId, ZoneId,
 };
 use crate::limits::{
-    HOLDER_BYTES_MAX, IDENTIFIER_BYTES_MAX, PERMITS_MAX, PRINCIPAL_BYTES_MAX, TTL_MS_MAX,
-    TTL_MS_MIN, WAIT_MS_MAX,
+    HOLDER_BYTES_MAX, IDENTIFIER_BYTES_MAX, PERMITS_MAX, PRINCIPAL_BYTES_MAX, REASON_BYTES_MAX,
+    TTL_MS_MAX, TTL_MS_MIN, WAIT_MS_MAX,
 };
 use alloc::string::String;
 use bytes::Bytes;
@@ -222,6 +222,8 @@ pub enum Operation {
     Convert(Convert),
     /// Change the configuration that all servers share.
     Configure(Configure),
+    /// End a grant that is another's, at once: an operator wants it.
+    Force(Force),
 }
 
 impl Operation {
@@ -236,6 +238,7 @@ impl Operation {
             | Self::KeepAlive { .. }
             | Self::CloseSession { .. }
             | Self::Resize { .. }
+            | Self::Force(_)
             | Self::Configure(_) => false,
         }
     }
@@ -253,6 +256,7 @@ impl Operation {
             }
             Self::Resize { capacity, .. } => check_capacity(*capacity),
             Self::Configure(configure) => configure.change.check_from(&configure.by),
+            Self::Force(force) => force.cause.check(),
             Self::Release { .. }
             | Self::Cancel { .. }
             | Self::Confirm { .. }
@@ -326,6 +330,42 @@ pub struct Configure {
     pub by: String,
     /// What is to be different.
     pub change: Change,
+}
+
+/// End a grant at once, whatever its holder believes (rule 16): hard, so that from here on the fence alone protects
+/// what it wrote to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Force {
+    /// The lock; of a claim over many, any of them.
+    pub key: Key,
+    /// The grant that the operator has looked at. If another one holds the lock by now, or nobody, it is refused.
+    pub fence: Fence,
+    /// Who wants it, and why.
+    pub cause: Cause,
+}
+
+/// Who takes something from its holder, and why: for people, in the log and in what servers write down.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Cause {
+    /// Who; the principal counts more. At most `HOLDER_BYTES_MAX` bytes.
+    pub by: String,
+    /// Why: 1 to `REASON_BYTES_MAX` bytes.
+    pub reason: String,
+}
+
+impl Cause {
+    fn check(&self) -> Result<(), &'static str> {
+        if self.by.len() > HOLDER_BYTES_MAX {
+            return Err("the name of who wants it is too long");
+        }
+        if self.reason.is_empty() {
+            return Err("what is taken from its holder is taken for a reason");
+        }
+        if self.reason.len() > REASON_BYTES_MAX {
+            return Err("the reason is too long");
+        }
+        Ok(())
+    }
 }
 
 /// A claim: take all of some locks at once, or wait in their lines.

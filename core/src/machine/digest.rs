@@ -4,7 +4,7 @@
 //! Neither sees where in a table a record stands, so servers agree whatever way they came to their
 //! state: by the whole log, or by a snapshot and the rest of it.
 
-use super::answer::{Answer, Blocker, Event, Grant as Granted, Refusal, Table as Limited};
+use super::answer::{Answer, Blocker, Event, Grant as Granted, Loss, Refusal, Table as Limited};
 use super::command::{Life, Mode, Via};
 use super::state::{
     Aim, Asker, Ending, Grant, Line, Lock, Outcome, Request, Session, Term, Ticket, Work,
@@ -220,6 +220,10 @@ impl Machine {
             Some(Ending::Expired) => 1,
             Some(Ending::Closed) => 2,
         });
+        for fence in &session.taken {
+            bytes.kind(9);
+            bytes.number(fence.get());
+        }
         for answer in &session.answers {
             bytes.number(answer.seq.get());
             bytes.number(answer.hash);
@@ -353,8 +357,12 @@ impl Bytes<'_> {
                 keys,
                 fence,
                 session,
+                loss,
             } => {
-                self.kind(4);
+                self.kind(match loss {
+                    Loss::Expired => 4,
+                    Loss::Forced(_) => 6,
+                });
                 self.number(u64::from(zone.get()));
                 self.count(keys.len());
                 for key in keys {
@@ -400,14 +408,15 @@ impl Bytes<'_> {
                 self.number(ticket.get());
             }
             Answer::SessionOpened { session, ttl_ms } => {
-                self.kind(7);
-                self.session(Some(*session));
-                self.number(*ttl_ms);
+                self.timed(7, *session, *ttl_ms);
             }
-            Answer::KeptAlive { session, ttl_ms } => {
-                self.kind(8);
-                self.session(Some(*session));
-                self.number(*ttl_ms);
+            Answer::KeptAlive {
+                session,
+                ttl_ms,
+                taken,
+            } => {
+                self.timed(8, *session, *ttl_ms);
+                taken.iter().for_each(|fence| self.number(fence.get()));
             }
             Answer::SessionClosed { session } => {
                 self.kind(9);
@@ -421,6 +430,14 @@ impl Bytes<'_> {
                 self.kind(14);
                 self.number(fence.get());
             }
+            Answer::Forced {
+                fence,
+                holder,
+                remaining_ms,
+            } => {
+                self.kind(13);
+                self.forced(*fence, holder, *remaining_ms);
+            }
             Answer::Configured { mark } => {
                 self.kind(11);
                 self.mark(*mark);
@@ -430,6 +447,18 @@ impl Bytes<'_> {
                 self.refusal(refusal);
             }
         }
+    }
+
+    fn timed(&mut self, kind: u8, session: SessionId, ttl_ms: u64) {
+        self.kind(kind);
+        self.session(Some(session));
+        self.number(ttl_ms);
+    }
+
+    fn forced(&mut self, fence: Fence, holder: &[u8], remaining_ms: Option<u64>) {
+        self.number(fence.get());
+        self.bytes(holder);
+        self.option(remaining_ms);
     }
 
     fn released(&mut self, fence: Fence, already: bool, entered: u32) {
@@ -491,6 +520,7 @@ impl Bytes<'_> {
                     Limited::Answers => 4,
                     Limited::Zones => 5,
                     Limited::Entries => 6,
+                    Limited::Taken => 7,
                 });
             }
             Refusal::HasCapacity { capacity } => {
@@ -509,6 +539,10 @@ impl Bytes<'_> {
             Refusal::Converting => self.kind(21),
             Refusal::UpgradeDeadlock { by } => {
                 self.kind(22);
+                self.blockers(by);
+            }
+            Refusal::FenceChanged { by } => {
+                self.kind(19);
                 self.blockers(by);
             }
             Refusal::ConfigMoved { now } => {

@@ -1,7 +1,7 @@
 //! Locks, and the claims that hold them.
 
 use super::Machine;
-use super::answer::{self, Blocker, Event, Refusal};
+use super::answer::{self, Blocker, Event, Loss, Refusal};
 use super::command::Life;
 use super::crowd::Share;
 use super::index::Hasher;
@@ -14,15 +14,12 @@ use super::state::{
 };
 use super::table::Ref;
 use crate::ids::{Fence, ZoneId};
-use crate::limits::{BLOCKERS_SHOWN_MAX, HOLDER_BYTES_MAX};
+use crate::limits::{BLOCKERS_SHOWN_MAX, BLOCKERS_SOUGHT_MAX, HOLDER_BYTES_MAX};
 use crate::time::Stamp;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
-
-/// How many holders are looked at for those to show: some may be dead and not reaped.
-const BLOCKERS_SOUGHT_MAX: usize = 64;
 
 /// How many living holders are passed in search of dead ones, before a command is judged by the lock.
 const LIVING_PASSED_MAX: usize = 64;
@@ -285,19 +282,28 @@ impl Machine {
     /// Ends a grant whose holder did not ask for it, unless its session was closed by its client. The
     /// caller then does [`Self::wake`].
     pub(super) fn lose(&mut self, at: Ref<Grant>, events: &mut Vec<Event>) {
-        let grant = self.grants.at(at);
-        let session = grant.session().map(|session| self.sessions.at(session));
-        if session.is_none_or(|session| session.ending != Some(Ending::Closed)) {
-            let keys = self.holds_of(grant);
-            let keys = keys.map(|(_, hold)| Key::copied(&self.locks.at(hold.lock).key));
-            events.push(Event::Lost {
-                zone: grant.zone,
-                keys: keys.collect(),
-                fence: grant.fence,
-                session: session.map(|session| session.id),
-            });
+        let session = self.grants.at(at).session();
+        let ending = session.and_then(|session| self.sessions.at(session).ending);
+        match ending {
+            Some(Ending::Closed) => {}
+            Some(Ending::Expired) | None => self.tell_lost(at, Loss::Expired, events),
         }
         self.end(at, events);
+    }
+
+    /// Tells that a grant is about to end without its holder asking for it.
+    pub(super) fn tell_lost(&self, at: Ref<Grant>, loss: Loss, events: &mut Vec<Event>) {
+        let grant = self.grants.at(at);
+        let session = grant.session().map(|session| self.sessions.at(session));
+        let keys = self.holds_of(grant);
+        let keys = keys.map(|(_, hold)| Key::copied(&self.locks.at(hold.lock).key));
+        events.push(Event::Lost {
+            zone: grant.zone,
+            keys: keys.collect(),
+            fence: grant.fence,
+            session: session.map(|session| session.id),
+            loss,
+        });
     }
 
     /// Uses up what this entry may do, by the keys of a claim.
@@ -408,14 +414,19 @@ impl Machine {
         for (grant, hold) in others.take(BLOCKERS_SOUGHT_MAX) {
             let is_shown = shown.iter().any(|other| other.fence == grant.fence);
             if shown.len() < BLOCKERS_SHOWN_MAX && !is_shown && self.is_alive(grant) {
-                shown.push(Blocker {
-                    holder: Bytes::copy_from_slice(self.holder_name(grant)),
-                    fence: grant.fence,
-                    mode: self.mode_of(self.locks.at(hold.lock), hold.share),
-                });
+                shown.push(self.blocker(self.locks.at(hold.lock), grant, hold));
             }
         }
         shown
+    }
+
+    /// One who holds a lock, as refusals name him.
+    pub(super) fn blocker(&self, lock: &Lock, grant: &Grant, hold: &Hold) -> Blocker {
+        Blocker {
+            holder: Bytes::copy_from_slice(self.holder_name(grant)),
+            fence: grant.fence,
+            mode: self.mode_of(lock, hold.share),
+        }
     }
 
     /// Whether nobody waits before a newcomer, or before who stands at this place. Before who converts there

@@ -90,6 +90,14 @@ fn content_hash(command: &Command, scratch: &mut Vec<u8>) -> u64 {
             fixed(scratch, 12, &numbers);
             put_parts(scratch, &convert.parts);
         }
+        Operation::Force(force) => {
+            let (key, cause) = (force.key.as_bytes(), &force.cause);
+            let (key_len, by_len) = (number_of(key.len()), number_of(cause.by.len()));
+            fixed(scratch, 15, &[force.fence.get(), key_len, by_len]);
+            let all = [key, cause.by.as_bytes(), cause.reason.as_bytes()];
+            all.iter()
+                .for_each(|bytes| scratch.extend_from_slice(bytes));
+        }
         Operation::Configure(_) => {
             panic!("a change of the configuration is known by what it follows")
         }

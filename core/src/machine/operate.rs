@@ -42,6 +42,7 @@ impl Machine {
             }
             Operation::CloseSession { session } => self.close_session(zone, *session, events),
             Operation::Resize { key, capacity } => self.resize(zone, key, *capacity, events),
+            Operation::Force(force) => self.force(command, force, events),
             Operation::Renew { .. } | Operation::KeepAlive { .. } => {
                 panic!("renewals go before the clock")
             }

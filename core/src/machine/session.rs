@@ -77,6 +77,7 @@ impl Machine {
             identifier: identifier.as_ref().into(),
             grants: None,
             tickets: None,
+            taken: Vec::new(),
             ending: None,
         });
         self.index_session(at);
@@ -207,6 +208,7 @@ impl Machine {
             | Operation::OpenSession { .. }
             | Operation::CloseSession { .. }
             | Operation::Resize { .. }
+            | Operation::Force(_)
             | Operation::Configure(_) => panic!("only renewals go before the clock"),
         }
     }
@@ -244,11 +246,13 @@ impl Machine {
         let session = self.sessions.at_mut(at);
         let ttl_ms = u64::from(session.ttl_ms);
         session.deadline = clock.plus(Duration::from_millis(ttl_ms));
+        let taken = session.taken.clone();
         let sessions = &self.sessions;
         self.session_timers.set(at, session_order(sessions));
         Answer::KeptAlive {
             session: id,
             ttl_ms,
+            taken,
         }
     }
 }

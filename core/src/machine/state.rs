@@ -161,6 +161,8 @@ pub(super) struct Session {
     pub(super) identifier: Box<[u8]>,
     pub(super) grants: Option<Ref<Grant>>,
     pub(super) tickets: Option<Ref<Ticket>>,
+    /// Fences of grants that an operator took from it, as they went: every keep-alive tells them (rule 16).
+    pub(super) taken: Vec<Fence>,
     /// It is over, and what it had is being taken from it.
     pub(super) ending: Option<Ending>,
 }

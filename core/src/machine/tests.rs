@@ -1,13 +1,13 @@
 //! What the machine promises, law by law.
 
-use super::command::{Acquire, Client, Command, Convert, Life, Mode, Operation, Via};
+use super::command::{Acquire, Cause, Client, Command, Convert, Force, Life, Mode, Operation, Via};
 use super::key::Key;
 use super::parts::{Part, Parts};
 use super::*;
 use crate::ids::{Ballot, Boot, Epoch, RequestId, RequestSeq, Seed};
 use crate::limits::{GRACE, OFFER_MS};
 use crate::rng::Rng;
-use answer::{Blocker, Grant as Granted};
+use answer::{Blocker, Grant as Granted, Loss};
 use core::time::Duration;
 
 mod claims;
@@ -15,6 +15,7 @@ mod compare;
 mod config;
 mod convert;
 mod expiry;
+mod force;
 mod forged;
 mod hold;
 mod model;
@@ -223,6 +224,21 @@ pub(super) fn renew(name: &str, fence: Fence, ttl_ms: Option<u64>) -> Operation 
         fence,
         ttl_ms,
     }
+}
+
+pub(super) fn cause() -> Cause {
+    Cause {
+        by: "olga".into(),
+        reason: "the host is gone".into(),
+    }
+}
+
+pub(super) fn force(name: &str, fence: Fence) -> Operation {
+    Operation::Force(Force {
+        key: path(name),
+        fence,
+        cause: cause(),
+    })
 }
 
 pub(super) fn held_by(fence: Fence, mode: Mode) -> Refusal {

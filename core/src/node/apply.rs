@@ -6,7 +6,7 @@ use super::pending::Caller;
 use crate::entry::Entry;
 use crate::ids::{Slot, Tag, TicketId, ZoneId};
 use crate::machine::Form;
-use crate::machine::answer::{Answer, Event, Grant};
+use crate::machine::answer::{Answer, Event, Grant, Loss};
 use crate::machine::command::{Client, Operation};
 use crate::replica::Effect;
 use alloc::boxed::Box;
@@ -133,7 +133,20 @@ impl Node {
                     self.say(slot, zone, tag, answer.clone(), out);
                 }
             }
-            Event::Lost { .. } | Event::SessionExpired { .. } => {}
+            Event::Lost {
+                keys,
+                fence,
+                loss: Loss::Forced(cause),
+                ..
+            } => {
+                let note = Note::Forced { keys, fence, cause };
+                out.push(Output::Note(note));
+            }
+            Event::Lost {
+                loss: Loss::Expired,
+                ..
+            }
+            | Event::SessionExpired { .. } => {}
         }
     }
 
@@ -168,6 +181,7 @@ impl Node {
             | Answer::KeptAlive { .. }
             | Answer::SessionClosed { .. }
             | Answer::Resized { .. }
+            | Answer::Forced { .. }
             | Answer::Configured { .. }
             | Answer::Refused(_) => self.say(slot, caller.zone, tag, answer, out),
         }
@@ -194,6 +208,7 @@ impl Node {
             | Answer::KeptAlive { .. }
             | Answer::SessionClosed { .. }
             | Answer::Resized { .. }
+            | Answer::Forced { .. }
             | Answer::Configured { .. }
             | Answer::Refused(_) => {}
         }
@@ -212,6 +227,7 @@ impl Node {
             | Answer::KeptAlive { .. }
             | Answer::SessionClosed { .. }
             | Answer::Resized { .. }
+            | Answer::Forced { .. }
             | Answer::Configured { .. }
             | Answer::Refused(_) => None,
         };

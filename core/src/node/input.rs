@@ -5,7 +5,7 @@ use crate::ids::{
     Ballot, Boot, Fence, NodeId, RecordNo, SessionId, Slot, SnapshotId, Tag, TicketId, ZoneId,
 };
 use crate::machine::Machine;
-use crate::machine::command::{Acquire, Client, Configure};
+use crate::machine::command::{Acquire, Client, Configure, Force};
 use crate::machine::key::Key;
 use crate::machine::parts::Parts;
 use crate::query::Listing;
@@ -201,6 +201,8 @@ pub enum Ask {
         /// How many from now on.
         capacity: u32,
     },
+    /// Take a grant from its holder, at once.
+    Force(Force),
     /// What an operator asks. Served over HTTP alone.
     Admin(Admin),
     /// How is this lock? Linearizable.
@@ -290,6 +292,7 @@ impl Ask {
             | Self::KeepAlive { .. }
             | Self::CloseSession { .. }
             | Self::Resize { .. }
+            | Self::Force(_)
             | Self::Inspect { .. }
             | Self::Verify(_)
             | Self::List(_)
@@ -314,6 +317,7 @@ impl Ask {
             | Self::KeepAlive { .. }
             | Self::CloseSession { .. }
             | Self::Resize { .. }
+            | Self::Force(_)
             | Self::Inspect { .. }
             | Self::Verify(_)
             | Self::List(_)
@@ -340,6 +344,7 @@ impl Ask {
             | Self::KeepAlive { .. }
             | Self::CloseSession { .. }
             | Self::Resize { .. }
+            | Self::Force(_)
             | Self::Admin(Admin::Configure(_)) => false,
         }
     }

@@ -5,11 +5,13 @@ use crate::config::Config;
 use crate::config::Mark;
 use crate::config::Membership;
 use crate::config::Shared;
-use crate::ids::{Ballot, ChangeId, Epoch, NodeId, RecordNo, Seed, Slot, SnapshotId, Tag};
+use crate::ids::{Ballot, ChangeId, Epoch, Fence, NodeId, RecordNo, Seed, Slot, SnapshotId, Tag};
 use crate::machine;
 use crate::machine::Form;
 use crate::machine::Machine;
 use crate::machine::answer::Answer;
+use crate::machine::command::Cause;
+use crate::machine::key::Key;
 use crate::machine::snapshot::Restore;
 use crate::query::{LockView, Page, Verdict};
 pub use crate::replica::handover::Why;
@@ -243,6 +245,15 @@ pub enum Note {
     SnapshotFailed {
         /// Which.
         id: SnapshotId,
+    },
+    /// An operator took a grant from its holder, who may still believe in it.
+    Forced {
+        /// Its locks.
+        keys: Vec<Key>,
+        /// Which.
+        fence: Fence,
+        /// Who wanted it, and why.
+        cause: Cause,
     },
     /// A server's clock is wrong. It is outvoted, and serves on; a second one would not be.
     ClockOff {

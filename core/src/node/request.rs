@@ -86,6 +86,7 @@ impl Node {
             Ask::KeepAlive { session } => Operation::KeepAlive { session },
             Ask::CloseSession { session } => Operation::CloseSession { session },
             Ask::Resize { key, capacity } => Operation::Resize { key, capacity },
+            Ask::Force(force) => Operation::Force(force),
             Ask::Admin(Admin::Configure(configure)) => Operation::Configure(configure),
             Ask::Admin(Admin::ReadConfig) => return Ok(Plan::Read(Question::Config)),
             Ask::Resume { session, secret } => {

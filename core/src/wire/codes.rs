@@ -125,6 +125,8 @@ codes! {
     CONVERTING = 123 "converting" retryable NotApplied,
     /// One who converts already waits for this grant.
     UPGRADE_DEADLOCK = 124 "upgrade-deadlock" retryable NotApplied,
+    /// The lock is not held under the fence that was looked at.
+    FENCE_CHANGED = 130 "fence-changed" lasting NotApplied,
     /// Out of bounds, found by the log.
     INVALID_COMMAND_BODY = 113 "invalid-command-body" lasting NotApplied,
 
@@ -195,6 +197,7 @@ pub const fn of_refusal(refusal: &Refusal) -> Code {
         Refusal::Entered { .. } => ENTERED,
         Refusal::Converting => CONVERTING,
         Refusal::UpgradeDeadlock { .. } => UPGRADE_DEADLOCK,
+        Refusal::FenceChanged { .. } => FENCE_CHANGED,
         Refusal::ConfigMoved { .. } => CONFIG_MOVED,
         Refusal::ConfigUnfit { .. } => CONFIG_UNFIT,
         Refusal::Invalid { .. } => INVALID_COMMAND_BODY,

@@ -5,7 +5,7 @@ use super::Docket;
 use super::locks::compatible;
 use crate::Nanos;
 use std::collections::BTreeMap;
-use tenure_core::ids::{Fence, ZoneId};
+use tenure_core::ids::{Fence, Slot, ZoneId};
 use tenure_core::machine::answer::Grant;
 use tenure_core::machine::parts::{Part, Parts};
 
@@ -30,6 +30,9 @@ struct Belief {
 #[derive(Debug, Default)]
 pub struct Beliefs {
     held: BTreeMap<(ZoneId, Fence), Belief>,
+    /// What operators took, and where in the log: whoever had it may believe so for a while, and nobody waits for
+    /// that (rule 16).
+    taken: BTreeMap<(ZoneId, Fence), Slot>,
 }
 
 impl Beliefs {
@@ -43,6 +46,9 @@ impl Beliefs {
         docket: &mut Docket,
     ) {
         self.held.retain(|_, belief| belief.until > now);
+        if self.is_taken(grant.zone, grant.fence) {
+            return; // only the fence keeps it out
+        }
         for ((zone, fence), other) in &self.held {
             let same = *fence == grant.fence || *zone != grant.zone;
             docket.check(
@@ -64,9 +70,30 @@ impl Beliefs {
         self.held.insert((grant.zone, grant.fence), belief);
     }
 
-    /// It believes until then.
-    pub fn on_extended(&mut self, zone: ZoneId, fence: Fence, until: Nanos) {
-        if let Some(belief) = self.held.get_mut(&(zone, fence)) {
+    /// An operator took it at this position of the log.
+    pub fn on_taken(&mut self, zone: ZoneId, fence: Fence, slot: Slot) {
+        self.held.remove(&(zone, fence));
+        self.taken.insert((zone, fence), slot);
+    }
+
+    /// Whether an operator took it.
+    pub fn is_taken(&self, zone: ZoneId, fence: Fence) -> bool {
+        self.taken.contains_key(&(zone, fence))
+    }
+
+    /// It believes until then, since it was told something at `slot`.
+    pub fn on_extended(
+        &mut self,
+        place: (ZoneId, Fence),
+        until: Nanos,
+        slot: Slot,
+        docket: &mut Docket,
+    ) {
+        let is_late = self.taken.get(&place).is_some_and(|taken| *taken < slot);
+        docket.check(!is_late, "nobody believes longer in what was taken", || {
+            format!("{place:?} was taken before {slot}, which lets it be believed in")
+        });
+        if let Some(belief) = self.held.get_mut(&place) {
             belief.until = belief.until.max(until);
         }
     }

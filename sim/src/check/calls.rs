@@ -82,6 +82,11 @@ impl Calls {
             .or_insert(call);
     }
 
+    /// An operator takes it: from now on it may end at any time.
+    pub fn on_taken(&mut self, key: &Key, called: Nanos, fence: Fence) {
+        self.on_release(usize::MAX, key, called, fence);
+    }
+
     /// All of them, those that were never answered last.
     pub fn take(&mut self) -> Vec<Call> {
         let mut calls = std::mem::take(&mut self.done);

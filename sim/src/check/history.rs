@@ -3,6 +3,7 @@
 
 mod entries;
 mod refusals;
+mod taken;
 mod told;
 
 use super::Docket;
@@ -21,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tenure_core::config::{self, Shared};
 use tenure_core::entry::{Entry, EntryKind, Start};
 use tenure_core::ids::{ChangeId, Fence, Slot, TicketId, ZoneId};
-use tenure_core::machine::answer::{Answer, Event, Grant, Refusal};
+use tenure_core::machine::answer::{Answer, Event, Grant, Loss, Refusal};
 use tenure_core::machine::codec;
 use tenure_core::machine::command::{Acquire, Client, Command, Life, Mode, Operation, Via};
 use tenure_core::machine::parts::{Part, Parts};
@@ -55,6 +56,7 @@ pub struct History {
     released: BTreeMap<(ZoneId, Fence), Nanos>,
     /// Grants that only a connection stands for.
     anonymous: BTreeSet<(ZoneId, Fence)>,
+    taken: taken::Taken,
     /// The book of grants.
     pub locks: Locks,
     /// The book of reads.
@@ -87,6 +89,7 @@ impl History {
             tickets: BTreeMap::new(),
             released: BTreeMap::new(),
             anonymous: BTreeSet::new(),
+            taken: taken::Taken::default(),
             locks: Locks::default(),
             reads: Reads::default(),
             lateness: Lateness::default(),
@@ -128,7 +131,7 @@ impl History {
     pub fn advance(
         &mut self,
         votes: &Votes,
-        beliefs: &Beliefs,
+        beliefs: &mut Beliefs,
         docket: &mut Docket,
         marks: &mut Marks,
     ) {
@@ -146,7 +149,7 @@ impl History {
         &mut self,
         slot: Slot,
         entry: &Entry,
-        beliefs: &Beliefs,
+        beliefs: &mut Beliefs,
         docket: &mut Docket,
         marks: &mut Marks,
     ) {
@@ -192,6 +195,11 @@ impl History {
     fn room_of(&self, event: &Event) -> usize {
         match event {
             Event::Offered { ticket } | Event::Ended { ticket, .. } => self.order.keys_of(*ticket),
+            // What an operator takes is no part of what an entry may do by itself.
+            Event::Lost {
+                loss: Loss::Forced(_),
+                ..
+            } => 0,
             Event::Lost { keys, .. } => keys.len(),
             Event::SessionExpired { .. } => 1,
             Event::Answered { .. } => 0,
@@ -203,7 +211,7 @@ impl History {
         slot: Slot,
         event: &Event,
         commands: &BTreeMap<Via, Command>,
-        beliefs: &Beliefs,
+        beliefs: &mut Beliefs,
         docket: &mut Docket,
         marks: &mut Marks,
     ) {
@@ -227,6 +235,16 @@ impl History {
             Event::Offered { .. } => {}
             Event::Ended { ticket, answer } => {
                 self.on_ended(*ticket, answer, beliefs, docket, marks);
+            }
+            Event::Lost {
+                zone,
+                keys,
+                fence,
+                loss: Loss::Forced(_),
+                ..
+            } => {
+                beliefs.on_taken(*zone, *fence, slot);
+                self.on_taken(*zone, keys, *fence, docket);
             }
             Event::Lost { zone, fence, .. } => {
                 self.locks.on_lost(*zone, *fence, stamp, docket);
@@ -269,7 +287,7 @@ impl History {
     fn on_answered(
         &mut self,
         case: &Case<'_>,
-        beliefs: &Beliefs,
+        beliefs: &mut Beliefs,
         docket: &mut Docket,
         marks: &mut Marks,
     ) {
@@ -306,6 +324,10 @@ impl History {
                 marks.hit(Mark::Resized);
                 self.locks.on_resized(command.zone, key, *capacity);
             }
+            (Answer::Forced { fence, .. }, Operation::Force(force)) => {
+                marks.hit(Mark::Forced);
+                self.on_forced(command.zone, force, *fence, docket);
+            }
             (Answer::Cancelled { ticket }, _) => {
                 self.order.on_ended(command.zone, *ticket);
             }
@@ -330,6 +352,7 @@ impl History {
                 | Answer::KeptAlive { .. }
                 | Answer::Converted { .. }
                 | Answer::Resized { .. }
+                | Answer::Forced { .. }
                 | Answer::Configured { .. }
                 | Answer::SessionClosed { .. },
                 _,
@@ -377,7 +400,7 @@ impl History {
         &mut self,
         ticket: TicketId,
         answer: &Answer,
-        beliefs: &Beliefs,
+        beliefs: &mut Beliefs,
         docket: &mut Docket,
         marks: &mut Marks,
     ) {
@@ -437,6 +460,7 @@ impl History {
             | Answer::KeptAlive { .. }
             | Answer::Converted { .. }
             | Answer::Resized { .. }
+            | Answer::Forced { .. }
             | Answer::Configured { .. }
             | Answer::SessionClosed { .. } => self.order.on_ended(zone, ticket),
         }

@@ -56,6 +56,8 @@ pub struct Locks {
     /// events tell the grant that a release made possible before the release itself.
     met: Vec<((ZoneId, Fence), Fence)>,
     sessions: BTreeMap<SessionId, Session>,
+    /// How many grants operators took from each.
+    taken: BTreeMap<SessionId, usize>,
     opened: BTreeSet<SessionId>,
     grace: Grace,
     touched: BTreeSet<(ZoneId, Key)>,
@@ -278,7 +280,9 @@ impl Locks {
                     self.sessions.insert(*session, Session { deadline });
                 }
             }
-            Answer::KeptAlive { session, ttl_ms } => {
+            Answer::KeptAlive {
+                session, ttl_ms, ..
+            } => {
                 let deadline = after_ms(stamp, *ttl_ms);
                 let (grace, before) = (self.grace, self.before);
                 let known = self.sessions.get(session);
@@ -304,6 +308,7 @@ impl Locks {
             | Answer::Cancelled { .. }
             | Answer::Converted { .. }
             | Answer::Resized { .. }
+            | Answer::Forced { .. }
             | Answer::Configured { .. }
             | Answer::Refused(_) => {}
         }
@@ -354,6 +359,26 @@ impl Locks {
                 || format!("fence {fence} at {stamp:?}, its deadline is {deadline:?}"),
             );
         }
+    }
+
+    /// An operator took a grant.
+    pub fn on_taken(&mut self, zone: ZoneId, fence: Fence, docket: &mut Docket) {
+        let live = self.live.remove(&(zone, fence));
+        docket.check(live.is_some(), "only what stands is lost", || {
+            format!("fence {fence}")
+        });
+        if let Some(live) = live {
+            self.touch(zone, &live.parts);
+            if let Some(session) = live.session {
+                *self.taken.entry(session).or_default() += 1;
+            }
+        }
+    }
+
+    /// How many were taken from the session of a grant that stands.
+    pub fn taken_beside(&self, zone: ZoneId, fence: Fence) -> Option<usize> {
+        let session = self.live(zone, fence)?.session?;
+        Some(self.taken.get(&session).copied().unwrap_or_default())
     }
 
     /// A session ended without its client asking.

@@ -55,6 +55,7 @@ fn effect(answer: &Answer) -> Option<Effect> {
         | Answer::SessionClosed { .. }
         | Answer::Converted { .. }
         | Answer::Resized { .. }
+        | Answer::Forced { .. }
         | Answer::Configured { .. }
         | Answer::Refused(_) => None,
     }
@@ -68,7 +69,8 @@ impl Once {
             | Answer::Cancelled { .. }
             | Answer::SessionClosed { .. }
             | Answer::Converted { .. }
-            | Answer::Resized { .. } => true,
+            | Answer::Resized { .. }
+            | Answer::Forced { .. } => true,
             Answer::Granted(_)
             | Answer::Queued { .. }
             | Answer::Offered { .. }

@@ -44,7 +44,7 @@ impl Client {
                 slot,
             } => {
                 self.note_order(attempt.op, *slot, scene);
-                self.decided(attempt.op, answer, *token, scene);
+                self.decided(attempt.op, answer, (*token, *slot), scene);
             }
             Reply::Resumed => {
                 scene.marks.hit(Mark::SessionResumed);
@@ -133,14 +133,21 @@ impl Client {
         };
         // What it believed when it asked, and still may, was so in between.
         let held = |held: &super::Held| held.fence == verdict.fence && !held.releasing;
+        let is_taken = judges.beliefs.is_taken(ZONE, verdict.fence);
         docket.check(
-            *until <= local || !self.held.iter().any(held),
+            *until <= local || !self.held.iter().any(held) || is_taken,
             "nothing ends while its holder believes",
             || format!("{} holds no more for a third party", verdict.fence),
         );
     }
 
-    fn decided(&mut self, id: u64, answer: &Answer, token: Option<Token>, scene: &mut Scene<'_>) {
+    fn decided(
+        &mut self,
+        id: u64,
+        answer: &Answer,
+        (token, slot): (Option<Token>, Slot),
+        scene: &mut Scene<'_>,
+    ) {
         let Some(op) = self.ops.get_mut(&id) else {
             return;
         };
@@ -174,7 +181,7 @@ impl Client {
             Answer::Renewed { fence, ttl_ms } => {
                 scene.marks.hit(Mark::Renewed);
                 let until = op.first_sent.saturating_add(belief_ns(*ttl_ms));
-                self.extend(*fence, until, scene);
+                self.extend(*fence, (until, slot), scene);
             }
             Answer::Released { entered: 1.., .. } => {}
             Answer::Released { fence, already, .. } => {
@@ -189,11 +196,13 @@ impl Client {
             Answer::SessionOpened { session, ttl_ms } => {
                 self.session_opened(*session, *ttl_ms, token, op.first_sent, scene);
             }
-            Answer::KeptAlive { session, ttl_ms } => {
-                scene.marks.hit(Mark::KeptAlive);
-                if self.lives_in(*session) {
-                    self.kept_alive(op.first_sent.saturating_add(belief_ns(*ttl_ms)), scene);
-                }
+            Answer::KeptAlive {
+                session,
+                ttl_ms,
+                taken,
+            } => {
+                let until = op.first_sent.saturating_add(belief_ns(*ttl_ms));
+                self.kept_alive(*session, taken, (until, slot), scene);
             }
             Answer::SessionClosed { session } => {
                 scene.marks.hit(Mark::SessionClosed);
@@ -205,6 +214,7 @@ impl Client {
             Answer::Refused(refusal) => self.refused(&op, refusal, scene),
             Answer::Converted { .. }
             | Answer::Resized { .. }
+            | Answer::Forced { .. }
             | Answer::Queued { .. }
             | Answer::Offered { .. } => {}
         }
@@ -243,13 +253,16 @@ impl Client {
         }
     }
 
-    fn extend(&mut self, fence: Fence, until: u64, scene: &mut Scene<'_>) {
+    fn extend(&mut self, fence: Fence, (until, slot): (u64, Slot), scene: &mut Scene<'_>) {
         let until_true = self.believed(scene, until);
         if let Some(held) = self.held.iter_mut().find(|held| held.fence == fence)
             && !held.releasing
         {
             held.until = held.until.max(until);
-            scene.judges.beliefs.on_extended(ZONE, fence, until_true);
+            let judges = &mut *scene.judges;
+            judges
+                .beliefs
+                .on_extended((ZONE, fence), until_true, slot, &mut judges.docket);
         }
     }
 
@@ -258,7 +271,18 @@ impl Client {
         self.session.as_ref().is_some_and(|mine| mine.id == session)
     }
 
-    fn kept_alive(&mut self, until: u64, scene: &mut Scene<'_>) {
+    fn kept_alive(
+        &mut self,
+        id: SessionId,
+        taken: &[Fence],
+        (until, slot): (u64, Slot),
+        scene: &mut Scene<'_>,
+    ) {
+        scene.marks.hit(Mark::KeptAlive);
+        if !self.lives_in(id) {
+            return;
+        }
+        self.taken_away(taken, scene);
         let Some(session) = &mut self.session else {
             return;
         };
@@ -266,7 +290,7 @@ impl Client {
         let mine = self.held.iter().filter(|held| held.life == Life::Session);
         let fences: Vec<Fence> = mine.map(|held| held.fence).collect();
         for fence in fences {
-            self.extend(fence, until, scene);
+            self.extend(fence, (until, slot), scene);
         }
     }
 
@@ -285,6 +309,7 @@ impl Client {
             ttl_ms,
             until: first_sent.saturating_add(belief_ns(ttl_ms)),
             closing: false,
+            taken: Vec::new(),
         });
         self.next_seq = 0;
         self.open_seqs.clear();
@@ -324,7 +349,7 @@ impl Client {
                 };
                 let lost = self.held.iter().find(believed);
                 docket.check(
-                    lost.is_none(),
+                    lost.is_none() || scene.judges.beliefs.is_taken(ZONE, *fence),
                     "nothing ends while its holder believes",
                     || format!("client {} was told that {fence} is not held", self.index),
                 );

@@ -55,6 +55,9 @@ impl Client {
             self.configure(scene);
             return;
         }
+        if self.takes(scene) {
+            return;
+        }
         if self.kind == Kind::Session && self.session.is_none() {
             self.open(scene);
             return;
@@ -438,7 +441,7 @@ impl Client {
         self.start(Doing::Release { fence }, name, ask, scene);
     }
 
-    fn start(&mut self, doing: Doing, client: Named, ask: Ask, scene: &mut Scene<'_>) {
+    pub(super) fn start(&mut self, doing: Doing, client: Named, ask: Ask, scene: &mut Scene<'_>) {
         let id = self.number();
         let first_sent = self.local(scene.now);
         let request = Request {

@@ -27,6 +27,7 @@ pub(super) enum Doing {
         until: u64,
     },
     Forge,
+    Force,
     Configure,
 }
 

@@ -30,6 +30,11 @@ impl Plan {
     /// Draws the lists that the knobs ask for.
     pub(super) fn draw_lists(&mut self, seed: u64) {
         self.faults = draw_faults(&self.nemesis, self.safety, seed);
+        let mut takers = Rand::stream(seed, "takers");
+        if self.load.force_ppm > 0 {
+            let often = takers.log_uniform(500, 30_000);
+            self.load.force_ppm = if takers.chance(600_000) { often } else { 0 };
+        }
         let end = self.drain_at();
         let wishes = |client| {
             let mut rand = Rand::nth(seed, "wishes", client);

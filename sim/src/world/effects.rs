@@ -4,6 +4,7 @@
 use super::event::Event;
 use super::{AUDIT_EVERY, Phase, World};
 use crate::judges::Judges;
+use crate::load::ZONE;
 use crate::marks::Mark;
 use crate::net::Frame;
 use crate::server::{DiskDone, index_of, node_id};
@@ -244,6 +245,13 @@ impl World {
                 let docket = &mut self.judges.docket;
                 docket.check(is_bad, "only a wrong clock raises an alarm", || {
                     format!("server {node} is said to be {ahead_ms} ms ahead")
+                });
+            }
+            Note::Forced { fence, .. } => {
+                let is_so = self.judges.beliefs.is_taken(ZONE, *fence);
+                let docket = &mut self.judges.docket;
+                docket.check(is_so, "servers tell of what was taken", || {
+                    format!("server {} says so of {fence}", index + 1)
                 });
             }
             Note::Following { leader } => self.has_leader(index, leader.is_some()),

@@ -341,3 +341,53 @@ fn a_wrapper_that_is_asked_to_stop_asks_its_command_and_gives_the_lock_back() {
     assert_eq!(service.good(&["show", "job"]), "job   free\n");
     assert!(Path::new(&said).exists());
 }
+
+#[test]
+fn an_operator_takes_the_lock_that_he_looked_at() {
+    let service = Service::start();
+    let words = [
+        "acquire",
+        "backup/db",
+        "--ttl",
+        "none",
+        "--holder",
+        "cron",
+        "-o",
+        "json",
+    ];
+    let token = token_of(&service.good(&words));
+    let fence = token.split('.').next().expect("it begins with the fence");
+    let unlock = |fence: &str, more: &[&str]| {
+        let words = [
+            "unlock",
+            "backup/db",
+            "--fence",
+            fence,
+            "--reason",
+            "host-7 burnt down",
+        ];
+        service.run(&[&words, more].concat())
+    };
+    assert_eq!(
+        unlock(fence, &[]).status.code(),
+        Some(2),
+        "it is said aloud"
+    );
+    let changed = unlock("7", &["--force"]);
+    assert_fails(
+        &changed,
+        1,
+        &["not held under this fence", "cron under fence"],
+    );
+    let taken = unlock(fence, &["--force"]);
+    let text = String::from_utf8_lossy(&taken.stdout);
+    assert!(taken.status.success(), "{text}");
+    let expected = format!("backup/db   taken from cron   fence {fence}\n");
+    assert!(
+        text.starts_with(&expected) && text.contains("for ever"),
+        "{text}"
+    );
+    assert_eq!(service.good(&["show", "backup/db"]), "backup/db   free\n");
+    let words = ["release", "backup/db", "--token", &token];
+    assert_eq!(service.good(&words), "It had ended before.\n");
+}

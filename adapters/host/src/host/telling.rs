@@ -4,7 +4,9 @@ use super::{Host, Status, Steps};
 use crate::log::Log;
 use crate::peers::Peers;
 use tenure_core::config::Config;
-use tenure_core::ids::NodeId;
+use tenure_core::ids::{Fence, NodeId};
+use tenure_core::machine::command::Cause;
+use tenure_core::machine::key::Key;
 use tenure_core::node::output::Note;
 
 impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
@@ -40,6 +42,7 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
                 tracing::info!(%to, ?why, "this leader hands over");
                 return;
             }
+            Note::Forced { keys, fence, cause } => return forced(keys, *fence, cause),
             Note::ClockOff { node, ahead_ms } => {
                 tracing::error!(%node, ahead_ms, "this server's clock is wrong: mend it");
                 return;
@@ -86,4 +89,14 @@ impl<N: Steps, L: Log, P: Peers> Host<N, L, P> {
         };
         self.status.send_replace(status);
     }
+}
+
+/// Every server writes down what an operator took, and why.
+fn forced(keys: &[Key], fence: Fence, cause: &Cause) {
+    let locks: Vec<String> = keys.iter().map(Key::to_string).collect();
+    let (by, reason) = (&cause.by, &cause.reason);
+    tracing::warn!(
+        ?locks, %fence, ?by, ?reason,
+        "an operator took a lock from its holder, who may still believe in it"
+    );
 }

@@ -123,7 +123,7 @@ fn run_all(page: &str) -> usize {
     let mut ran = 0;
     test(async {
         let world = World::real().await;
-        let (mut token, mut secret) = (String::new(), String::new());
+        let (mut token, mut fence, mut secret) = (String::new(), String::new(), String::new());
         let mut lines = page.lines();
         while let Some(line) = lines.next() {
             let Some(command) = line.strip_prefix("$ curl ") else {
@@ -132,12 +132,16 @@ fn run_all(page: &str) -> usize {
             // As a shell does it: what stands in double quotes is filled in.
             let quoted = format!("'Lock-Token: {token}'");
             let mut command = command.replace("\"Lock-Token: $TOKEN\"", &quoted);
+            if command.contains("$FENCE") {
+                command = command.replace("$FENCE", &fence).replace('"', "'");
+            }
             if command.contains("$SECRET") {
                 command = command.replace("$SECRET", &secret).replace('"', "'");
             }
             let got = run(&world, &command).await;
             if let Some(fresh) = got.json()["token"].as_str() {
                 fresh.clone_into(&mut token);
+                fence = got.json()["fence"].to_string();
             }
             if let Some(fresh) = got.json()["secret"].as_str() {
                 fresh.clone_into(&mut secret);
@@ -163,6 +167,7 @@ fn every_route_has_its_example() {
         "GET /v1/locks/{path}",
         "POST /v1/locks/{name}:resize",
         "POST /v1/locks/{name}:verify",
+        "POST /v1/locks/{name}:force-unlock",
         "GET /v1/locks",
         "POST /v1/locks",
         "GET /v1/cluster",

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::client::belief;
+use crate::machine::command::{Cause, Force};
 use proptest::prelude::*;
 
 #[test]
@@ -189,6 +190,72 @@ fn a_sessions_grants_live_by_the_send_of_its_last_answered_keep_alive() {
     world.pass(1_000);
     world.answer(&kept());
     assert_eq!(world.believes_ms(), Some(8_989), "and not from the answer");
+}
+
+fn kept_without(taken: &[Fence]) -> Reply {
+    let answer = Answer::KeptAlive {
+        session: SESSION,
+        ttl_ms: 10_000,
+        taken: taken.to_vec(),
+    };
+    decided(answer, None)
+}
+
+#[test]
+fn what_an_operator_took_from_a_session_is_not_believed_in_any_more() {
+    let mut world = World::session();
+    world.want(acquire(Life::Session, 0));
+    world.answer(&granted_in_session(Life::Session));
+    world.pass(3_334);
+    world.take_heard();
+    world.answer(&kept_without(&[FENCE]));
+    assert_eq!(world.take_heard(), [lost(Loss::Taken)]);
+    assert_eq!(world.client.belief(FENCE), None);
+    // It is told again and again, and heard once.
+    world.pass(3_334);
+    world.answer(&kept_without(&[FENCE]));
+    assert_eq!(world.take_heard(), []);
+}
+
+#[test]
+fn a_grant_whose_answer_comes_after_it_was_taken_is_never_handed_out() {
+    let mut world = World::session();
+    let call = world.want(acquire(Life::Session, 60_000));
+    let claim = world.asked.remove(0).number;
+    world.pass(3_334);
+    world.answer(&kept_without(&[FENCE]));
+    world.take_heard();
+    world.reply(claim, &granted_in_session(Life::Session));
+    let result = Err(Failed::TooLate);
+    assert_eq!(world.take_heard(), [Output::Answer { call, result }]);
+    assert_eq!(world.client.belief(FENCE), None);
+}
+
+#[test]
+fn who_takes_a_grant_names_the_request_so_that_a_retry_is_one() {
+    let mut world = World::plain();
+    let force = Force {
+        key: path(),
+        fence: FENCE,
+        cause: Cause {
+            by: "olga".into(),
+            reason: "the host is gone".into(),
+        },
+    };
+    let call = world.want(Want::Force(force.clone()));
+    let asked = world.asked[0].request.clone();
+    assert_eq!(asked.ask, Ask::Force(force));
+    assert!(matches!(asked.client, command::Client::Key(_)));
+    world.pass(1_000);
+    world.server_dies();
+    assert_eq!(world.asked[0].request, asked, "the same request");
+    let answer = Answer::Forced {
+        fence: FENCE,
+        holder: Bytes::new(),
+        remaining_ms: None,
+    };
+    world.answer(&decided(answer, None));
+    assert!(is_ok(&world.take_heard()[0], call));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The forms of commands: frozen, and apart from the live types.
 
 use crate::ids::ChangeId;
-use crate::machine::command::{Life, Mode};
+use crate::machine::command::{Cause, Life, Mode};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +158,38 @@ pub(super) struct ConfigureFormat<B, C> {
     pub(super) by: B,
     // Frozen where it is defined: `config::Change`.
     pub(super) change: C,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct ForceFormat<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) fence: u64,
+    #[serde(borrow)]
+    pub(super) cause: CauseFormat<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct CauseFormat<'a> {
+    pub(super) by: &'a str,
+    pub(super) reason: &'a str,
+}
+
+impl From<CauseFormat<'_>> for Cause {
+    fn from(cause: CauseFormat<'_>) -> Self {
+        Self {
+            by: cause.by.to_string(),
+            reason: cause.reason.to_string(),
+        }
+    }
+}
+
+impl<'a> From<&'a Cause> for CauseFormat<'a> {
+    fn from(cause: &'a Cause) -> Self {
+        Self {
+            by: &cause.by,
+            reason: &cause.reason,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -3,7 +3,7 @@ use super::*;
 use crate::config::Policy;
 use crate::ids::ChangeId;
 use crate::limits::{HOLDER_BYTES_MAX, TTL_MS_MAX, TTL_MS_MIN, WAIT_MS_MAX};
-use crate::machine::command::{Life, Mode};
+use crate::machine::command::{Cause, Life, Mode};
 use alloc::string::String;
 use alloc::vec;
 use proptest::prelude::*;
@@ -288,6 +288,23 @@ fn what_is_reentrant_has_golden_bytes() {
         assert_eq!(one.1, other.1, "one body");
         assert_eq!((one.0, other.0), numbers);
     }
+}
+
+#[test]
+fn what_an_operator_takes_has_golden_bytes() {
+    let operation = Operation::Force(Force {
+        key: path("a"),
+        fence: Fence::new(9),
+        cause: Cause {
+            by: String::from("bob"),
+            reason: String::from("gone"),
+        },
+    });
+    let (number, body) = encode_body(&operation);
+    let golden = "095f70617468000b61000903626f6204676f6e65";
+    assert_eq!((number, &*hex(&body)), (15, golden));
+    let said = command(Client::None, operation);
+    assert_eq!(decode(&encode(&said)), Ok(said));
 }
 
 #[test]

@@ -107,6 +107,17 @@ fn put_answer(to: &mut Writer<'_>, answer: &Answer) {
             to.u8(14);
             to.u64(fence.get());
         }
+        Answer::Forced {
+            fence,
+            holder,
+            remaining_ms,
+        } => {
+            to.u8(13);
+            to.u64(fence.get());
+            to.short_string(holder);
+            to.bool(remaining_ms.is_some());
+            to.u64(remaining_ms.unwrap_or_default());
+        }
         Answer::Refused(refusal) => {
             to.u8(10);
             put_refusal(to, refusal);
@@ -140,13 +151,29 @@ fn take_answer(from: &mut Reader<'_>) -> Read<Answer> {
         14 => Answer::Converted {
             fence: Fence::new(from.u64()?),
         },
+        13 => take_forced(from)?,
         other => {
             return from.bad(
                 1,
-                "an answer that is kept: 6, 7, 9, 10, 12, 14",
+                "an answer that is kept: 6, 7, 9, 10, 12 to 14",
                 other.into(),
             );
         }
+    })
+}
+
+fn take_forced(from: &mut Reader<'_>) -> Read<Answer> {
+    let fence = Fence::new(from.u64()?);
+    let holder = Bytes::copy_from_slice(from.short_string(HOLDER_BYTES_MAX)?);
+    let has_end = from.bool()?;
+    let left = from.u64()?;
+    if !has_end && left != 0 {
+        return from.bad(8, "zero, for the grant had no end", left);
+    }
+    Ok(Answer::Forced {
+        fence,
+        holder,
+        remaining_ms: has_end.then_some(left),
     })
 }
 
@@ -178,6 +205,7 @@ fn put_refusal(to: &mut Writer<'_>, refusal: &Refusal) {
                 Table::Answers => 4,
                 Table::Zones => 5,
                 Table::Entries => 6,
+                Table::Taken => 7,
             });
         }
         Refusal::HasCapacity { capacity } => {
@@ -196,6 +224,10 @@ fn put_refusal(to: &mut Writer<'_>, refusal: &Refusal) {
         Refusal::Converting => to.u8(21),
         Refusal::UpgradeDeadlock { by } => {
             to.u8(22);
+            put_blockers(to, by);
+        }
+        Refusal::FenceChanged { by } => {
+            to.u8(19);
             put_blockers(to, by);
         }
         Refusal::ConfigMoved { .. } | Refusal::ConfigUnfit { .. } => panic!("{BESIDE}"),
@@ -228,7 +260,8 @@ fn take_refusal(from: &mut Reader<'_>) -> Read<Refusal> {
                 4 => Table::Answers,
                 5 => Table::Zones,
                 6 => Table::Entries,
-                other => return from.bad(1, "a table, 1 to 6", other.into()),
+                7 => Table::Taken,
+                other => return from.bad(1, "a table, 1 to 7", other.into()),
             },
         },
         16 => Refusal::HasCapacity {
@@ -238,6 +271,9 @@ fn take_refusal(from: &mut Reader<'_>) -> Read<Refusal> {
         18 => Refusal::NotCovered {
             by: take_blockers(from)?,
         },
+        19 => Refusal::FenceChanged {
+            by: take_blockers(from)?,
+        },
         20 => Refusal::Entered {
             entered: from.u32()?,
         },
@@ -245,7 +281,7 @@ fn take_refusal(from: &mut Reader<'_>) -> Read<Refusal> {
         22 => Refusal::UpgradeDeadlock {
             by: take_blockers(from)?,
         },
-        other => return from.bad(1, "a refusal: 1 to 12, 16 to 18, 20 to 22", other.into()),
+        other => return from.bad(1, "a refusal: 1 to 12, 16 to 22", other.into()),
     })
 }
 

@@ -101,11 +101,17 @@ impl Writer<'_> {
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Of the content that the bytes are of; zero before it was read.
+    pub(super) version: u16,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+    pub(super) const fn new(bytes: &'a [u8], version: u16) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            version,
+        }
     }
 
     /// How many bytes were taken.

@@ -13,6 +13,8 @@ use crate::time::Stamp;
 /// The version of the content, its first two bytes. A change of anything here is a new one, and the
 /// old one still reads.
 pub(super) const VERSION: u16 = 4;
+/// The oldest that still reads. What came since: 4, what operators took.
+const VERSION_MIN: u16 = 3;
 /// Words of a via window, in groups of this many with a mask before them.
 const MASKED: usize = 64;
 
@@ -68,9 +70,10 @@ fn put_grace(to: &mut Writer<'_>, grace: &Grace) {
 /// The numbers, which come first.
 pub(super) fn take_numbers(from: &mut Reader<'_>, machine: &mut Machine) -> Read<()> {
     let found = from.u16()?;
-    if found != VERSION {
+    if !(VERSION_MIN..=VERSION).contains(&found) {
         return Err(Fault::Version { found });
     }
+    from.version = found;
     machine.applied = Slot::new(from.u64()?);
     if machine.applied > SLOT_MAX {
         return from.bad(8, "a slot below 2^51", machine.applied.get());

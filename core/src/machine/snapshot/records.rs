@@ -6,7 +6,9 @@
 use super::answers::{put_answers, take_answers};
 use super::form::{Read, Reader, Writer, kept};
 use crate::ids::{Fence, RequestId, RequestSeq, SessionId, TicketId, ZoneId};
-use crate::limits::{HOLDER_BYTES_MAX, IDENTIFIER_BYTES_MAX, KEY_BYTES_MAX, PERMITS_MAX};
+use crate::limits::{
+    HOLDER_BYTES_MAX, IDENTIFIER_BYTES_MAX, KEY_BYTES_MAX, PERMITS_MAX, TAKEN_MAX,
+};
 use crate::machine::command::{Life, Mode};
 use crate::machine::crowd::{Conversions, Crowd, Share};
 use crate::machine::key::Key;
@@ -16,6 +18,7 @@ use crate::machine::state::{
     Ticket,
 };
 use crate::machine::table::Ref;
+use alloc::vec::Vec;
 
 /// What a table holds, as bytes.
 pub(super) trait Record: Sized {
@@ -79,7 +82,10 @@ impl Record for Line {
         Ok(Self {
             lock: from.name()?,
             waiting: take_queue(from)?,
-            converting: take_queue(from)?,
+            converting: match from.version {
+                ..4 => Queue::default(),
+                _ => take_queue(from)?,
+            },
             conversions: Conversions::default(),
             in_work: false,
         })
@@ -106,6 +112,8 @@ impl Record for Session {
             Some(Ending::Closed) => 2,
         });
         to.string(&self.identifier);
+        to.count(self.taken.len());
+        self.taken.iter().for_each(|fence| to.u64(fence.get()));
         put_answers(to, &self.answers);
     }
 
@@ -123,11 +131,24 @@ impl Record for Session {
                 other => return from.bad(1, "a session's end, 0 to 2", other.into()),
             },
             identifier: kept(from.string(IDENTIFIER_BYTES_MAX)?),
+            taken: take_taken(from)?,
             answers: take_answers(from)?,
             grants: None,
             tickets: None,
         })
     }
+}
+
+/// What an operator took from a session.
+fn take_taken(from: &mut Reader<'_>) -> Read<Vec<Fence>> {
+    if from.version < 4 {
+        return Ok(Vec::new());
+    }
+    let count = from.u32()?;
+    if usize::try_from(count).is_ok_and(|count| count <= TAKEN_MAX) {
+        return (0..count).map(|_| from.u64().map(Fence::new)).collect();
+    }
+    from.bad(4, "as many as are taken from one session", count.into())
 }
 
 impl Record for Request {
@@ -274,7 +295,14 @@ impl Record for Ticket {
         let (life, holder) = (take_life(from)?, from.short_string(HOLDER_BYTES_MAX)?);
         let (since, deadline) = (from.stamp()?, from.stamp()?);
         let (offered, reentrant) = (from.bool()?, from.bool()?);
-        let converts = from.name_or_none()?;
+        let converts = match from.version {
+            ..4 => None,
+            _ => from.name_or_none()?,
+        };
+        let is_plain = life == Life::Static && holder.is_empty() && !reentrant;
+        if converts.is_some() && !is_plain {
+            return from.bad(4, "none, for only the grant says what it is", 1);
+        }
         Ok(Self {
             id,
             zone,

@@ -76,6 +76,8 @@ pub struct Restore {
     hash: Stream64,
     /// The beginning of a record whose end is in the next chunk.
     carry: Vec<u8>,
+    /// Of the content; zero before it was read.
+    version: u16,
     /// Bytes of whole records.
     consumed: u64,
     section: Section,
@@ -95,6 +97,7 @@ impl Restore {
             machine: Machine::configured(limits, seed),
             hash: Stream64::new(),
             carry: Vec::new(),
+            version: 0,
             consumed: 0,
             section: Section::Numbers,
             left: None,
@@ -129,9 +132,10 @@ impl Restore {
         }
         let mut carry = core::mem::take(&mut self.carry);
         carry.extend_from_slice(bytes);
-        let mut reader = Reader::new(&carry);
+        let mut reader = Reader::new(&carry, self.version);
         let read = self.records(&mut reader);
         let whole = reader.at();
+        self.version = reader.version;
         if let Err(error) = read {
             self.fault = Some(error.clone());
             return Err(error);

@@ -167,6 +167,7 @@ fn a_claim_is_lost_as_a_whole() {
         keys: ["a", "b"].map(path).to_vec(),
         fence,
         session: None,
+        loss: Loss::Expired,
     };
     assert_eq!(world.pass(10_000), [lost]);
     assert_eq!(world.machine.locks_len(), 0);

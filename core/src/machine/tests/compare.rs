@@ -22,9 +22,10 @@ pub(super) fn limits() -> impl Strategy<Value = Limits> {
         1..4u64,
         1..3usize,
         1..3u32,
+        0..3usize,
     );
     let tiny = tiny.prop_map(
-        |(expiry_batch, locks, tickets, sessions, answers, window, zones, entries)| Limits {
+        |(expiry_batch, locks, tickets, sessions, answers, window, zones, entries, taken)| Limits {
             expiry_batch,
             locks,
             tickets,
@@ -32,6 +33,7 @@ pub(super) fn limits() -> impl Strategy<Value = Limits> {
             answers,
             session_window: window,
             entries,
+            taken,
             zones,
             snapshot_bytes: 600,
             snapshot_entry_bytes_min: 100,
@@ -193,6 +195,11 @@ impl Pair {
             },
             14 => Operation::KeepAlive { session },
             15 => Operation::CloseSession { session },
+            16 => Operation::Force(Force {
+                key: grant_key,
+                fence,
+                cause: cause(),
+            }),
             18..=20 => self.conversion(a, b, c),
             _ => Operation::Resize {
                 key: path(["c", "c", "a"][a as usize % 3]),
@@ -384,6 +391,7 @@ fn name_of(answer: &Answer) -> std::string::String {
         Answer::Granted(grant) if grant.replayed => "Replayed".into(),
         Answer::Granted(grant) if grant.entered > 1 => "Reentered".into(),
         Answer::Released { entered: 1.., .. } => "ReleasedOnce".into(),
+        Answer::KeptAlive { taken, .. } if !taken.is_empty() => "KeptAliveLess".into(),
         other => std::format!("{other:?}"),
     };
     text.split([' ', '(', '{'])
@@ -401,12 +409,13 @@ fn tiny() -> Limits {
         answers: 2,
         session_window: 2,
         entries: 2,
+        taken: 1,
         zones: 1,
         ..Limits::default()
     }
 }
 
-const REACHED: [&str; 44] = [
+const REACHED: [&str; 48] = [
     "Cancelled",
     "Converted",
     "Converting",
@@ -420,6 +429,8 @@ const REACHED: [&str; 44] = [
     "Ended UpgradeDeadlock",
     "Ended WaitTimeout",
     "Entered",
+    "FenceChanged",
+    "Forced",
     "Forgotten",
     "Granted",
     "HasCapacity",
@@ -427,7 +438,9 @@ const REACHED: [&str; 44] = [
     "IdentifierInUse",
     "Invalid",
     "KeptAlive",
+    "KeptAliveLess",
     "Lost",
+    "LostForced",
     "NoPermits",
     "NoSuchTicket",
     "NotCovered",
@@ -458,7 +471,7 @@ const REACHED: [&str; 44] = [
 fn the_histories_reach_every_answer_and_every_event() {
     let mut rng = Rng::new(Seed::new(3));
     let mut seen = std::collections::BTreeSet::new();
-    for history in 0..400 {
+    for history in 0..800 {
         let limits = if history % 2 == 0 {
             Limits::default()
         } else {
@@ -492,6 +505,10 @@ fn the_histories_reach_every_answer_and_every_event() {
 fn name_of_event(event: &Event) -> std::string::String {
     match event {
         Event::Offered { .. } => "Offered event".into(),
+        Event::Lost {
+            loss: Loss::Forced(_),
+            ..
+        } => "LostForced".into(),
         Event::Lost { .. } => "Lost".into(),
         _ => "SessionExpired".into(),
     }

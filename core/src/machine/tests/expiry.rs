@@ -6,6 +6,7 @@ fn lost(name: &str, fence: Fence) -> Event {
         keys: alloc::vec![path(name)],
         fence,
         session: None,
+        loss: Loss::Expired,
     }
 }
 

@@ -8,6 +8,7 @@ use alloc::vec;
 
 mod commands;
 mod convert;
+mod force;
 mod line;
 mod reenter;
 mod share;
@@ -61,6 +62,7 @@ struct Member {
     done_through: u64,
     seen: BTreeMap<u64, (Operation, Seen)>,
     identifier: Bytes,
+    taken: Vec<Fence>,
     over: Option<bool>, // true if closed by its client
 }
 
@@ -451,14 +453,19 @@ impl Model {
                 .any(|s| s.id == id && s.over == Some(true))
         });
         if !closed {
-            self.events.push(Event::Lost {
-                zone: hold.zone,
-                keys: hold.parts.iter().map(|part| part.key.clone()).collect(),
-                fence: hold.fence,
-                session: hold.session,
-            });
+            self.tell_lost(&hold, Loss::Expired);
         }
         self.end(at);
+    }
+
+    fn tell_lost(&mut self, hold: &Hold, loss: Loss) {
+        self.events.push(Event::Lost {
+            zone: hold.zone,
+            keys: hold.parts.iter().map(|part| part.key.clone()).collect(),
+            fence: hold.fence,
+            session: hold.session,
+            loss,
+        });
     }
 
     fn end(&mut self, at: usize) {

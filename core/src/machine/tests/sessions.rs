@@ -16,6 +16,7 @@ fn a_session_lives_by_its_keep_alives_and_its_locks_with_it() {
     let alive = Answer::KeptAlive {
         session,
         ttl_ms: 1000,
+        taken: alloc::vec![],
     };
     assert_eq!(
         world.ask(Client::None, Operation::KeepAlive { session }),
@@ -30,7 +31,8 @@ fn a_session_lives_by_its_keep_alives_and_its_locks_with_it() {
                 zone: ZoneId::new(0),
                 keys: alloc::vec![path("a")],
                 fence: grant.fence,
-                session: Some(session)
+                session: Some(session),
+                loss: Loss::Expired,
             },
         ]
     );

@@ -6,7 +6,7 @@ use super::request::{put_key, put_life, put_mode, put_parts};
 use super::{StreamError, cut, put_execute, put_fixed, put_flag, put_int, put_text};
 use crate::config::Config;
 use crate::config::Shared;
-use crate::ids::{NodeId, RequestId, SessionId};
+use crate::ids::{Fence, NodeId, RequestId, SessionId, TicketId};
 use crate::machine::answer::{Answer, Blocker, Grant, Refusal};
 use crate::node::input::Token;
 use crate::node::output::Reply;
@@ -14,6 +14,7 @@ use crate::query::{HolderView, LockView, Verdict, WaiterView};
 use crate::wire::codes;
 use crate::wire::codes::Code;
 use alloc::string::ToString;
+use alloc::vec::Vec;
 use bytes::BytesMut;
 
 /// Whose answer it is: every answer begins with this.
@@ -179,6 +180,7 @@ pub(super) const fn is_last(reply: &Reply) -> bool {
             | Answer::KeptAlive { .. }
             | Answer::SessionClosed { .. }
             | Answer::Resized { .. }
+            | Answer::Forced { .. }
             | Answer::Configured { .. }
             | Answer::Refused(_) => true,
         },
@@ -222,15 +224,10 @@ fn put_token(out: &mut BytesMut, number: u16, token: Option<Token>) {
 fn put_answer(out: &mut BytesMut, execute: u16, answer: &Answer, token: Option<Token>) -> u16 {
     match answer {
         Answer::Granted(grant) => {
-            put_grant(out, grant);
-            put_token(out, n::UNLOCK_TOKEN, token);
+            put_grant(out, grant, token);
             n::LOCKED
         }
-        Answer::Queued { ticket, position } => {
-            put_int(out, n::TICKET, ticket.get());
-            put_int(out, n::POSITION, *position);
-            n::ACCEPTED
-        }
+        Answer::Queued { ticket, position } => put_place(out, *ticket, *position),
         Answer::Offered { ticket } => {
             put_int(out, n::TICKET, ticket.get());
             n::ACCEPTED
@@ -240,16 +237,10 @@ fn put_answer(out: &mut BytesMut, execute: u16, answer: &Answer, token: Option<T
             already,
             entered,
         } => {
-            put_int(out, n::FENCE, fence.get());
-            put_flag(out, n::ALREADY, *already);
-            put_entered(out, *entered);
+            put_released(out, *fence, *already, *entered);
             n::UNLOCK
         }
-        Answer::Renewed { fence, ttl_ms } => {
-            put_int(out, n::FENCE, fence.get());
-            put_int(out, n::TTL_MS, *ttl_ms);
-            n::RENEW
-        }
+        Answer::Renewed { fence, ttl_ms } => put_renewed(out, *fence, *ttl_ms),
         Answer::Converted { fence } => {
             put_int(out, n::FENCE, fence.get());
             n::CONVERT
@@ -258,15 +249,13 @@ fn put_answer(out: &mut BytesMut, execute: u16, answer: &Answer, token: Option<T
             put_int(out, n::TICKET, ticket.get());
             n::CANCEL
         }
-        Answer::SessionOpened { session, ttl_ms } => {
-            put_session(out, Some(*session));
-            put_int(out, n::TTL_MS, *ttl_ms);
-            put_token(out, n::SESSION_SECRET, token);
-            n::OPEN_SESSION
-        }
-        Answer::KeptAlive { session, ttl_ms } => {
-            put_session(out, Some(*session));
-            put_int(out, n::TTL_MS, *ttl_ms);
+        Answer::SessionOpened { session, ttl_ms } => put_opened(out, *session, *ttl_ms, token),
+        Answer::KeptAlive {
+            session,
+            ttl_ms,
+            taken,
+        } => {
+            put_kept_alive(out, *session, *ttl_ms, taken);
             n::KEEP_ALIVE
         }
         Answer::SessionClosed { session } => {
@@ -276,6 +265,14 @@ fn put_answer(out: &mut BytesMut, execute: u16, answer: &Answer, token: Option<T
         Answer::Resized { capacity } => {
             put_int(out, n::CAPACITY, (*capacity).into());
             n::RESIZE
+        }
+        Answer::Forced {
+            fence,
+            holder,
+            remaining_ms,
+        } => {
+            put_forced(out, *fence, holder, *remaining_ms);
+            n::FORCE_UNLOCK
         }
         // Only HTTP asks for it.
         Answer::Configured { mark } => {
@@ -289,7 +286,7 @@ fn put_answer(out: &mut BytesMut, execute: u16, answer: &Answer, token: Option<T
     }
 }
 
-fn put_grant(out: &mut BytesMut, grant: &Grant) {
+fn put_grant(out: &mut BytesMut, grant: &Grant, token: Option<Token>) {
     put_parts(out, &grant.parts);
     put_int(out, n::FENCE, grant.fence.get());
     put_life(out, grant.life);
@@ -302,6 +299,52 @@ fn put_grant(out: &mut BytesMut, grant: &Grant) {
     }
     put_flag(out, n::REPLAYED, grant.replayed);
     put_entered(out, grant.entered);
+    put_token(out, n::UNLOCK_TOKEN, token);
+}
+
+fn put_released(out: &mut BytesMut, fence: Fence, already: bool, entered: u32) {
+    put_int(out, n::FENCE, fence.get());
+    put_flag(out, n::ALREADY, already);
+    put_entered(out, entered);
+}
+
+fn put_forced(out: &mut BytesMut, fence: Fence, holder: &[u8], remaining_ms: Option<u64>) {
+    put_int(out, n::FENCE, fence.get());
+    put_flag(out, n::HARD, true);
+    put_text(out, n::HOLDER, cut(n::HOLDER, holder));
+    if let Some(remaining_ms) = remaining_ms {
+        put_int(out, n::REMAINING_MS, remaining_ms);
+    }
+}
+
+fn put_renewed(out: &mut BytesMut, fence: Fence, ttl_ms: u64) -> u16 {
+    put_int(out, n::FENCE, fence.get());
+    put_int(out, n::TTL_MS, ttl_ms);
+    n::RENEW
+}
+
+fn put_place(out: &mut BytesMut, ticket: TicketId, position: u64) -> u16 {
+    put_int(out, n::TICKET, ticket.get());
+    put_int(out, n::POSITION, position);
+    n::ACCEPTED
+}
+
+fn put_opened(out: &mut BytesMut, session: SessionId, ttl_ms: u64, secret: Option<Token>) -> u16 {
+    put_session(out, Some(session));
+    put_int(out, n::TTL_MS, ttl_ms);
+    put_token(out, n::SESSION_SECRET, secret);
+    n::OPEN_SESSION
+}
+
+/// What operators took from the session is nothing, mostly.
+fn put_kept_alive(out: &mut BytesMut, session: SessionId, ttl_ms: u64, taken: &[Fence]) {
+    put_session(out, Some(session));
+    put_int(out, n::TTL_MS, ttl_ms);
+    if !taken.is_empty() {
+        let bytes = taken.iter().flat_map(|fence| fence.get().to_be_bytes());
+        let bytes: Vec<u8> = bytes.collect();
+        put_text(out, n::TAKEN, &bytes);
+    }
 }
 
 /// Nothing for a grant that is not re-entrant.
@@ -316,7 +359,8 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         Refusal::Held { by }
         | Refusal::WaitTimeout { by }
         | Refusal::NotCovered { by }
-        | Refusal::UpgradeDeadlock { by } => {
+        | Refusal::UpgradeDeadlock { by }
+        | Refusal::FenceChanged { by } => {
             by.iter().for_each(|blocker| put_blocker(out, blocker));
         }
         Refusal::HasCapacity { capacity } => put_int(out, n::CAPACITY, (*capacity).into()),

@@ -390,9 +390,15 @@ fn decided(registers: &Registers, end: u16) -> Result<Word, Bad> {
         n::KEEP_ALIVE => Answer::KeptAlive {
             session: registers.need_session()?,
             ttl_ms: registers.need_int(n::TTL_MS)?,
+            taken: taken(registers)?,
         },
         n::RESIZE => Answer::Resized {
             capacity: registers.capacity()?,
+        },
+        n::FORCE_UNLOCK => Answer::Forced {
+            fence: registers.fence()?,
+            holder: registers.text(n::HOLDER).unwrap_or_default(),
+            remaining_ms: registers.int(n::REMAINING_MS),
         },
         n::CLOSE_SESSION => Answer::SessionClosed {
             session: registers.need_session()?,
@@ -430,6 +436,18 @@ fn grant(registers: &Registers) -> Result<Grant, Bad> {
         replayed: registers.flag(n::REPLAYED)?,
         entered: registers.entered(),
     })
+}
+
+/// What an operator took from a session; nothing from most.
+fn taken(registers: &Registers) -> Result<Vec<Fence>, Bad> {
+    let bytes = registers.text(n::TAKEN).unwrap_or_default();
+    let (fences, rest) = bytes.as_chunks();
+    if !rest.is_empty() {
+        let what = "fences of 8 bytes were expected";
+        return Err(super::registers::bad_value(n::TAKEN, what));
+    }
+    let fences = fences.iter().map(|fence| u64::from_be_bytes(*fence));
+    Ok(fences.map(Fence::new).collect())
 }
 
 fn slot(registers: &Registers) -> Result<Slot, Bad> {

@@ -152,6 +152,7 @@ impl Edge {
                 | Answer::Cancelled { .. }
                 | Answer::KeptAlive { .. }
                 | Answer::Resized { .. }
+                | Answer::Forced { .. }
                 | Answer::Configured { .. }
                 | Answer::Refused(_) => {}
             },
@@ -300,6 +301,7 @@ impl Edge {
             | Ask::Cancel { .. }
             | Ask::Convert(_)
             | Ask::Resize { .. }
+            | Ask::Force(_)
             | Ask::Admin(_)
             | Ask::Inspect { .. }
             | Ask::Verify(_)

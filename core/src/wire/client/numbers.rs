@@ -67,6 +67,8 @@ commands! {
     REENTRANT = 0x000c Register,
     /// 1: the grant is given back however often its session has entered it.
     ALL_ENTRIES = 0x000d Register,
+    /// 1: at once, whatever the holder believes.
+    HARD = 0x000e Register,
 
     /// A thing that this server can do; repeated.
     CAPABILITY = 0x1000 Register,
@@ -219,9 +221,15 @@ commands! {
     RESIZE = 0x7033 Execute,
     /// Does this grant hold?
     VERIFY = 0x7034 Execute,
+    /// End a grant that is another's.
+    FORCE_UNLOCK = 0x7035 Execute,
 
     /// The holder's name, for people.
     HOLDER = 0x8000 Register,
+    /// Why an operator takes something.
+    REASON = 0x8001 Register,
+    /// Which operator.
+    TAKEN_BY = 0x8002 Register,
 
     /// Who is calling.
     USERNAME = 0x9000 Reserved,
@@ -260,6 +268,8 @@ commands! {
     SELECTOR = 0xa005 Register,
     /// The order of a list.
     ORDER = 0xa006 Register,
+    /// Fences of the session's grants that an operator took, 8 bytes each.
+    TAKEN = 0xa007 Register,
 
     /// The claim waits: its end comes under the same REQUEST_ID.
     ACCEPTED = 0xc000 Answer,
@@ -272,7 +282,7 @@ commands! {
 /// The most bytes that the string of this command may have, also if nobody knows the command.
 pub const fn cap(number: u16) -> usize {
     match number {
-        HOLDER => HOLDER_BYTES_MAX,
+        HOLDER | TAKEN_BY => HOLDER_BYTES_MAX,
         VALUE => VALUE_BYTES_MAX,
         _ => match number >> 12 {
             8 => 255,

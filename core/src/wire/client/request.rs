@@ -6,13 +6,13 @@ use super::{put_execute, put_fixed, put_flag, put_int, put_text};
 use crate::config::Shared;
 use crate::ids::{RequestId, RequestSeq, SessionId, ZoneId};
 use crate::limits::{PAGE_MAX, TTL_MS_DEFAULT, WAIT_MS_MAX};
-use crate::machine::command::{Acquire, Client, Life, Mode};
+use crate::machine::command::{Acquire, Cause, Client, Force, Life, Mode};
 use crate::machine::key::Key;
 use crate::machine::parts::Parts;
 use crate::node::input::{Ask, Convert, Proof, Question, Request, Verify};
 use crate::query::{Listing, Order, Selector, SelectorError};
 use crate::wire::codes;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use bytes::{BufMut, Bytes};
 
 pub use super::registers::Bad;
@@ -61,6 +61,7 @@ pub(super) fn read(registers: &Registers, shared: &Shared, execute: u16) -> Resu
             key: registers.key()?,
             capacity: registers.capacity()?,
         },
+        n::FORCE_UNLOCK => Ask::Force(force(registers)?),
         n::QUERY => query(registers)?,
         n::VERIFY => verify(registers)?,
         n::LIST => list(registers)?,
@@ -180,6 +181,28 @@ fn convert(registers: &Registers) -> Result<Convert, Bad> {
     })
 }
 
+/// What an operator takes. He says that it is hard: another way is not served.
+fn force(registers: &Registers) -> Result<Force, Bad> {
+    if !registers.flag(n::HARD)? {
+        let what = "only a hard one is served: it does not wait for what the holder believes";
+        return Err(bad_value(n::HARD, what));
+    }
+    Ok(Force {
+        key: registers.key()?,
+        fence: registers.fence()?,
+        cause: Cause {
+            by: utf8(registers, n::TAKEN_BY)?,
+            reason: utf8(registers, n::REASON)?,
+        },
+    })
+}
+
+fn utf8(registers: &Registers, number: u16) -> Result<String, Bad> {
+    let text = registers.text(number).unwrap_or_default();
+    let text = core::str::from_utf8(&text).map_err(|_| bad_value(number, "it is no text"))?;
+    Ok(text.to_string())
+}
+
 /// How a lock is: for the cluster, or as far as this server knows.
 fn query(registers: &Registers) -> Result<Ask, Bad> {
     let key = registers.key()?;
@@ -282,6 +305,7 @@ const fn session_of(client: &Client, ask: &Ask) -> Option<SessionId> {
         | Ask::Cancel { .. }
         | Ask::OpenSession { .. }
         | Ask::Resize { .. }
+        | Ask::Force(_)
         | Ask::Admin(_)
         | Ask::Inspect { .. }
         | Ask::List(_)
@@ -332,6 +356,13 @@ fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
             put_int(out, n::CAPACITY, (*capacity).into());
             n::RESIZE
         }
+        Ask::Force(force) => {
+            put_key(out, &force.key);
+            put_int(out, n::FENCE, force.fence.get());
+            put_flag(out, n::HARD, true);
+            put_cause(out, &force.cause);
+            n::FORCE_UNLOCK
+        }
         Ask::Inspect { key } => {
             put_key(out, key);
             n::QUERY
@@ -348,6 +379,14 @@ fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
         Ask::Servers => n::SERVERS,
         // It has its number, and servers refuse it: operators ask over HTTP.
         Ask::Admin(_) => n::CONFIGURE,
+    }
+}
+
+fn put_cause<B: BufMut>(out: &mut B, cause: &Cause) {
+    for (number, text) in [(n::TAKEN_BY, &cause.by), (n::REASON, &cause.reason)] {
+        if !text.is_empty() {
+            put_text(out, number, text.as_bytes());
+        }
     }
 }
 

@@ -58,6 +58,11 @@ impl History {
                     self.note_entries(command, refusal, docket, marks);
                 }
             }
+            Refusal::FenceChanged { by } => {
+                if self.once.is_refused_first(command) {
+                    self.note_changed(command, by, docket, marks);
+                }
+            }
             Refusal::SessionBusy => marks.hit(Mark::SessionBusy),
             Refusal::Cancelled
             | Refusal::NotHeld
@@ -91,6 +96,13 @@ impl History {
             Table::Sessions => self.locks.sessions() >= limits.sessions,
             Table::Answers => limits.answers < DEDUPE_MAX,
             Table::Zones => false,
+            Table::Taken => match &command.operation {
+                Operation::Force(force) => {
+                    let taken = self.locks.taken_beside(command.zone, force.fence);
+                    taken.is_some_and(|taken| taken >= limits.taken)
+                }
+                _ => false,
+            },
             Table::Entries => match (self.entered_by(command), &command.operation) {
                 (Some(live), Operation::Acquire(_)) => live.entered >= limits.entries,
                 (Some(_) | None, _) => false,

@@ -19,6 +19,7 @@ impl Model {
                 Answer::KeptAlive {
                     session: *session,
                     ttl_ms: found.ttl_ms,
+                    taken: found.taken.clone(),
                 }
             }
             Operation::Renew { key, fence, ttl_ms } => {
@@ -219,6 +220,7 @@ impl Model {
                 }
             }
             Operation::Resize { key, capacity } => self.resize(zone, key, *capacity),
+            Operation::Force(force) => self.force(command, force),
             // `tests/config.rs` is about it.
             Operation::Configure(_) | Operation::Renew { .. } | Operation::KeepAlive { .. } => {
                 unreachable!()
@@ -468,6 +470,7 @@ impl Model {
             done_through: 0,
             seen: BTreeMap::new(),
             identifier: identifier.clone(),
+            taken: vec![],
             over: None,
         });
         Answer::SessionOpened {

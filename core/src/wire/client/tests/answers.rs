@@ -118,7 +118,10 @@ fn samples() -> Vec<(&'static str, &'static str, Reply)> {
         ("cancelled", "cancel", decided(Answer::Cancelled { ticket }, None)),
         ("session_opened", "open_session", decided(Answer::SessionOpened { session, ttl_ms: 10_000 }, Some(Token([3; 32])))),
         ("resumed", "resume_session", Reply::Resumed),
-        ("kept_alive", "keep_alive", decided(Answer::KeptAlive { session, ttl_ms: 10_000 }, None)),
+        ("kept_alive", "keep_alive", decided(Answer::KeptAlive { session, ttl_ms: 10_000, taken: vec![] }, None)),
+        ("kept_alive_less", "keep_alive", decided(Answer::KeptAlive { session, ttl_ms: 10_000, taken: vec![fence, fence.next()] }, None)),
+        ("forced", "force_unlock", decided(Answer::Forced { fence, holder: Bytes::from_static(b"alice"), remaining_ms: Some(8_000) }, None)),
+        ("forced_static", "force_unlock", decided(Answer::Forced { fence, holder: Bytes::new(), remaining_ms: None }, None)),
         ("session_closed", "close_session", decided(Answer::SessionClosed { session }, None)),
         ("lock", "query", Reply::Lock { view: lock(), slot, stamp }),
         ("lock_entered", "query", Reply::Lock { view: entered(), slot, stamp }),
@@ -159,6 +162,7 @@ fn refusals() -> Vec<(&'static str, &'static str, Reply)> {
         ("entered", "convert", no(Refusal::Entered { entered: 2 })),
         ("converting", "convert", no(Refusal::Converting)),
         ("upgrade_deadlock", "convert_many", no(Refusal::UpgradeDeadlock { by: by() })),
+        ("fence_changed", "force_unlock", no(Refusal::FenceChanged { by: by() })),
         ("invalid_in_log", "renew", no(Refusal::Invalid { what: "the ttl is too short" })),
         ("busy", "query", Reply::Failed(Failure::Busy)),
         ("disk_full", "set_lock", Reply::Failed(Failure::DiskFull)),
@@ -302,7 +306,7 @@ fn every_refusal_is_heard_with_its_code_and_its_reason() {
         assert_eq!(rejection.slot, slot, "{name}");
         let blocked = matches!(
             name,
-            "held" | "wait_timeout" | "not_covered" | "upgrade_deadlock"
+            "held" | "wait_timeout" | "not_covered" | "upgrade_deadlock" | "fence_changed"
         );
         assert_eq!(rejection.by, if blocked { by() } else { vec![] }, "{name}");
     }
@@ -425,6 +429,7 @@ fn a_keep_alive_names_the_configuration() {
     let answer = Answer::KeptAlive {
         session: SESSION,
         ttl_ms: 10_000,
+        taken: vec![],
     };
     let mut bytes = answer_bytes("keep_alive", &decided(answer, None));
     let mut caller = Caller::default();

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::limits::PAGE_MAX;
+use crate::machine::command::{Cause, Force};
 use crate::query::{Listing, Order, Selector};
+use crate::wire::codes;
 use proptest::prelude::*;
 use proptest::strategy::Union;
 
@@ -23,6 +25,17 @@ fn convert(session: Option<SessionId>, parts: Parts, wait_ms: u64) -> Ask {
         token: Token([5; 32]),
         wait_ms,
     })
+}
+
+fn taken(by: &str) -> Force {
+    Force {
+        key: path("deploy/prod"),
+        fence: Fence::new(17),
+        cause: Cause {
+            by: by.into(),
+            reason: "the host is gone".into(),
+        },
+    }
 }
 
 /// One of each, under the name that the golden file has for it.
@@ -47,6 +60,8 @@ pub(super) fn samples() -> Vec<(&'static str, Client, Ask)> {
         ("set_lock_mode", by_id, Ask::Acquire(mode)),
         ("set_lock_permits", by_id, Ask::Acquire(permits)),
         ("resize", by_id, Ask::Resize { key: path("jobs"), capacity: 300 }),
+        ("force_unlock", by_id, Ask::Force(taken("olga"))),
+        ("force_unlock_nameless", none, Ask::Force(taken(""))),
         ("set_lock_wait", by_id, Ask::Acquire(acquire("deploy/prod", 30_000))),
         ("set_lock_wait_session", in_session(4), Ask::Acquire(lives)),
         ("set_lock_reentrant", in_session(6), Ask::Acquire(again)),
@@ -155,6 +170,21 @@ fn what_is_not_said_has_a_default() {
     };
     assert_eq!(acquire.life, Life::Lease { ttl_ms: 5_000 });
     assert_eq!(acquire.wait_ms, crate::limits::WAIT_MS_MAX);
+}
+
+/// Whoever takes a lock from its holder says that he knows what that means.
+#[test]
+fn what_is_not_said_to_be_hard_is_not_taken() {
+    let mut said = bytes_of(&Client::None, &Ask::Force(taken("olga"))).to_vec();
+    let hard = said.windows(3).position(|bytes| bytes == [0, 0x0e, 1]);
+    said[hard.unwrap() + 2] = 0;
+    let (asked, mut out) = read(&mut edge(), &said);
+    assert!(asked.is_empty());
+    let heard = words(&mut out);
+    let Word::Rejected(rejection) = &heard[0].word else {
+        panic!("it is refused");
+    };
+    assert_eq!(rejection.code, codes::BAD_VALUE.number);
 }
 
 fn any_key() -> impl Strategy<Value = Key> {
