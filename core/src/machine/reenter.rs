@@ -91,7 +91,7 @@ impl Machine {
         let shares = parts.iter().map(|part| Share::of(part.mode));
         let wanted: Vec<_> = found.iter().copied().zip(shares).collect();
         let again = self.again(session, &wanted)?;
-        Some(match self.enter(again) {
+        Some(match self.enter(again, parts) {
             Ok(grant) => {
                 let fence = self.grants.at(grant).fence;
                 let answer = self.describe(grant, self.parts_held(grant), false);
@@ -124,7 +124,8 @@ impl Machine {
         again: Again,
         events: &mut Vec<Event>,
     ) {
-        match self.enter(again) {
+        let asked = self.parts_wanted(self.tickets.at(at));
+        match self.enter(again, &asked) {
             Ok(grant) => {
                 let ticket = self.leave(at);
                 self.end_granted((ticket.id, &ticket.asker), grant, events);
@@ -133,7 +134,7 @@ impl Machine {
         }
     }
 
-    fn enter(&mut self, again: Again) -> Result<Ref<Grant>, Refusal> {
+    fn enter(&mut self, again: Again, asked: &Parts) -> Result<Ref<Grant>, Refusal> {
         match again {
             Again::Covered(at) if self.grants.at(at).entered >= self.limits.entries => {
                 Err(Refusal::Quota {
@@ -147,18 +148,20 @@ impl Machine {
                 Ok(at)
             }
             Again::NotCovered(at) => Err(Refusal::NotCovered {
-                by: vec![self.as_blocker(at)],
+                by: vec![self.as_blocker(at, asked)],
             }),
         }
     }
 
-    /// A grant, told by its first key.
-    fn as_blocker(&self, at: Ref<Grant>) -> Blocker {
+    /// A grant, told by the first asked key that it has.
+    fn as_blocker(&self, at: Ref<Grant>, asked: &Parts) -> Blocker {
         let grant = self.grants.at(at);
+        let held = self.parts_held(at);
+        let told = asked.iter().find_map(|part| held.of(&part.key));
         Blocker {
             holder: Bytes::copy_from_slice(self.holder_name(grant)),
             fence: grant.fence,
-            mode: self.parts_held(at).first().mode,
+            mode: told.unwrap_or(held.first()).mode,
         }
     }
 }

@@ -46,10 +46,11 @@ impl Model {
             held.is_some_and(|held| is_as_strong(held.mode, part.mode))
         };
         if !parts.iter().all(has) {
+            let mut shared = parts.iter().filter_map(|part| hold.parts.of(&part.key));
             let by = vec![Blocker {
                 holder: self.name(&hold.holder, hold.session),
                 fence: hold.fence,
-                mode: hold.parts.first().mode,
+                mode: shared.next().expect("it has one of the keys").mode,
             }];
             return Some((None, Answer::Refused(Refusal::NotCovered { by })));
         }
