@@ -13,6 +13,7 @@ use crate::config::Mark;
 use crate::ids::{ClusterId, Fence, RequestId, RequestSeq, Seed};
 use crate::limits::IDENTIFIER_BYTES_MAX;
 use crate::machine::command::{Acquire, Force};
+use crate::machine::parts::Parts;
 use crate::node::input::{Ask, Proof};
 use crate::rng::Rng;
 use crate::time::Timestamp;
@@ -104,6 +105,16 @@ pub enum Want {
     },
     /// Take a grant from its holder, at once, whatever he believes.
     Force(Force),
+    /// Another share of what a grant of this client holds. For more it becomes another grant, whose fence and token the
+    /// answer tells; what is believed of it counts from the renewals of the old one, of which nothing is told any more.
+    Convert {
+        /// Which.
+        fence: Fence,
+        /// Keys of it, the first of them all among them, and how each is to be shared.
+        parts: Parts,
+        /// How long to wait for more, in milliseconds.
+        wait_ms: u64,
+    },
     /// A question: `Inspect`, `Verify`, `List`, `Servers`, or one of the first three as `Stale`.
     Query(Ask),
     /// End the session, and with it all that it holds. Opened again by the next call.

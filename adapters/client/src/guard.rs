@@ -3,11 +3,16 @@
 use crate::driver::Command;
 use crate::error::Error;
 use crate::handle::Client;
+use crate::options::millis;
+use std::time::Duration;
 use tenure_core::client::{Loss, News, Want};
 use tenure_core::ids::{Fence, Slot};
 use tenure_core::machine::answer::{Answer, Grant};
+use tenure_core::machine::command::Mode;
+use tenure_core::machine::parts::Parts;
 use tenure_core::node::input::{Proof, Token};
 use tenure_core::time::Timestamp;
+use tenure_core::wire::client::Word;
 use tenure_rt::sync::watch;
 
 /// A lock that is held. Released when dropped; [`Guard::release`] also waits for the answer. Of a re-entrant one
@@ -106,6 +111,49 @@ impl Guard {
             return News::Lost(Loss::Time);
         }
         self.news()
+    }
+
+    /// Shares the lock in another mode, or takes another number of its permits. For less, or as much, that is at once and
+    /// under the same fence. For more it becomes another grant: from then on [`Self::fence`] is another one, for your
+    /// storage too. If others leave no room for it, it waits so long, before all who hold nothing; meanwhile, and if it
+    /// fails, the lock is held as it was.
+    ///
+    /// If the future is dropped and it was done all the same, the lock is lost.
+    ///
+    /// # Errors
+    ///
+    /// Others hold the lock; one who converts already waits for this grant (`codes::UPGRADE_DEADLOCK`); it is not held any
+    /// more; or nobody answered.
+    pub async fn convert(&mut self, mode: Mode, wait: Duration) -> Result<(), Error> {
+        let fence = self.grant.fence;
+        let want = Want::Convert {
+            fence,
+            parts: Parts::one(self.grant.key().clone(), mode),
+            wait_ms: millis(wait),
+        };
+        let reply = self.client.call(want).await?;
+        match (reply.word, reply.news) {
+            (
+                Word::Decided {
+                    answer: Answer::Granted(grant),
+                    token: Some(token),
+                    slot,
+                },
+                Some(news),
+            ) => {
+                (self.grant, self.token, self.slot, self.news) = (grant, token, slot, news);
+                self.client.mention(Command::Forget { fence });
+            }
+            (
+                Word::Decided {
+                    answer: Answer::Converted { .. },
+                    ..
+                },
+                _,
+            ) => self.grant.parts = Parts::one(self.grant.key().clone(), mode),
+            _ => return Err(Error::Confused),
+        }
+        Ok(())
     }
 
     /// Gives it back. Says whether it had ended before.

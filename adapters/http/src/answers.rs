@@ -95,18 +95,21 @@ pub(crate) fn granted(grant: &Grant, token: Token, slot: Slot) -> Response {
         fence: grant.fence,
         token,
     };
+    let ttl_ms = match grant.life {
+        Life::Lease { ttl_ms } => Some(ttl_ms),
+        Life::Static | Life::Session => None,
+    };
     let body = GrantBody {
         lock: grant.key().to_string(),
         token: text.to_string(),
         fence: grant.fence.get(),
-        ttl_ms: match grant.life {
-            Life::Lease { ttl_ms } => Some(ttl_ms),
-            Life::Static | Life::Session => None,
-        },
+        ttl_ms,
         holder: String::from_utf8_lossy(&grant.holder),
         all: PartBody::all_of(&grant.parts),
-        // A first answer says with `ttl_ms` all that there is to say.
-        remaining_ms: grant.remaining_ms.filter(|_| grant.replayed),
+        // A first answer says with `ttl_ms` all that there is to say, but for what goes on with less.
+        remaining_ms: grant
+            .remaining_ms
+            .filter(|left| grant.replayed || Some(*left) < ttl_ms),
         replayed: grant.replayed,
     };
     let mut response = ok(slot, &body);
@@ -154,6 +157,28 @@ pub(crate) fn renewed(key: &Key, fence: Fence, ttl_ms: u64, slot: Slot) -> Respo
         lock: key.to_string(),
         fence: fence.get(),
         ttl_ms,
+    };
+    ok(slot, &body)
+}
+
+#[derive(Serialize)]
+struct ConvertedBody {
+    lock: String,
+    fence: u64,
+    #[serde(flatten)]
+    mode: ModeBody,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    all: Vec<PartBody>,
+}
+
+/// The grant goes on, and shares its locks as was asked.
+pub(crate) fn converted(parts: &Parts, fence: Fence, slot: Slot) -> Response {
+    let first = parts.first();
+    let body = ConvertedBody {
+        lock: first.key.to_string(),
+        fence: fence.get(),
+        mode: ModeBody::of(first.mode),
+        all: PartBody::all_of(parts),
     };
     ok(slot, &body)
 }

@@ -50,8 +50,8 @@ pub(crate) const RESIZE: &[&str] = &["capacity"];
 pub(crate) const VERIFY: &[&str] = &["token", "fence"];
 /// What one who takes a lock from its holder may say.
 pub(crate) const FORCE: &[&str] = &["fence", "reason", "by", "hard"];
-/// What a renewal may say.
-pub(crate) const RENEW: &[&str] = &["token", "ttl"];
+/// What a renewal or a conversion may say.
+pub(crate) const PATCH: &[&str] = &["token", "ttl", "mode", "permits", "capacity", "all", "wait"];
 /// What a release may say.
 pub(crate) const RELEASE: &[&str] = &["token"];
 /// What a list may say.
@@ -185,6 +185,30 @@ impl Params {
             }
             (None, None) => Err(Problem::missing("key_values", "which lock?")),
         }
+    }
+
+    /// What a grant is to be converted to: its first lock, or some of its locks. None: it is to be renewed.
+    pub(crate) fn conversion(&mut self, key: &Key) -> Result<Option<parts::Parts>, Problem> {
+        let has_mode = (self.mode, self.permits, self.capacity) != (None, None, None);
+        if !has_mode && self.all.is_none() {
+            let detail = "a renewal does not wait";
+            let is_renewal = self.wait_ms.is_none();
+            return is_renewal
+                .then_some(None)
+                .ok_or_else(|| Problem::bad_value("wait", detail));
+        }
+        if self.life.is_some() {
+            let detail =
+                "a request renews or converts: what is converted keeps what is left of its life";
+            return Err(Problem::bad_value("ttl", detail));
+        }
+        self.key = self.all.is_none().then(|| key.clone());
+        let parts = self.claim()?;
+        if parts.first().key != *key {
+            let detail = "the first lock by the order of keys is the one of the address";
+            return Err(Problem::bad_value("all", detail));
+        }
+        Ok(Some(parts))
     }
 
     /// The time to live of a renewal: a lease's, or the grant's own.

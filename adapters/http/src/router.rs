@@ -28,7 +28,9 @@ use tenure_core::machine::answer::{Answer, Refusal};
 use tenure_core::machine::command::{Acquire, Client, Life};
 use tenure_core::machine::key::{Key, path_prefix};
 use tenure_core::machine::parts;
-use tenure_core::node::input::{Admin, Ask, Proof, Question, Request as Wanted, Token, Verify};
+use tenure_core::node::input::{
+    Admin, Ask, Convert, Proof, Question, Request as Wanted, Token, Verify,
+};
 use tenure_core::node::output::{Failure, Reply};
 use tenure_core::query::Listing;
 use tenure_host::Published;
@@ -65,7 +67,10 @@ pub(crate) struct From(pub(crate) IpAddr);
 
 /// All routes.
 pub(crate) fn router(face: Face) -> Router {
-    let on_lock = get(inspect).post(acquire).patch(renew).delete(release);
+    let on_lock = get(inspect)
+        .post(acquire)
+        .patch(renew_or_convert)
+        .delete(release);
     let on_locks = get(list).post(acquire_all);
     let locks = Router::new()
         .route(
@@ -231,16 +236,23 @@ async fn acquire_all(State(face): State<Face>, request: Request) -> Result<Respo
     face.acquire(&head, claim, params).await
 }
 
-async fn renew(State(face): State<Face>, request: Request) -> Result<Response, Problem> {
+async fn renew_or_convert(State(face): State<Face>, request: Request) -> Result<Response, Problem> {
     let (head, body) = parts(request)?;
     let key = key_of(&head)?;
     let body = read_body(body).await?;
-    let params = Params::read(&head, &body, params::RENEW)?;
+    let mut params = Params::read(&head, &body, params::PATCH)?;
+    match params.conversion(&key)? {
+        Some(parts) => face.convert(&head, parts, params).await,
+        None => renew(&face, &head, key, params).await,
+    }
+}
+
+async fn renew(face: &Face, head: &Parts, key: Key, params: Params) -> Result<Response, Problem> {
     // A renewal is never answered from memory (rule 15), so no key of its caller is passed on;
     // but a bad one is a bad request here too.
     client_of(&head.headers)?;
     let ask = Ask::Renew {
-        proof: proof_of(&head, &key, &params)?,
+        proof: proof_of(head, &key, &params)?,
         ttl_ms: params.lease_ttl_ms()?,
     };
     let decided = face.decide(Client::None, ask).await?;
@@ -369,13 +381,51 @@ impl Face {
             reentrant: false,
         };
         let mut call = self.call(client, Ask::Acquire(acquire))?;
-        let (answer, token, slot) = decided(&mut call).await?;
+        let first = decided(&mut call).await?;
+        let is_kept = client != Client::None;
+        self.wait_for(call, first, wait_ms, (is_kept, is_async))
+            .await
+    }
+
+    /// Another share of what a grant holds: less is had at once, more is a grant that is waited for.
+    async fn convert(
+        &self,
+        head: &Parts,
+        parts: parts::Parts,
+        params: Params,
+    ) -> Result<Response, Problem> {
+        let client = client_of(&head.headers)?;
+        let proof = proof_of(head, &parts.first().key, &params)?;
+        let wait_ms = params.wait_ms.unwrap_or_default();
+        let ask = Ask::Convert(Convert {
+            parts: parts.clone(),
+            fence: proof.fence,
+            session: proof.session,
+            token: proof.token,
+            wait_ms,
+        });
+        let mut call = self.call(client, ask)?;
+        let is_kept = client != Client::None;
+        match decided(&mut call).await? {
+            (Answer::Converted { fence }, _, slot) => Ok(answers::converted(&parts, fence, slot)),
+            first => self.wait_for(call, first, wait_ms, (is_kept, false)).await,
+        }
+    }
+
+    /// Waits for the end of what may wait; if `is_async`, tells where it does. It is kept if a key of its caller stands
+    /// for it.
+    async fn wait_for(
+        &self,
+        mut call: Call<'_>,
+        (answer, token, slot): Decided,
+        wait_ms: u64,
+        (is_kept, is_async): (bool, bool),
+    ) -> Result<Response, Problem> {
         let (ticket, position) = match answer {
             Answer::Queued { ticket, position } => (ticket, Some(position)),
             Answer::Offered { ticket } => (ticket, None),
             answer => return end(answer, token, slot, None),
         };
-        let is_kept = client != Client::None;
         if is_async {
             return Ok(answers::accepted(ticket, position, is_kept, slot));
         }

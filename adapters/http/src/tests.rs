@@ -2,6 +2,7 @@
 
 mod bounds;
 mod configuration;
+mod convert;
 mod documents;
 mod face;
 mod manual;

@@ -88,6 +88,9 @@ impl Client {
         out: &mut Vec<Output>,
     ) {
         let sent = pending.first_sent.unwrap_or(now);
+        if let Ask::Convert(convert) = &pending.ask {
+            self.no_more_converting(convert.fence, id);
+        }
         if let Word::Resumed { .. } = word {
             return self.session_resumed(now);
         }
@@ -112,17 +115,26 @@ impl Client {
             (Answer::Granted(grant), Some(token)) => match pending.kind {
                 Kind::Call(call) => {
                     let grant = grant.clone();
+                    if let Ask::Convert(convert) = &pending.ask {
+                        let of = (convert.fence, call);
+                        return self.converted(now, of, (&grant, token), word, out);
+                    }
                     let (call, grant) = ((call, pending.renew), (&grant, token));
                     self.granted(now, sent, call, grant, word, out);
                 }
                 Kind::Quiet | Kind::Open | Kind::Resume | Kind::KeepAlive | Kind::Renewal(_) => {
+                    let counts = grant.entered > 0;
                     let proof = Proof {
                         key: grant.key().clone(),
                         fence: grant.fence,
                         session: grant.session,
                         token,
                     };
-                    self.release_quietly(now, proof, grant.entered > 0);
+                    // Who gave up a conversion that was made all the same holds neither.
+                    if let Ask::Convert(convert) = &pending.ask {
+                        drop(self.lose(convert.fence, Loss::Refused, out));
+                    }
+                    self.release_quietly(now, proof, counts);
                 }
             },
             (Answer::SessionClosed { .. }, _) => {
@@ -156,7 +168,7 @@ impl Client {
             Kind::Resume => self.session_gone(now, out),
             Kind::Renewal(fence) => {
                 let counts = self.no_more_renewing(fence, id);
-                match later {
+                match later || self.is_being_converted(fence) {
                     true => self.not_renewed(now, fence),
                     false if counts => drop(self.lose(fence, Loss::Refused, out)),
                     false => {}
@@ -173,11 +185,7 @@ impl Client {
             }
             Kind::Open | Kind::Call(_) | Kind::Quiet => {
                 self.forget_seq(now, &pending);
-                if let Ask::Renew { proof, .. } = &pending.ask
-                    && self.no_more_renewing(proof.fence, id)
-                {
-                    drop(self.lose(proof.fence, Loss::Refused, out));
-                }
+                self.doubt(now, &pending.ask, id, out);
                 let failed = match gone && self.session.id().is_some() {
                     true => Failed::SessionLost,
                     false => Failed::Rejected(no),
@@ -192,6 +200,21 @@ impl Client {
             self.no_quorum(now, out);
         } else {
             self.quorum_serves();
+        }
+    }
+
+    /// A refused renewal says that the grant is no more, unless it may have become another one. A refused conversion
+    /// may say so: the next renewal tells.
+    fn doubt(&mut self, now: Timestamp, ask: &Ask, id: RequestId, out: &mut Vec<Output>) {
+        if let Ask::Renew { proof, .. } = ask {
+            let counts = self.no_more_renewing(proof.fence, id);
+            if counts && !self.is_being_converted(proof.fence) {
+                drop(self.lose(proof.fence, Loss::Refused, out));
+            }
+        }
+        if let Ask::Convert(convert) = ask {
+            self.no_more_converting(convert.fence, id);
+            self.renew_soon(now, convert.fence);
         }
     }
 

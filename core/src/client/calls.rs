@@ -5,7 +5,8 @@ use super::{CALLS_MAX, CallId, Client, Failed, HOLDS_MAX, Hold, Output, Want};
 use crate::ids::{Fence, RequestId, SessionId, TicketId};
 use crate::limits::{HOLDER_BYTES_MAX, KEY_BYTES_MAX, SESSION_WINDOW};
 use crate::machine::command;
-use crate::node::input::{Ask, Question};
+use crate::machine::parts::Parts;
+use crate::node::input::{Ask, Convert, Question};
 use crate::time::Timestamp;
 use crate::wire::client::Rejection;
 use alloc::vec::Vec;
@@ -70,7 +71,7 @@ impl Pending {
     }
 
     pub(super) const fn is_claim(&self) -> bool {
-        matches!(self.ask, Ask::Acquire(_))
+        matches!(self.ask, Ask::Acquire(_) | Ask::Convert(_))
     }
 }
 
@@ -86,8 +87,7 @@ impl Client {
             let result = Err(Failed::Invalid(what));
             return out.push(Output::Answer { call, result });
         }
-        let mut renews = false;
-        let mut counts = false;
+        let (mut renews, mut counts) = (false, false);
         let mut wait = Duration::ZERO;
         let ask = match want {
             Want::Acquire { acquire, renew } => {
@@ -109,6 +109,14 @@ impl Client {
                 self.holds.remove(&proof.fence);
                 Ok(Ask::Release { proof, all: true })
             }
+            Want::Convert {
+                fence,
+                parts,
+                wait_ms,
+            } => {
+                wait = Duration::from_millis(wait_ms);
+                self.conversion(fence, parts, wait_ms)
+            }
             Want::RenewBy { proof, ttl_ms } => {
                 self.shorten(now, proof.fence, ttl_ms);
                 Ok(Ask::Renew { proof, ttl_ms })
@@ -128,6 +136,7 @@ impl Client {
                 pending.counts = counts;
                 pending.wait = wait;
                 let id = self.new_id();
+                self.note_conversion(&pending.ask, id);
                 self.calls.insert(call, id);
                 self.wake_by(pending.give_up);
                 self.pending.insert(id, pending);
@@ -138,6 +147,25 @@ impl Client {
                 call,
                 result: Err(failed),
             }),
+        }
+    }
+
+    fn conversion(&self, fence: Fence, parts: Parts, wait_ms: u64) -> Result<Ask, Failed> {
+        let proof = self.proof_of(fence).ok_or(Failed::NotMine(fence))?;
+        Ok(Ask::Convert(Convert {
+            parts,
+            fence,
+            session: proof.session,
+            token: proof.token,
+            wait_ms,
+        }))
+    }
+
+    fn note_conversion(&mut self, ask: &Ask, id: RequestId) {
+        if let Ask::Convert(convert) = ask
+            && let Some(hold) = self.holds.get_mut(&convert.fence)
+        {
+            hold.converting = Some(id);
         }
     }
 
@@ -381,10 +409,14 @@ impl Client {
     }
 
     fn drop_pending(&mut self, id: RequestId) {
-        if let Some(pending) = self.pending.remove(&id)
-            && let Some(command::Client::Session { seq, .. }) = pending.client
-        {
+        let Some(pending) = self.pending.remove(&id) else {
+            return;
+        };
+        if let Some(command::Client::Session { seq, .. }) = pending.client {
             self.unanswered.remove(&seq);
+        }
+        if let Ask::Convert(convert) = &pending.ask {
+            self.no_more_converting(convert.fence, id);
         }
     }
 }
@@ -409,6 +441,7 @@ fn out_of_bounds(want: &Want) -> Option<&'static str> {
         ) => None,
         Want::Query(_) => Some("this is not a question"),
         Want::Acquire { .. }
+        | Want::Convert { .. }
         | Want::Release { .. }
         | Want::ReleaseBy(_)
         | Want::ReleaseAll(_)

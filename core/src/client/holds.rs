@@ -29,6 +29,9 @@ pub(super) struct Hold {
     renews: bool,
     /// The renewal whose answer counts.
     pub(super) renewing: Option<RequestId>,
+    /// The conversion that was asked for: until its answer is here, that the grant is not held any more may mean that it
+    /// is another one.
+    pub(super) converting: Option<RequestId>,
     jeopardy: bool,
     /// How often this client has entered it; zero: it is not re-entrant.
     entries: usize,
@@ -137,12 +140,50 @@ impl Client {
             renew_at: if renew { renew_at } else { Timestamp::MAX },
             renews: renew,
             renewing: None,
+            converting: None,
             jeopardy: false,
             entries: usize::from(grant.entered > 0),
             handing: vec![handing],
         };
         self.holds.insert(grant.fence, hold);
         self.hand_out(now, grant.fence, out);
+    }
+
+    /// What proves a grant that is to be converted; none if nobody has heard of it yet, or it is not this client's.
+    pub(super) fn proof_of(&self, fence: Fence) -> Option<Proof> {
+        let hold = self.holds.get(&fence)?;
+        (!hold.is_unheard()).then(|| hold.proof(fence))
+    }
+
+    /// A grant of this client became another one, for what is left of its life.
+    pub(super) fn converted(
+        &mut self,
+        now: Timestamp,
+        (old, call): (Fence, CallId),
+        (grant, token): (&Grant, Token),
+        word: Word,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(mut hold) = self.holds.remove(&old) else {
+            // It was given back meanwhile, or its time is over: nobody believes in the new one.
+            let proof = Proof {
+                key: grant.key().clone(),
+                fence: grant.fence,
+                session: grant.session,
+                token,
+            };
+            self.release_quietly(now, proof, grant.entered > 0);
+            return self.answer(call, Err(Failed::TooLate), out);
+        };
+        (hold.token, hold.renewing, hold.converting) = (token, None, None);
+        let fence = grant.fence;
+        let news = News::Until(self.until(&hold));
+        let news = if hold.jeopardy { News::Jeopardy } else { news };
+        self.holds.insert(fence, hold);
+        // Its user believes in it already, as far as he may.
+        self.answer(call, Ok(word), out);
+        out.push(Output::Grant { fence, news });
+        self.wake_by(now);
     }
 
     /// Answers the call for a grant, if the grant may be believed in for a while yet. If not, since
@@ -186,6 +227,26 @@ impl Client {
     pub(super) fn no_more_renewing(&mut self, fence: Fence, id: RequestId) -> bool {
         let hold = self.holds.get_mut(&fence);
         hold.is_some_and(|hold| hold.renewing.take_if(|of| *of == id).is_some())
+    }
+
+    /// The answer to a conversion is here, or nobody waits for it any more.
+    pub(super) fn no_more_converting(&mut self, fence: Fence, id: RequestId) {
+        if let Some(hold) = self.holds.get_mut(&fence) {
+            hold.converting.take_if(|of| *of == id);
+        }
+    }
+
+    pub(super) fn is_being_converted(&self, fence: Fence) -> bool {
+        let hold = self.holds.get(&fence);
+        hold.is_some_and(|hold| hold.converting.is_some())
+    }
+
+    /// Whether a lease is held is asked at once, if this client renews it.
+    pub(super) fn renew_soon(&mut self, now: Timestamp, fence: Fence) {
+        if let Some(hold) = self.holds.get_mut(&fence).filter(|hold| hold.renews) {
+            hold.renew_at = now;
+            self.wake_by(now);
+        }
     }
 
     /// A shorter ttl is asked for: the lease may end by it as soon as this is sent (rule 14).

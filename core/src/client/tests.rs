@@ -16,6 +16,7 @@ use alloc::format;
 use alloc::vec;
 
 mod beliefs;
+mod convert;
 mod reenter;
 mod retries;
 
