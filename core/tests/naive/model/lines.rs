@@ -33,7 +33,7 @@ impl Zone {
         let waiting: Vec<Ticket> = waiting.cloned().collect();
         for ticket in waiting {
             let id = ticket.id;
-            let answer = if let Some(refusal) = self.waits_for_ever(&ticket) {
+            let answer = if let Some(refusal) = self.waits_for_ever(&ticket, seen.ended(id)) {
                 Answer::Refused(refusal)
             } else if !self.is_first_in_all(&ticket) {
                 continue;
@@ -58,15 +58,20 @@ impl Zone {
         false
     }
 
-    /// Who is in front of some line, and wants more permits than there are by now, would block that line for ever.
-    fn waits_for_ever(&self, ticket: &Ticket) -> Option<Refusal> {
+    /// Who is in front of a line, and wants more permits of that lock than there are by now, would block it for ever.
+    /// Who is in front of another one may be told so as well.
+    fn waits_for_ever(&self, ticket: &Ticket, told: Option<&Answer>) -> Option<Refusal> {
         let in_front = |key: &Key| self.first_in_line(key) == Some(ticket.id);
-        let mut parts = ticket.parts.iter().filter(|part| in_front(&part.key));
-        parts.find_map(|part| match (part.mode, self.usage(&part.key)) {
-            (Mode::Permits { n, .. }, Usage::ByPermits(capacity)) if n > capacity => {
-                Some(Refusal::HasCapacity { capacity })
-            }
-            _ => None,
+        let may = ticket.parts.iter().any(|part| in_front(&part.key));
+        ticket.parts.iter().find_map(|part| {
+            let Usage::ByPermits(capacity) = self.usage(&part.key) else {
+                return None;
+            };
+            let refusal = Refusal::HasCapacity { capacity };
+            let is_told = told == Some(&Answer::Refused(refusal.clone()));
+            let is_due = in_front(&part.key) || (may && is_told);
+            let too_many = matches!(part.mode, Mode::Permits { n, .. } if n > capacity);
+            (too_many && is_due).then_some(refusal)
         })
     }
 
