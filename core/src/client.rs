@@ -74,6 +74,9 @@ pub struct SessionSettings {
     pub ttl_ms: u64,
     /// What the client calls itself; may be empty.
     pub identifier: Bytes,
+    /// Whether one of its tasks may let go of what another one waits for: if not, a claim for which the session
+    /// would wait for itself is refused.
+    pub threads: bool,
 }
 
 /// What the user wants.

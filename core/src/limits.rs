@@ -148,6 +148,8 @@ pub const ENTRIES_MAX: u32 = 65_535;
 /// Grants that an operator takes from one session while it lives. One more is refused (`quota`): each is told in
 /// every keep-alive.
 pub const TAKEN_MAX: usize = 64;
+/// Edges that a search for a deadlock looks at (rule 34).
+pub const DEADLOCK_VISITS_MAX: usize = 1000;
 /// Zones of one cluster.
 pub const ZONES_MAX: usize = 1024;
 /// The largest capacity of a lock that is shared by permits.
@@ -179,6 +181,8 @@ pub const ORDER_NAMES_MAX: usize = 8;
 pub const BLOCKERS_SHOWN_MAX: usize = 3;
 /// How many holders are looked at for those to show: some may be dead and not reaped.
 pub const BLOCKERS_SOUGHT_MAX: usize = 64;
+/// How many of a circle of waits a refusal names: its beginning, and its end.
+pub const CIRCLE_SHOWN_MAX: usize = 8;
 /// Holders shown with one lock.
 pub const HOLDERS_SHOWN_MAX: usize = 100;
 /// Waiters shown with one lock.

@@ -37,6 +37,7 @@ pub mod command;
 mod configure;
 mod convert;
 mod crowd;
+mod deadlock;
 mod digest;
 mod expiry;
 mod force;
@@ -81,6 +82,8 @@ pub struct Limits {
     pub entries: u32,
     /// Grants that are taken from one session.
     pub taken: usize,
+    /// Edges that a search for a deadlock looks at.
+    pub deadlock_visits: usize,
     /// Zones.
     pub zones: usize,
     /// Bytes of entries between two snapshots.
@@ -102,6 +105,7 @@ impl Default for Limits {
             session_window: limits::SESSION_WINDOW,
             entries: limits::ENTRIES_MAX,
             taken: limits::TAKEN_MAX,
+            deadlock_visits: limits::DEADLOCK_VISITS_MAX,
             zones: limits::ZONES_MAX,
             snapshot_bytes: limits::SNAPSHOT_BYTES,
             snapshot_entry_bytes_min: limits::SNAPSHOT_ENTRY_BYTES_MIN,

@@ -168,7 +168,7 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ("renew_ttl", Operation::Renew { key: key.clone(), fence, ttl_ms: Some(60_000) }),
         ("cancel", Operation::Cancel { ticket }),
         ("confirm", Operation::Confirm { ticket }),
-        ("open_session", Operation::OpenSession { ttl_ms: 10_000, identifier }),
+        ("open_session", Operation::OpenSession { ttl_ms: 10_000, identifier, threads: false }),
         ("keep_alive", Operation::KeepAlive { session }),
         ("close_session", Operation::CloseSession { session }),
         ("resize", Operation::Resize { key, capacity: 5 }),

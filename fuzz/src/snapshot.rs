@@ -223,6 +223,7 @@ impl Log {
             8 => Operation::OpenSession {
                 ttl_ms,
                 identifier: Bytes::from_static([b"".as_slice(), b"i", b"j"][draw.below(3)]),
+                threads: false,
             },
             9 => Operation::Resize {
                 key,

@@ -96,6 +96,7 @@ fn a_client_that_knows_only_a_balancer_keeps_its_lock_while_members_die() {
     let session = SessionOptions {
         ttl: Duration::from_secs(20),
         identifier: String::new(),
+        one_thread: false,
     };
     let options = Options::new([balancer.name()]).session(session);
     block_on(async {

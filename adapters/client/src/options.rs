@@ -24,6 +24,10 @@ pub struct SessionOptions {
     pub ttl: Duration,
     /// What the client calls itself, at most 1 KiB; empty, or unique among the live sessions.
     pub identifier: String,
+    /// Whether its tasks take locks one at a time, and wait for nothing but locks while they hold some. Then a
+    /// claim for which the session would wait for itself is refused (`deadlock`) instead of waiting until its
+    /// end. Of many tasks one may let go of what another one waits for, and nothing is refused.
+    pub one_thread: bool,
 }
 
 impl Options {
@@ -67,6 +71,7 @@ impl Options {
         let session = self.session.as_ref().map(|session| SessionSettings {
             ttl_ms: millis(session.ttl),
             identifier: Bytes::from(session.identifier.clone()),
+            threads: !session.one_thread,
         });
         Settings {
             servers: self.endpoints.len(),

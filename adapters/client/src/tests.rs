@@ -36,6 +36,7 @@ fn in_session(server: &Server, ttl_ms: u64) -> Client {
     let session = SessionOptions {
         ttl: Duration::from_millis(ttl_ms),
         identifier: String::new(),
+        one_thread: false,
     };
     let options = Options::new([server.address()]).session(session);
     Client::connect(options).expect("the options are good")
@@ -346,6 +347,7 @@ fn what_can_not_work_is_said_before_anything_is_sent() {
         let session = SessionOptions {
             ttl: Duration::from_secs(10),
             identifier: "x".repeat(1025),
+            one_thread: false,
         };
         let options = Options::new(["127.0.0.1:1"]).session(session);
         assert!(matches!(Client::connect(options), Err(Error::Options(_))));

@@ -71,11 +71,14 @@ pub(crate) fn status_of(code: Code) -> StatusCode {
         | codes::ENTERED
         | codes::CONVERTING
         | codes::UPGRADE_DEADLOCK
+        | codes::DEADLOCK
         | codes::INVITATION_USED
         | codes::WRONG_CLUSTER => StatusCode::CONFLICT,
         codes::NO_SUCH_TICKET | codes::UNKNOWN_ZONE | codes::NOT_FOUND => StatusCode::NOT_FOUND,
         codes::SESSION_GONE | codes::INVITATION_OVER => StatusCode::GONE,
-        codes::SESSION_BUSY | codes::QUOTA | codes::BUSY => StatusCode::TOO_MANY_REQUESTS,
+        codes::SESSION_BUSY | codes::QUOTA | codes::BUSY | codes::SEARCH_LIMIT => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         codes::NO_QUORUM | codes::DISK_FULL | codes::NOT_READY => StatusCode::SERVICE_UNAVAILABLE,
         codes::BAD_PROOF | codes::UNPROVED_SESSION | codes::NOT_INVITED => StatusCode::FORBIDDEN,
         codes::FENCE_MISMATCH | codes::FENCE_CHANGED => StatusCode::PRECONDITION_FAILED,
@@ -124,7 +127,8 @@ impl Problem {
         if let Refusal::Held { by }
         | Refusal::WaitTimeout { by }
         | Refusal::UpgradeDeadlock { by }
-        | Refusal::FenceChanged { by } = refusal
+        | Refusal::FenceChanged { by }
+        | Refusal::Deadlock { by } = refusal
         {
             problem.0.holders = by;
         }

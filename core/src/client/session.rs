@@ -66,6 +66,7 @@ impl Client {
         let ask = Ask::OpenSession {
             ttl_ms: settings.ttl_ms,
             identifier: settings.identifier.clone(),
+            threads: settings.threads,
         };
         self.attempt(now, Kind::Open, ask);
     }

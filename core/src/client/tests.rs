@@ -58,6 +58,7 @@ impl World {
             session: session_ttl_ms.map(|ttl_ms| SessionSettings {
                 ttl_ms,
                 identifier: Bytes::from_static(b"host-7"),
+                threads: true,
             }),
             patience: Duration::from_secs(30),
         };

@@ -227,6 +227,16 @@ pub enum Refusal {
         /// Who has it now; at most a few.
         by: Vec<Blocker>,
     },
+    /// The session would wait for itself: what it waits for waits for what it holds, or asked for before.
+    #[error("the session would wait for itself")]
+    Deadlock {
+        /// The circle, as far as it is shown: what the claim waits for, what that one's session waits for, and
+        /// so on, to one of the caller's own. Fence zero: not a grant, but a claim that waits before.
+        by: Vec<Blocker>,
+    },
+    /// So many hold and wait that the search for a deadlock came to its limit.
+    #[error("too many hold and wait to say that this is no deadlock")]
+    SearchLimit,
     /// The shared configuration changed since the caller looked at it.
     #[error("the configuration changed since: it is at change {now}")]
     ConfigMoved {

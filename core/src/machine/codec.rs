@@ -98,6 +98,8 @@ const RELEASE_ALL: u16 = 13;
 const CONVERT: u16 = 14;
 /// Hard. One that waits for what the holder believes would be another number.
 const FORCE: u16 = 15;
+/// A session whose client has many threads.
+const OPEN_THREADED: u16 = 30;
 
 /// The bytes of `command`. Whether it is within the limits is for [`Command::check`] to say.
 pub fn encode(command: &Command) -> Bytes {
@@ -154,13 +156,11 @@ fn encode_body(operation: &Operation) -> (u16, Vec<u8>) {
         ),
         Operation::Cancel { ticket } => (CANCEL, bytes_of(&ticket.get())),
         Operation::Confirm { ticket } => (CONFIRM, bytes_of(&ticket.get())),
-        Operation::OpenSession { ttl_ms, identifier } => (
-            OPEN_SESSION,
-            bytes_of(&OpenFormat {
-                ttl_ms: *ttl_ms,
-                identifier,
-            }),
-        ),
+        Operation::OpenSession {
+            ttl_ms,
+            identifier,
+            threads,
+        } => open_body(*ttl_ms, identifier, *threads),
         Operation::KeepAlive { session } => (KEEP_ALIVE, bytes_of(&session.get())),
         Operation::CloseSession { session } => (CLOSE_SESSION, bytes_of(&session.get())),
         Operation::Resize { key, capacity } => (
@@ -195,6 +195,11 @@ fn encode_body(operation: &Operation) -> (u16, Vec<u8>) {
             }),
         ),
     }
+}
+
+fn open_body(ttl_ms: u64, identifier: &[u8], threads: bool) -> (u16, Vec<u8>) {
+    let number = if threads { OPEN_THREADED } else { OPEN_SESSION };
+    (number, bytes_of(&OpenFormat { ttl_ms, identifier }))
 }
 
 fn parts_format(parts: &Parts) -> Vec<PartFormat<'_>> {
@@ -312,11 +317,12 @@ impl Header {
             }
             CANCEL => Operation::Cancel { ticket: ticket()? },
             CONFIRM => Operation::Confirm { ticket: ticket()? },
-            OPEN_SESSION => {
+            OPEN_SESSION | OPEN_THREADED => {
                 let body = self.body::<OpenFormat<'_>>()?;
                 Operation::OpenSession {
                     ttl_ms: body.ttl_ms,
                     identifier: self.body.slice_ref(body.identifier),
+                    threads: self.number == OPEN_THREADED,
                 }
             }
             KEEP_ALIVE => Operation::KeepAlive {

@@ -197,6 +197,10 @@ pub enum Operation {
         ttl_ms: u64,
         /// What the client calls itself; empty or unique among the zone's live sessions.
         identifier: Bytes,
+        /// The client has many threads: while one of them waits, another one may let go of what it waits for,
+        /// so no deadlock is looked for. Without it a claim for which the session would wait for itself is
+        /// refused.
+        threads: bool,
     },
     /// Let the session and all its grants live for its ttl from now. Never answered from memory
     /// (rule 15).
@@ -248,7 +252,11 @@ impl Operation {
             Self::Acquire(acquire) => acquire.check(client),
             Self::Convert(convert) => convert.check(),
             Self::Renew { ttl_ms, .. } => ttl_ms.map_or(Ok(()), check_ttl),
-            Self::OpenSession { ttl_ms, identifier } => {
+            Self::OpenSession {
+                ttl_ms,
+                identifier,
+                threads: _,
+            } => {
                 if identifier.len() > IDENTIFIER_BYTES_MAX {
                     return Err("the session's identifier is too long");
                 }

@@ -11,6 +11,7 @@
 use super::answer::{Answer, Blocker, Event, Refusal};
 use super::command::Convert;
 use super::crowd::{Share, compatible, covers};
+use super::deadlock::Newcomer;
 use super::hold::{Terms, Wanted};
 use super::once::From;
 use super::state::{Aim, Grant, Lock, Outcome, Place, Request, Ticket};
@@ -60,13 +61,28 @@ impl Machine {
             Some(Refusal::UpgradeDeadlock { by })
         } else {
             let what = self.exceeded(zone, changes.len(), false);
-            what.map(|what| Refusal::Quota { what })
+            let quota = what.map(|what| Refusal::Quota { what });
+            quota.or_else(|| self.circle_of(grant, &changes, from))
         };
         if let Some(refusal) = refusal {
             return (Answer::Refused(refusal), None);
         }
         let (ticket, aim) = ((origin.ticket(), zone), Aim::Convert(grant));
         self.line_up_for(&changes, ticket, convert.wait_ms, aim, from)
+    }
+
+    /// Why its session would wait for itself.
+    fn circle_of(&self, grant: Ref<Grant>, changes: &[Wanted], from: From) -> Option<Refusal> {
+        let From::Session(session, _) = from else {
+            return None;
+        };
+        let newcomer = Newcomer {
+            session,
+            wanted: changes,
+            reentrant: false,
+            converts: Some(grant),
+        };
+        self.refuse_circle(newcomer).err()
     }
 
     /// The grant, and what is to be different, by key.

@@ -224,6 +224,7 @@ impl Machine {
             bytes.kind(9);
             bytes.number(fence.get());
         }
+        bytes.kind(u8::from(session.threads));
         for answer in &session.answers {
             bytes.number(answer.seq.get());
             bytes.number(answer.hash);
@@ -545,6 +546,11 @@ impl Bytes<'_> {
                 self.kind(19);
                 self.blockers(by);
             }
+            Refusal::Deadlock { by } => {
+                self.kind(28);
+                self.blockers(by);
+            }
+            Refusal::SearchLimit => self.kind(29),
             Refusal::ConfigMoved { now } => {
                 self.kind(14);
                 self.mark(*now);

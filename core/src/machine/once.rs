@@ -69,8 +69,12 @@ fn content_hash(command: &Command, scratch: &mut Vec<u8>) -> u64 {
         }
         Operation::Cancel { ticket } => fixed(scratch, 4, &[ticket.get()]),
         Operation::Confirm { ticket } => fixed(scratch, 5, &[ticket.get()]),
-        Operation::OpenSession { ttl_ms, identifier } => {
-            fixed(scratch, 6, &[*ttl_ms]);
+        Operation::OpenSession {
+            ttl_ms,
+            identifier,
+            threads,
+        } => {
+            fixed(scratch, if *threads { 26 } else { 6 }, &[*ttl_ms]);
             scratch.extend_from_slice(identifier);
         }
         Operation::KeepAlive { session } => {

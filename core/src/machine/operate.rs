@@ -3,6 +3,7 @@
 use super::answer::{Answer, Event, Refusal, Table as Limited};
 use super::command::{Acquire, Command, Mode, Operation};
 use super::crowd::{Crowd, Share};
+use super::deadlock::Newcomer;
 use super::hold::{Terms, Wanted};
 use super::key::Key;
 use super::list::Link;
@@ -37,9 +38,11 @@ impl Machine {
             }
             Operation::Cancel { ticket } => self.cancel(zone, *ticket, from, events),
             Operation::Confirm { ticket } => self.confirm(zone, *ticket, events),
-            Operation::OpenSession { ttl_ms, identifier } => {
-                self.open_session(origin, zone, *ttl_ms, identifier, events)
-            }
+            Operation::OpenSession {
+                ttl_ms,
+                identifier,
+                threads,
+            } => self.open_session((origin, zone), *ttl_ms, identifier, *threads, events),
             Operation::CloseSession { session } => self.close_session(zone, *session, events),
             Operation::Resize { key, capacity } => self.resize(zone, key, *capacity, events),
             Operation::Force(force) => self.force(command, force, events),
@@ -92,6 +95,18 @@ impl Machine {
         }
         if let Some(what) = self.exceeded(zone, acquire.parts.count(), free) {
             return (Answer::Refused(Refusal::Quota { what }), None);
+        }
+        if !free && let From::Session(session, _) = from {
+            let known: Vec<Wanted> = known.into_iter().map(|(wanted, _)| wanted).collect();
+            let newcomer = Newcomer {
+                session,
+                wanted: &known,
+                reentrant: acquire.reentrant,
+                converts: None,
+            };
+            if let Err(refusal) = self.refuse_circle(newcomer) {
+                return (Answer::Refused(refusal), None);
+            }
         }
         let wanted = found.into_iter().zip(acquire.parts.iter());
         let wanted: Vec<Wanted> = wanted

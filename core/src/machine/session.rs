@@ -48,10 +48,10 @@ impl Machine {
     /// Begins a session.
     pub(super) fn open_session(
         &mut self,
-        origin: Origin,
-        zone: ZoneId,
+        (origin, zone): (Origin, ZoneId),
         ttl_ms: u64,
         identifier: &Bytes,
+        threads: bool,
         events: &mut Vec<Event>,
     ) -> Answer {
         if let Some(namesake) = self.namesake(zone, identifier) {
@@ -78,6 +78,7 @@ impl Machine {
             grants: None,
             tickets: None,
             taken: Vec::new(),
+            threads,
             ending: None,
         });
         self.index_session(at);

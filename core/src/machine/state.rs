@@ -163,6 +163,8 @@ pub(super) struct Session {
     pub(super) tickets: Option<Ref<Ticket>>,
     /// Fences of grants that an operator took from it, as they went: every keep-alive tells them (rule 16).
     pub(super) taken: Vec<Fence>,
+    /// Its client has many threads: while one of them waits, another one may let go.
+    pub(super) threads: bool,
     /// It is over, and what it had is being taken from it.
     pub(super) ending: Option<Ending>,
 }
@@ -407,6 +409,14 @@ impl Ticket {
                 ..
             }
         )
+    }
+
+    /// The next in the ring of its session.
+    pub(super) const fn asked_after(&self) -> Option<Ref<Self>> {
+        match &self.asker {
+            Asker::Session { beside, .. } => Some(beside.next),
+            Asker::Nobody | Asker::Key(_) => None,
+        }
     }
 
     /// The session that waits.

@@ -14,6 +14,7 @@ mod claims;
 mod compare;
 mod config;
 mod convert;
+mod deadlock;
 mod expiry;
 mod force;
 mod forged;
@@ -146,9 +147,26 @@ impl World {
         }
     }
 
+    /// A session whose claims may come from many threads.
     pub(super) fn session(&mut self, ttl_ms: u64, identifier: &'static str) -> SessionId {
+        self.session_of(ttl_ms, identifier, true)
+    }
+
+    pub(super) fn session_of(
+        &mut self,
+        ttl_ms: u64,
+        identifier: &'static str,
+        threads: bool,
+    ) -> SessionId {
         let identifier = Bytes::from_static(identifier.as_bytes());
-        match self.ask(Client::None, Operation::OpenSession { ttl_ms, identifier }) {
+        match self.ask(
+            Client::None,
+            Operation::OpenSession {
+                ttl_ms,
+                identifier,
+                threads,
+            },
+        ) {
             Answer::SessionOpened { session, .. } => session,
             other => panic!("{other:?}"),
         }

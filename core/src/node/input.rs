@@ -176,6 +176,10 @@ pub enum Ask {
         ttl_ms: u64,
         /// What the client calls itself; may be empty.
         identifier: Bytes,
+        /// The client has many threads: while one of them waits, another one may let go of what it waits for,
+        /// so no deadlock is looked for. Without it a claim for which the session would wait for itself is
+        /// refused.
+        threads: bool,
     },
     /// Prove a session on a new connection.
     Resume {

@@ -80,9 +80,15 @@ impl Node {
                 })
             }
             Ask::Cancel { ticket } => Operation::Cancel { ticket },
-            Ask::OpenSession { ttl_ms, identifier } => {
-                Operation::OpenSession { ttl_ms, identifier }
-            }
+            Ask::OpenSession {
+                ttl_ms,
+                identifier,
+                threads,
+            } => Operation::OpenSession {
+                ttl_ms,
+                identifier,
+                threads,
+            },
             Ask::KeepAlive { session } => Operation::KeepAlive { session },
             Ask::CloseSession { session } => Operation::CloseSession { session },
             Ask::Resize { key, capacity } => Operation::Resize { key, capacity },

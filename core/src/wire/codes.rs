@@ -125,6 +125,10 @@ codes! {
     CONVERTING = 123 "converting" retryable NotApplied,
     /// One who converts already waits for this grant.
     UPGRADE_DEADLOCK = 124 "upgrade-deadlock" retryable NotApplied,
+    /// The session would wait for itself.
+    DEADLOCK = 128 "deadlock" lasting NotApplied,
+    /// Too many hold and wait to say that the claim would close no circle.
+    SEARCH_LIMIT = 129 "search-limit" retryable NotApplied,
     /// The lock is not held under the fence that was looked at.
     FENCE_CHANGED = 130 "fence-changed" lasting NotApplied,
     /// Out of bounds, found by the log.
@@ -197,6 +201,8 @@ pub const fn of_refusal(refusal: &Refusal) -> Code {
         Refusal::Entered { .. } => ENTERED,
         Refusal::Converting => CONVERTING,
         Refusal::UpgradeDeadlock { .. } => UPGRADE_DEADLOCK,
+        Refusal::Deadlock { .. } => DEADLOCK,
+        Refusal::SearchLimit => SEARCH_LIMIT,
         Refusal::FenceChanged { .. } => FENCE_CHANGED,
         Refusal::ConfigMoved { .. } => CONFIG_MOVED,
         Refusal::ConfigUnfit { .. } => CONFIG_UNFIT,

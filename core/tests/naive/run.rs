@@ -348,6 +348,8 @@ const fn refusal_word(refusal: &Refusal) -> &'static str {
         Refusal::Converting => "refused: converting",
         Refusal::UpgradeDeadlock { .. } => "refused: upgrade-deadlock",
         Refusal::FenceChanged { .. } => "refused: fence-changed",
+        Refusal::Deadlock { .. } => "refused: deadlock",
+        Refusal::SearchLimit => "refused: search-limit",
         Refusal::ConfigMoved { .. } => "refused: config-moved",
         Refusal::ConfigUnfit { .. } => "refused: config-unfit",
         Refusal::Invalid { .. } => "refused: invalid",

@@ -160,7 +160,12 @@ impl Client {
         self.start(
             Doing::Open,
             name,
-            Ask::OpenSession { ttl_ms, identifier },
+            Ask::OpenSession {
+                ttl_ms,
+                identifier,
+                // Half of the clients do one thing at a time, as far as their sessions know.
+                threads: self.index % 2 == 1,
+            },
             scene,
         );
     }

@@ -40,6 +40,8 @@ pub struct TinyLimits {
     pub session_window: Option<u64>,
     /// How often a session enters one grant.
     pub entries: Option<u32>,
+    /// Edges that a search for a deadlock looks at.
+    pub deadlock_visits: Option<usize>,
 }
 
 impl TinyLimits {
@@ -79,6 +81,7 @@ impl TinyLimits {
             answers: some(64, 4_096),
             session_window: some(1, 64).map(|window| window as u64),
             entries: some(1, 4).map(|entries| entries as u32),
+            deadlock_visits: some(1, 8),
         }
     }
 }
@@ -113,6 +116,7 @@ impl HostKnobs {
             answers: tiny.answers.unwrap_or(machine.answers),
             session_window: tiny.session_window.unwrap_or(machine.session_window),
             entries: tiny.entries.unwrap_or(machine.entries),
+            deadlock_visits: tiny.deadlock_visits.unwrap_or(machine.deadlock_visits),
             ..machine
         };
         let bounds = limits.bounds;

@@ -85,6 +85,7 @@ impl User {
             session: session.then(|| SessionSettings {
                 ttl_ms: rand.range(1_000, 3_000),
                 identifier: Bytes::new(),
+                threads: true,
             }),
             patience: Duration::from_secs(5),
         };

@@ -71,6 +71,7 @@ pub(crate) async fn contend(id: u64, shared: Shared, session: bool) {
         options = options.session(SessionOptions {
             ttl: Duration::from_secs(3),
             identifier: format!("client {id}"),
+            one_thread: false,
         });
     }
     let client = Client::connect(options).expect("its options are right");

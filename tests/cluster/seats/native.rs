@@ -150,6 +150,7 @@ impl NativeSeat {
         let ask = Ask::OpenSession {
             ttl_ms: u64::try_from(SESSION_TTL.as_millis()).expect("it is short"),
             identifier: bytes::Bytes::copy_from_slice(identifier.as_bytes()),
+            threads: false,
         };
         match self.persist(id, &client, &ask)?.0.word {
             Word::Decided {

@@ -43,6 +43,7 @@ impl Client {
         let open = Ask::OpenSession {
             ttl_ms: u64::try_from(SESSION_TTL.as_millis()).map_err(io::Error::other)?,
             identifier: bytes::Bytes::new(),
+            threads: false,
         };
         let id = RequestId::new(1);
         let output = &mut client.output;

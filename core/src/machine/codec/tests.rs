@@ -88,6 +88,7 @@ fn all() -> Vec<(Operation, &'static str)> {
             Operation::OpenSession {
                 ttl_ms: 500,
                 identifier: Bytes::from_static(b"web-1"),
+                threads: false,
             },
             "f403057765622d31",
         ),
@@ -426,6 +427,7 @@ fn every_limit_is_checked() {
     let open = |ttl_ms, len| Operation::OpenSession {
         ttl_ms,
         identifier: vec![b'x'; len].into(),
+        threads: false,
     };
     let opened = |ttl_ms, len| decode(&encode(&command(Client::None, open(ttl_ms, len)))).is_ok();
     assert!(opened(TTL_MS_MIN, 1024));

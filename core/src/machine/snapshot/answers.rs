@@ -3,7 +3,7 @@
 use super::form::{Read, Reader, Writer};
 use super::records::{put_mode, take_mode};
 use crate::ids::{Fence, RequestSeq, SessionId, TicketId};
-use crate::limits::{BLOCKERS_SHOWN_MAX, HOLDER_BYTES_MAX, SESSION_WINDOW};
+use crate::limits::{BLOCKERS_SHOWN_MAX, CIRCLE_SHOWN_MAX, HOLDER_BYTES_MAX, SESSION_WINDOW};
 use crate::machine::answer::{Answer, Blocker, Refusal, Table};
 use crate::machine::state::{Numbered, Outcome};
 use alloc::boxed::Box;
@@ -230,6 +230,11 @@ fn put_refusal(to: &mut Writer<'_>, refusal: &Refusal) {
             to.u8(19);
             put_blockers(to, by);
         }
+        Refusal::Deadlock { by } => {
+            to.u8(28);
+            put_blockers(to, by);
+        }
+        Refusal::SearchLimit => to.u8(29),
         Refusal::ConfigMoved { .. } | Refusal::ConfigUnfit { .. } => panic!("{BESIDE}"),
         Refusal::Invalid { .. } => panic!("a command that is not valid is never remembered"),
     }
@@ -281,7 +286,13 @@ fn take_refusal(from: &mut Reader<'_>) -> Read<Refusal> {
         22 => Refusal::UpgradeDeadlock {
             by: take_blockers(from)?,
         },
-        other => return from.bad(1, "a refusal: 1 to 12, 16 to 22", other.into()),
+        28 => Refusal::Deadlock {
+            by: take_blockers(from)?,
+        },
+        29 => Refusal::SearchLimit,
+        other => {
+            return from.bad(1, "a refusal: 1 to 12, 16 to 22, 28, 29", other.into());
+        }
     })
 }
 
@@ -299,7 +310,7 @@ fn put_blockers(to: &mut Writer<'_>, by: &[Blocker]) {
 
 fn take_blockers(from: &mut Reader<'_>) -> Read<Vec<Blocker>> {
     let count = from.u8()?;
-    if usize::from(count) > BLOCKERS_SHOWN_MAX {
+    if usize::from(count) > BLOCKERS_SHOWN_MAX.max(CIRCLE_SHOWN_MAX) {
         return from.bad(1, "as many blockers as are shown", count.into());
     }
     let blocker = |_| {

@@ -99,6 +99,9 @@ fn take_queue(from: &mut Reader<'_>) -> Read<Queue> {
     })
 }
 
+/// Stands with a session's end if its client has many threads.
+const THREADS: u8 = 4;
+
 impl Record for Session {
     fn put(&self, to: &mut Writer<'_>) {
         to.u128(self.id.get());
@@ -106,10 +109,15 @@ impl Record for Session {
         to.u32(self.ttl_ms);
         to.stamp(self.deadline);
         to.u64(self.done_through.get());
-        to.u8(match self.ending {
+        let ending = match self.ending {
             None => 0,
             Some(Ending::Expired) => 1,
             Some(Ending::Closed) => 2,
+        };
+        to.u8(if self.threads {
+            ending | THREADS
+        } else {
+            ending
         });
         to.string(&self.identifier);
         to.count(self.taken.len());
@@ -118,18 +126,26 @@ impl Record for Session {
     }
 
     fn take(from: &mut Reader<'_>, _: Ref<Self>) -> Read<Self> {
+        let id = SessionId::new(from.u128()?);
+        let zone = ZoneId::new(from.u32()?);
+        let ttl_ms = from.u32()?;
+        let deadline = from.stamp()?;
+        let done_through = RequestSeq::new(from.u64()?);
+        let state = from.u8()?;
+        let ending = match state & !THREADS {
+            0 => None,
+            1 => Some(Ending::Expired),
+            2 => Some(Ending::Closed),
+            _ => return from.bad(1, "a session's end, 0 to 2, and 4", state.into()),
+        };
         Ok(Self {
-            id: SessionId::new(from.u128()?),
-            zone: ZoneId::new(from.u32()?),
-            ttl_ms: from.u32()?,
-            deadline: from.stamp()?,
-            done_through: RequestSeq::new(from.u64()?),
-            ending: match from.u8()? {
-                0 => None,
-                1 => Some(Ending::Expired),
-                2 => Some(Ending::Closed),
-                other => return from.bad(1, "a session's end, 0 to 2", other.into()),
-            },
+            id,
+            zone,
+            ttl_ms,
+            deadline,
+            done_through,
+            ending,
+            threads: state & THREADS != 0,
             identifier: kept(from.string(IDENTIFIER_BYTES_MAX)?),
             taken: take_taken(from)?,
             answers: take_answers(from)?,

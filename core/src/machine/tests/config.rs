@@ -192,6 +192,7 @@ fn a_zone_has_no_more_than_its_quota() {
     let open = Operation::OpenSession {
         ttl_ms: 9000,
         identifier: Bytes::new(),
+        threads: false,
     };
     assert_eq!(world.ask(Client::None, open), full(answer::Table::Sessions));
     // The others have what they had.

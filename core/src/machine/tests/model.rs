@@ -8,6 +8,7 @@ use alloc::vec;
 
 mod commands;
 mod convert;
+mod deadlock;
 mod force;
 mod line;
 mod reenter;
@@ -63,6 +64,7 @@ struct Member {
     seen: BTreeMap<u64, (Operation, Seen)>,
     identifier: Bytes,
     taken: Vec<Fence>,
+    threads: bool,
     over: Option<bool>, // true if closed by its client
 }
 

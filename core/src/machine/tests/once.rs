@@ -86,6 +86,7 @@ fn the_first_answer_is_given_again() {
     let open = Operation::OpenSession {
         ttl_ms: 1000,
         identifier: Bytes::from_static(b"i"),
+        threads: false,
     };
     let opened = world.ask(key(3), open.clone());
     assert_eq!(world.ask(key(3), open), opened);

@@ -80,6 +80,7 @@ fn an_identifier_has_one_live_session() {
     let open = || Operation::OpenSession {
         ttl_ms: 1000,
         identifier: Bytes::from_static(b"web-1"),
+        threads: false,
     };
     let first = world.session(1000, "web-1");
     assert_eq!(
@@ -113,6 +114,7 @@ fn the_limit_of_sessions_is_an_answer() {
     let open = Operation::OpenSession {
         ttl_ms: 1000,
         identifier: Bytes::new(),
+        threads: false,
     };
     let full = Answer::Refused(Refusal::Quota {
         what: answer::Table::Sessions,

@@ -65,6 +65,7 @@ fn operation((kind, a, b): Choice, shared: &Shared) -> Operation {
         1 => Operation::OpenSession {
             ttl_ms: 1000,
             identifier: Bytes::new(),
+            threads: false,
         },
         _ => Operation::Configure(Configure {
             expect,

@@ -127,6 +127,7 @@ fn too_little_company_ends_nothing_that_was_begun() {
     let open = Ask::OpenSession {
         ttl_ms: 1000,
         identifier: bytes::Bytes::new(),
+        threads: false,
     };
     assert!(alone.refuses(&open) && !alone.refuses(&keep_alive));
     assert!(NotReady::Draining.refuses(&open) && NotReady::Draining.refuses(&keep_alive));

@@ -70,6 +70,7 @@ fn a_server_that_hears_too_few_members_takes_no_new_work_but_operators() {
     let open = Ask::OpenSession {
         ttl_ms: 10_000,
         identifier: Bytes::new(),
+        threads: false,
     };
     let tag = world.ask(1, Client::None, open);
     world.run(MS * 100);

@@ -272,6 +272,7 @@ fn a_session_is_resumed_with_its_secret_only() {
     let open = Ask::OpenSession {
         ttl_ms: 10_000,
         identifier: Bytes::new(),
+        threads: false,
     };
     let tag = world.ask(2, Client::None, open);
     world.run(MS);

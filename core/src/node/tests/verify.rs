@@ -127,6 +127,7 @@ fn a_sessions_token_is_right_without_its_session() {
     let open = Ask::OpenSession {
         ttl_ms: 10_000,
         identifier: Bytes::new(),
+        threads: false,
     };
     let tag = world.ask(1, Client::None, open);
     world.run(MS * 10);

@@ -360,7 +360,8 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         | Refusal::WaitTimeout { by }
         | Refusal::NotCovered { by }
         | Refusal::UpgradeDeadlock { by }
-        | Refusal::FenceChanged { by } => {
+        | Refusal::FenceChanged { by }
+        | Refusal::Deadlock { by } => {
             by.iter().for_each(|blocker| put_blocker(out, blocker));
         }
         Refusal::HasCapacity { capacity } => put_int(out, n::CAPACITY, (*capacity).into()),
@@ -377,6 +378,7 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         | Refusal::RequestIdReused
         | Refusal::Quota { .. }
         | Refusal::NoPermits
+        | Refusal::SearchLimit
         | Refusal::ConfigMoved { .. }
         | Refusal::ConfigUnfit { .. }
         | Refusal::Invalid { .. } => {}

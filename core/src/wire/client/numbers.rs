@@ -69,6 +69,8 @@ commands! {
     ALL_ENTRIES = 0x000d Register,
     /// 1: at once, whatever the holder believes.
     HARD = 0x000e Register,
+    /// 1: the session's client has many threads, and no deadlock is looked for.
+    THREADS = 0x001f Register,
 
     /// A thing that this server can do; repeated.
     CAPABILITY = 0x1000 Register,

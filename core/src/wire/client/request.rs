@@ -46,6 +46,7 @@ pub(super) fn read(registers: &Registers, shared: &Shared, execute: u16) -> Resu
         n::OPEN_SESSION => Ask::OpenSession {
             ttl_ms: ttl_ms(registers).unwrap_or(TTL_MS_DEFAULT),
             identifier: registers.text(n::IDENTIFIER).unwrap_or_default(),
+            threads: registers.flag(n::THREADS)?,
         },
         n::RESUME_SESSION => Ask::Resume {
             session: registers.need_session()?,
@@ -338,11 +339,16 @@ fn put_ask<B: BufMut>(out: &mut B, ask: &Ask) -> u16 {
             put_int(out, n::TICKET, ticket.get());
             n::CANCEL
         }
-        Ask::OpenSession { ttl_ms, identifier } => {
+        Ask::OpenSession {
+            ttl_ms,
+            identifier,
+            threads,
+        } => {
             put_int(out, n::TTL_MS, *ttl_ms);
             if !identifier.is_empty() {
                 put_text(out, n::IDENTIFIER, identifier);
             }
+            put_flag(out, n::THREADS, *threads);
             n::OPEN_SESSION
         }
         Ask::Resume { secret, .. } => {

@@ -32,9 +32,9 @@ impl Zone {
             Operation::Renew { key, fence, ttl_ms } => self.renew(key, *fence, *ttl_ms, now),
             Operation::Cancel { ticket } => self.cancel(client, *ticket, now, said),
             Operation::Confirm { ticket } => self.confirm(*ticket, now, told, said),
-            Operation::OpenSession { ttl_ms, identifier } => {
-                self.open(*ttl_ms, identifier, now, limits, told)
-            }
+            Operation::OpenSession {
+                ttl_ms, identifier, ..
+            } => self.open(*ttl_ms, identifier, now, limits, told),
             Operation::KeepAlive { session } => self.keep_alive(*session, now),
             Operation::CloseSession { session } => self.close(*session, now, said),
             Operation::Resize { key, capacity } => self.resize(key, *capacity),
@@ -224,9 +224,9 @@ pub(super) fn is_within_bounds(command: &Command) -> bool {
     let operation = match &command.operation {
         Operation::Acquire(claim) => is_claim(claim, command.client),
         Operation::Renew { ttl_ms, .. } => ttl_ms.is_none_or(is_ttl),
-        Operation::OpenSession { ttl_ms, identifier } => {
-            is_ttl(*ttl_ms) && identifier.len() <= IDENTIFIER_BYTES_MAX
-        }
+        Operation::OpenSession {
+            ttl_ms, identifier, ..
+        } => is_ttl(*ttl_ms) && identifier.len() <= IDENTIFIER_BYTES_MAX,
         Operation::Resize { capacity, .. } => is_capacity(*capacity),
         Operation::Release { .. }
         | Operation::Cancel { .. }

@@ -116,6 +116,7 @@ impl Log {
             Operation::OpenSession {
                 ttl_ms: 3_600_000,
                 identifier,
+                threads: false,
             },
         );
         self.flush();

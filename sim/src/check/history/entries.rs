@@ -4,7 +4,8 @@ use super::super::Docket;
 use super::super::locks::{Live, compatible};
 use super::History;
 use crate::marks::{Mark, Marks};
-use tenure_core::machine::answer::{Grant, Refusal};
+use tenure_core::ids::Fence;
+use tenure_core::machine::answer::{Blocker, Grant, Refusal};
 use tenure_core::machine::command::{Acquire, Client, Command, Mode, Operation};
 use tenure_core::machine::parts::{Part, Parts};
 
@@ -104,6 +105,34 @@ impl History {
         };
         docket.check(is_so, "no refusal without its reason", || {
             format!("{command:?} beside {live:?}")
+        });
+    }
+
+    /// A claim was refused since its session would wait for itself: the circle that is told ends there, and
+    /// whoever holds in it is there.
+    pub(super) fn note_circle(
+        &self,
+        command: &Command,
+        by: &[Blocker],
+        docket: &mut Docket,
+        marks: &mut Marks,
+    ) {
+        marks.hit(Mark::Deadlock);
+        let waits = |blocker: &Blocker| blocker.fence == Fence::default();
+        marks.sometimes(by.iter().any(waits), Mark::DeadlockInLine);
+        let Client::Session { id, .. } = command.client else {
+            docket.broken("only a session waits for itself", format!("{command:?}"));
+            return;
+        };
+        let live = |blocker: &Blocker| self.locks.live(command.zone, blocker.fence);
+        let all_live = by
+            .iter()
+            .all(|blocker| waits(blocker) || live(blocker).is_some());
+        let closes = by.last().is_some_and(|last| {
+            waits(last) || live(last).is_some_and(|live| live.session == Some(id))
+        });
+        docket.check(all_live && closes, "no refusal without its reason", || {
+            format!("{command:?}: {by:?} is no circle")
         });
     }
 }

@@ -63,6 +63,12 @@ impl History {
                     self.note_changed(command, by, docket, marks);
                 }
             }
+            Refusal::Deadlock { by } => {
+                if self.once.is_refused_first(command) {
+                    self.note_circle(command, by, docket, marks);
+                }
+            }
+            Refusal::SearchLimit => marks.hit(Mark::SearchLimit),
             Refusal::SessionBusy => marks.hit(Mark::SessionBusy),
             Refusal::Cancelled
             | Refusal::NotHeld

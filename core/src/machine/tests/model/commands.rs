@@ -207,9 +207,11 @@ impl Model {
             }
             Operation::Cancel { ticket } => self.cancel(command, *ticket),
             Operation::Confirm { ticket } => self.confirm(zone, *ticket),
-            Operation::OpenSession { ttl_ms, identifier } => {
-                self.open(place, zone, *ttl_ms, identifier)
-            }
+            Operation::OpenSession {
+                ttl_ms,
+                identifier,
+                threads,
+            } => self.open(place, zone, *ttl_ms, identifier, *threads),
             Operation::CloseSession { session } => {
                 if self.session_in(zone, *session) {
                     self.budget = self.budget.max(1);
@@ -285,11 +287,6 @@ impl Model {
         if let Some(what) = self.exceeded(zone, parts, free) {
             return refused(Refusal::Quota { what });
         }
-        for part in parts.iter() {
-            if let Mode::Permits { capacity, .. } = part.mode {
-                self.capacities.insert((zone, part.key.clone()), capacity);
-            }
-        }
         let claim = Wait {
             zone,
             parts: parts.clone(),
@@ -304,6 +301,14 @@ impl Model {
             reentrant: acquire.reentrant,
             converts: None,
         };
+        if !free && self.waits_for_itself(&claim) {
+            return refused(Refusal::Deadlock { by: vec![] });
+        }
+        for part in parts.iter() {
+            if let Mode::Permits { capacity, .. } = part.mode {
+                self.capacities.insert((zone, part.key.clone()), capacity);
+            }
+        }
         if free {
             let hold = self.grant(&claim);
             return (self.describe(&hold, false), Seen::Grant(hold.fence));
@@ -438,7 +443,14 @@ impl Model {
         Answer::Resized { capacity }
     }
 
-    fn open(&mut self, place: u64, zone: ZoneId, ttl_ms: u64, identifier: &Bytes) -> Answer {
+    fn open(
+        &mut self,
+        place: u64,
+        zone: ZoneId,
+        ttl_ms: u64,
+        identifier: &Bytes,
+        threads: bool,
+    ) -> Answer {
         let namesake = self.sessions.iter().find(|s| {
             s.over.is_none()
                 && s.zone == zone
@@ -471,6 +483,7 @@ impl Model {
             seen: BTreeMap::new(),
             identifier: identifier.clone(),
             taken: vec![],
+            threads,
             over: None,
         });
         Answer::SessionOpened {

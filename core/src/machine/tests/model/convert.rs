@@ -213,6 +213,9 @@ impl Model {
         if let Some(what) = self.exceeded(zone, &wait.parts, false) {
             return Err(Refusal::Quota { what });
         }
+        if self.waits_for_itself(&wait) {
+            return Err(Refusal::Deadlock { by: vec![] });
+        }
         Ok(self.line_up(wait))
     }
 

@@ -163,6 +163,8 @@ fn refusals() -> Vec<(&'static str, &'static str, Reply)> {
         ("converting", "convert", no(Refusal::Converting)),
         ("upgrade_deadlock", "convert_many", no(Refusal::UpgradeDeadlock { by: by() })),
         ("fence_changed", "force_unlock", no(Refusal::FenceChanged { by: by() })),
+        ("deadlock", "set_lock_wait", no(Refusal::Deadlock { by: by() })),
+        ("search_limit", "set_lock_wait", no(Refusal::SearchLimit)),
         ("invalid_in_log", "renew", no(Refusal::Invalid { what: "the ttl is too short" })),
         ("busy", "query", Reply::Failed(Failure::Busy)),
         ("disk_full", "set_lock", Reply::Failed(Failure::DiskFull)),
@@ -306,7 +308,12 @@ fn every_refusal_is_heard_with_its_code_and_its_reason() {
         assert_eq!(rejection.slot, slot, "{name}");
         let blocked = matches!(
             name,
-            "held" | "wait_timeout" | "not_covered" | "upgrade_deadlock" | "fence_changed"
+            "held"
+                | "wait_timeout"
+                | "not_covered"
+                | "upgrade_deadlock"
+                | "deadlock"
+                | "fence_changed"
         );
         assert_eq!(rejection.by, if blocked { by() } else { vec![] }, "{name}");
     }

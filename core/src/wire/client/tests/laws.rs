@@ -327,6 +327,7 @@ fn a_connection_has_at_most_64_sessions() {
     let open = Ask::OpenSession {
         ttl_ms: 1000,
         identifier: Bytes::new(),
+        threads: false,
     };
     let open = requests::bytes_of(&Client::None, &open);
     for number in 1..=64 {
