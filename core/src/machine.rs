@@ -9,8 +9,9 @@
 //!    `EXPIRY_BATCH_MAX` keys that come and go; the rest is work for the next entries.
 //! 4. The other commands, in their order.
 //!
-//! A session that holds a lock and asks for it again queues like anybody, whatever the mode, unless
-//! it is a retry of the same request, or both times said that the claim is re-entrant (`machine/reenter.rs`).
+//! A session that holds a lock and asks for it again would wait for itself (`machine/deadlock.rs`), unless
+//! it is a retry of the same request, or both times said that the claim is re-entrant (`machine/reenter.rs`), or
+//! its client has many threads: then it queues like anybody.
 
 use crate::config::{Membership, Role, Shared};
 use crate::entry::{Entry, EntryKind, Start};
@@ -300,6 +301,8 @@ impl Machine {
     /// commands name have their size at once, instead of finding the place of each name again with each
     /// growth.
     pub fn expect(&mut self, log_bytes: u64) {
+        // More than one that becomes a snapshot is a log that could not become one.
+        let log_bytes = log_bytes.min(2 * limits::SNAPSHOT_BYTES);
         let names = usize::try_from(log_bytes / BYTES_A_NAME).unwrap_or(usize::MAX);
         let names = names.min(self.limits.locks);
         self.lock_index.expect(names);

@@ -212,7 +212,7 @@ impl Node {
             machine = found;
             replica.hear_applied(machine.stamp(), machine.started());
             replica.end_epoch(machine.shared().membership());
-        } else {
+        } else if form == Form::Full {
             machine.expect(log_bytes);
         }
         let config = replica.config().clone();

@@ -119,7 +119,7 @@ pub(super) enum Crowd {
     Modes([u32; MODES]),
     Permits {
         capacity: u32,
-        /// Above the capacity only after that shrank.
+        /// Above the capacity only after that shrank, or while one is offered more of what it holds.
         taken: u64,
     },
 }

@@ -5,22 +5,24 @@
 //!   S1 ──waits──> B <──holds── S2        who waits for S1: refused.
 //! ```
 //! A claim waits for the holders that it can't stand beside, and for whoever stands nearest before it in
-//! each of its lines; a session, for what its claims wait for. (A graph of waits: Holt, Some deadlock
+//! each of its lines: for that one's session, if it can't stand beside it, else for its claim to be served; a
+//! session, for what its claims wait for. (A graph of waits: Holt, Some deadlock
 //! properties of computer systems, Computing Surveys 4, 1972.) Permits have no such edges: any of their
 //! holders may be the one who goes. A circle of these waits never ends by itself, so the newcomer that
 //! would close one is refused, and told of it. Claims of many keys, by callers that hold nothing, close none.
 //!
 //! A circle closes only where a claim is put in line: a grant that is made later was waited for by its place
-//! in the line before.
+//! in the line before. One that converts stands before others who wait already, so these wait for it from then
+//! on. (A session that has one thread converts nothing while it waits, and so nothing that it gets at once.)
 
 use super::Machine;
 use super::answer::{Blocker, Refusal};
 use super::crowd::compatible;
 use super::hold::Wanted;
-use super::state::{Grant, Place, Queue, Session, Ticket};
+use super::state::{Grant, Lock, Place, Queue, Session, Ticket};
 use super::table::Ref;
 use crate::ids::Fence;
-use crate::limits::CIRCLE_SHOWN_MAX;
+use crate::limits::{CIRCLE_SHOWN_MAX, HOLDER_BYTES_MAX};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -44,19 +46,25 @@ struct Step {
 
 /// A search, breadth first: the circle that it finds is the shortest.
 #[derive(Debug)]
-struct Search {
+struct Search<'a> {
+    newcomer: Newcomer<'a>,
     steps: Vec<Step>,
     seen: BTreeSet<(bool, u32)>,
     visits_left: usize,
 }
 
-impl Search {
-    /// One more edge was looked at.
-    fn step(&mut self, step: Step) -> Result<(), Refusal> {
+impl Search<'_> {
+    /// One more hold or place is looked at.
+    fn visit(&mut self) -> Result<(), Refusal> {
         self.visits_left = self
             .visits_left
             .checked_sub(1)
             .ok_or(Refusal::SearchLimit)?;
+        Ok(())
+    }
+
+    /// Goes on from here later, if it was not here before.
+    fn step(&mut self, step: Step) {
         let name = match step.who {
             Who::Session(at) => (true, at.raw()),
             Who::Ticket(at) => (false, at.raw()),
@@ -64,7 +72,13 @@ impl Search {
         if self.seen.insert(name) {
             self.steps.push(step);
         }
-        Ok(())
+    }
+
+    /// What the newcomer wants of a lock that it converts: it stands before all who do not.
+    fn passes(&self, lock: Ref<Lock>) -> Option<Wanted> {
+        let wanted = self.newcomer.wanted.iter();
+        let converts = wanted.filter(|_| self.newcomer.converts.is_some());
+        converts.copied().find(|wanted| wanted.lock == lock)
     }
 
     /// The way to the last step, from the first; of a long one the beginning and the end.
@@ -116,6 +130,7 @@ impl Machine {
             return Ok(()); // somebody else lets go for it, or nobody waits for it
         }
         let mut search = Search {
+            newcomer,
             steps: Vec::new(),
             seen: BTreeSet::new(),
             visits_left: self.limits.deadlock_visits,
@@ -150,7 +165,7 @@ impl Machine {
         &self,
         at: Ref<Session>,
         from: usize,
-        search: &mut Search,
+        search: &mut Search<'_>,
     ) -> Result<(), Refusal> {
         let session = self.sessions.at(at);
         let first = session.tickets.filter(|_| !session.threads);
@@ -167,7 +182,7 @@ impl Machine {
         &self,
         at: Ref<Ticket>,
         from: usize,
-        search: &mut Search,
+        search: &mut Search<'_>,
     ) -> Result<(), Refusal> {
         let ticket = self.tickets.at(at);
         if ticket.offered || !self.is_ticket_alive(ticket) {
@@ -177,7 +192,7 @@ impl Machine {
             let edge = Edge {
                 wanted,
                 before: place.and_then(|at| self.before(at)),
-                passed: None,
+                passed: ticket.session().filter(|_| ticket.is_reentrant()),
                 converts: ticket.converts(),
                 from: Some(from),
             };
@@ -187,13 +202,14 @@ impl Machine {
     }
 
     /// Whom one key of a claim waits for: holders, and the nearest in line.
-    fn follow(&self, edge: Edge, search: &mut Search) -> Result<(), Refusal> {
+    fn follow(&self, edge: Edge, search: &mut Search<'_>) -> Result<(), Refusal> {
         let Edge { wanted, from, .. } = edge;
         if wanted.share.permits().is_some() {
             return Ok(());
         }
         let lock = self.locks.at(wanted.lock);
         for (grant, hold) in self.holders(lock) {
+            search.visit()?;
             let stands = !compatible(hold.share, wanted.share)
                 && Some(hold.grant) != edge.converts
                 && self.is_alive(grant);
@@ -208,28 +224,67 @@ impl Machine {
                     mode: self.mode_of(lock, hold.share),
                 },
                 from,
-            })?;
+            });
         }
+        self.follow_line(edge, search)
+    }
+
+    /// Whom it waits for in the line: the nearest who is alive.
+    fn follow_line(&self, edge: Edge, search: &mut Search<'_>) -> Result<(), Refusal> {
+        let Edge { wanted, from, .. } = edge;
+        let waits = wanted.old.is_none() && from.is_some();
         let mut nearest = edge.before;
-        while let Some(at) = nearest {
-            let place = self.places.at(at);
+        loop {
+            search.visit()?;
+            let place = nearest.map(|at| self.places.at(at));
+            let converts = place.is_none_or(|place| place.old.is_some());
+            if waits
+                && converts
+                && let Some(newcomer) = search.passes(wanted.lock)
+            {
+                self.follow_newcomer(edge, newcomer, search);
+                return Ok(());
+            }
+            let (Some(at), Some(place)) = (nearest, place) else {
+                return Ok(());
+            };
             let ticket = self.tickets.at(place.ticket);
             let session = ticket.session();
             let is_passed = session.is_some() && session == edge.passed && ticket.is_reentrant();
             if self.is_ticket_alive(ticket) && !is_passed {
-                return search.step(Step {
-                    who: session.map_or(Who::Ticket(place.ticket), Who::Session),
+                let blocks = session.filter(|_| !compatible(place.share, wanted.share));
+                search.step(Step {
+                    who: blocks.map_or(Who::Ticket(place.ticket), Who::Session),
                     shown: Blocker {
                         holder: Bytes::copy_from_slice(self.waiter_name(ticket)),
                         fence: Fence::default(),
-                        mode: self.mode_of(lock, place.share),
+                        mode: self.mode_of(self.locks.at(wanted.lock), place.share),
                     },
                     from,
                 });
+                return Ok(());
             }
             nearest = self.before(at);
         }
-        Ok(())
+    }
+
+    /// The newcomer converts, and would stand before this one. Beside it that one is served when it is, and
+    /// for that all that it waits for is searched already.
+    fn follow_newcomer(&self, edge: Edge, newcomer: Wanted, search: &mut Search<'_>) {
+        if compatible(newcomer.share, edge.wanted.share) {
+            return;
+        }
+        let session = search.newcomer.session;
+        let name = &self.sessions.at(session).identifier;
+        search.step(Step {
+            who: Who::Session(session),
+            shown: Blocker {
+                holder: Bytes::copy_from_slice(name.get(..HOLDER_BYTES_MAX).unwrap_or(name)),
+                fence: Fence::default(),
+                mode: self.mode_of(self.locks.at(newcomer.lock), newcomer.share),
+            },
+            from: edge.from,
+        });
     }
 
     /// Who stands before this place in its line.

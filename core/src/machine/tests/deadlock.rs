@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::CIRCLE_SHOWN_MAX;
+use crate::machine::command::Convert;
 use std::format;
 use std::string::String;
 
@@ -229,4 +230,45 @@ fn of_a_long_circle_its_beginning_and_its_end_are_told() {
         .map(|client| format!("client-{client}"))
         .collect();
     assert_eq!(circle, told);
+}
+
+/// One that converts stands before those who wait already: from then on they wait for it.
+#[test]
+fn who_waited_before_waits_for_one_that_converts() {
+    let mut clients = Clients::new(3);
+    let lease = Acquire {
+        parts: Parts::one(path("a"), Exclusive),
+        life: Life::Lease { ttl_ms: A_MINUTE },
+        wait_ms: 0,
+        holder: Bytes::from_static(b"curl"),
+        reentrant: false,
+    };
+    clients.world.granted(key(1), Operation::Acquire(lease));
+    let held = clients.claim(0, &[("b", Shared)], false);
+    let Answer::Granted(held) = held else {
+        panic!("{held:?}");
+    };
+    clients.claim(1, &[("b", Shared)], false);
+    clients.claim(2, &[("a", Exclusive), ("b", Shared)], false);
+    clients.wait(1, "a");
+    let convert = Operation::Convert(Convert {
+        fence: held.fence,
+        parts: Parts::one(path("b"), Exclusive),
+        wait_ms: A_MINUTE,
+    });
+    let (session, seq) = clients.all[0];
+    let refused = clients.world.ask(numbered(session, seq + 1, seq), convert);
+    // The second waits for the third, who would wait for the first.
+    assert_eq!(told(&refused), ["client-1", "client-2*", "*"]);
+}
+
+#[test]
+fn who_can_stand_beside_one_that_waits_waits_for_him_to_be_served_alone() {
+    let mut clients = Clients::new(2);
+    clients.take(1, "a");
+    for _ in 0..2 {
+        let waits = clients.claim(0, &[("a", Shared)], false);
+        assert!(matches!(waits, Answer::Queued { .. }), "{waits:?}");
+    }
+    assert_eq!(clients.circle(0, "a"), ["client-0*"]);
 }

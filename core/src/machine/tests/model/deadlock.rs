@@ -17,24 +17,17 @@ const fn asker(wait: &Wait) -> Who {
 }
 
 impl Model {
-    /// Whether a session that waits for these locks, behind all who wait already, would wait for itself.
-    pub(super) fn waits_for_itself(&self, claim: &Wait) -> bool {
+    /// Whether a session would wait for itself, if this claim of it waited.
+    pub(super) fn waits_for_itself(&mut self, claim: &Wait) -> bool {
         let Client::Session { id, .. } = claim.client else {
             return false;
         };
         if self.session(id).unwrap().threads {
             return false;
         }
+        self.waits.push(claim.clone());
         let own = Who::Session(id);
-        let mut reached = BTreeSet::new();
-        for part in claim.parts.iter() {
-            let mut line = self.queue(claim.zone, &part.key, true);
-            if claim.converts.is_none() {
-                line.extend(self.queue(claim.zone, &part.key, false));
-            }
-            line.retain(|w| !(claim.reentrant && w.reentrant && asker(w) == own));
-            reached.extend(self.stands_before(claim, part, &line));
-        }
+        let mut reached = self.waits_for(Who::Ticket(claim.id));
         loop {
             let more: BTreeSet<Who> = reached
                 .iter()
@@ -43,9 +36,11 @@ impl Model {
             let before = reached.len();
             reached.extend(more);
             if reached.len() == before {
-                return reached.contains(&own);
+                break;
             }
         }
+        self.waits.pop();
+        reached.contains(&own)
     }
 
     fn waits_for(&self, who: Who) -> BTreeSet<Who> {
@@ -54,16 +49,16 @@ impl Model {
         {
             return BTreeSet::new();
         }
-        let of_who = |w: &&Wait| {
-            asker(w) == who || who == Who::Ticket(w.id) && !matches!(asker(w), Who::Session(_))
-        };
+        let of_who = |w: &&Wait| asker(w) == who || who == Who::Ticket(w.id);
         let waits = self.waits.iter().filter(of_who);
         let waits = waits.filter(|w| !w.offered && self.waits_on(w));
         let mut all = BTreeSet::new();
         for wait in waits {
             for part in wait.parts.iter() {
                 let line = self.line(wait.zone, &part.key).into_iter();
-                let before: Vec<Wait> = line.take_while(|w| w.id != wait.id).collect();
+                let before = line.take_while(|w| w.id != wait.id);
+                let lets_in = |w: &Wait| w.reentrant && wait.reentrant && asker(w) == asker(wait);
+                let before: Vec<Wait> = before.filter(|w| !lets_in(w)).collect();
                 all.extend(self.stands_before(wait, part, &before));
             }
         }
@@ -80,7 +75,15 @@ impl Model {
         let stand = holders
             .filter(|h| self.holds_on(h) && !meets(h.parts.of(&part.key).unwrap().mode, part.mode));
         let holders = stand.filter_map(|h| h.session.map(Who::Session));
-        let nearest = line.iter().rev().find(|w| self.waits_on(w)).map(asker);
+        let nearest = line.iter().rev().find(|w| self.waits_on(w));
+        let nearest = nearest.map(|w| {
+            let is_beside = meets(w.parts.of(&part.key).unwrap().mode, part.mode);
+            if is_beside {
+                Who::Ticket(w.id)
+            } else {
+                asker(w)
+            }
+        });
         holders.chain(nearest).collect()
     }
 }
