@@ -116,9 +116,11 @@ impl Guard {
     /// Shares the lock in another mode, or takes another number of its permits. For less, or as much, that is at once and
     /// under the same fence. For more it becomes another grant: from then on [`Self::fence`] is another one, for your
     /// storage too. If others leave no room for it, it waits so long, before all who hold nothing; meanwhile, and if it
-    /// fails, the lock is held as it was.
+    /// is refused, the lock is held as it was.
     ///
-    /// If the future is dropped and it was done all the same, the lock is lost.
+    /// If nobody answers, or the future is dropped, it may have been done all the same: rely on no more than both modes
+    /// allow, and give the lock back. In a session this guard may then go on believing in the fence that it knows, though
+    /// the grant has another one.
     ///
     /// # Errors
     ///
